@@ -1,0 +1,64 @@
+//! `rollback` rolls back what was rolled out: a script asks, a host decides, acts, remembers, and can take it back.
+//!
+//! The modules stand in the order of one call:
+//!
+//! ```text
+//! script -> primitive -> operation -> gate [policy > overlay > confirm > audit] -> host -> report
+//! ```
+
+/// The command line: one file a command.
+pub mod cli;
+
+/// Where things are: root, configuration, paths, lock, stories and their order.
+pub mod workspace;
+
+/// A run: preview, approval, real pass, validation, report.
+pub mod run;
+
+/// The Rhai engine and its limits, story headers, the embedded library, diagnostics.
+pub mod script;
+
+/// The contract of a word of the script language, and the list of all words.
+pub mod primitive;
+
+/// One file a word.
+pub mod primitives;
+
+/// What was asked for, as data.
+pub mod operation;
+
+/// The only way in: policy, overlay, confirmation, audit.
+pub mod gate;
+
+/// What a script sees: the world, with what this run has pretended so far.
+pub mod view;
+
+/// The only module that changes the world.
+pub mod host;
+
+/// Backups: manifest, copy, verification.
+pub mod backup;
+
+/// Edits of text files that change only the asked-for bytes.
+pub mod edit;
+
+/// The feature flags and their dependencies.
+pub mod flags;
+
+/// Which source files name which others.
+pub mod references;
+
+/// Runs as recorded.
+pub mod history;
+
+/// A run as told to people and programs.
+pub mod report;
+
+/// A throw-away workspace in which all stories are deployed.
+pub mod demo;
+
+/// What can go wrong.
+pub mod error;
+
+/// How the program ends.
+pub mod exit_code;

@@ -1,0 +1,316 @@
+//! What was asked for, as data: what it needs, what it risks, how it is taken back.
+//!
+//! A primitive returns a [`Proposal`]; nothing in it has happened. The gate decides, and only the gate calls
+//! [`Operation::execute`].
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::gate::{Overlay, Permit};
+use crate::host::Host;
+
+/// What is at stake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Risk {
+    /// Nothing is destroyed or interrupted.
+    None,
+    /// It can be taken back, exactly or by compensation.
+    Reversible,
+    /// No data is lost, but we can't take it back: a stopped process, a removed container.
+    Disruptive,
+    /// Data is gone for good: a purge, a volume.
+    Irreversible,
+}
+
+/// How well it can be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UndoClass {
+    /// Byte for byte, with modes and times.
+    Exact,
+    /// By an action of the opposite effect: packages are installed again in the same versions.
+    Compensating,
+    /// Not at all.
+    None,
+}
+
+/// One move of a path; both ends as shown to people (relative to the workspace where below it).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// Where it was.
+    pub from: String,
+    /// Where it is after.
+    pub to: String,
+}
+
+/// Contents to put back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The file that was changed.
+    pub path: String,
+    /// Its former contents, in the run's store.
+    pub saved: String,
+    /// BLAKE3 of the contents after the change, in hexadecimal: a file that differs has been changed since.
+    /// `None` where a command makes the contents.
+    pub after: Option<String>,
+}
+
+/// How to take an operation back, written to the audit log before the operation happens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Undo {
+    /// It can't be, and why.
+    Nothing {
+        /// The reason, for people.
+        why: String,
+    },
+    /// Moves each path back, in reverse order, and sets the modification times of the directories that were touched.
+    MoveBack {
+        /// The moves that were made.
+        moves: Vec<Move>,
+        /// Directories whose modification time is put back after (path, nanoseconds since the epoch).
+        times: Vec<(String, i64)>,
+        /// Files of ours that go first (a backup's manifest), then the directory that held the moved things.
+        drop: Vec<String>,
+    },
+    /// Removes what was created (into the undo run's own store).
+    RemoveCreated {
+        /// The created path.
+        path: String,
+        /// BLAKE3 of its contents for a file.
+        after: Option<String>,
+        /// Directories whose modification time is put back after.
+        times: Vec<(String, i64)>,
+    },
+    /// Puts former contents back, with mode and modification time.
+    RestoreContents {
+        /// The files.
+        files: Vec<Saved>,
+    },
+    /// Installs packages again in the versions that were removed.
+    InstallPackages {
+        /// `npm` or `pip`.
+        manager: String,
+        /// Name to version.
+        packages: std::collections::BTreeMap<String, String>,
+        /// Manifest and lock files to put back first.
+        files: Vec<Saved>,
+    },
+    /// Runs the command that the script gave as undo.
+    Command {
+        /// Program and arguments.
+        argv: Vec<String>,
+        /// Working directory, relative to the workspace.
+        cwd: String,
+    },
+}
+
+impl Undo {
+    /// How well this takes the operation back.
+    #[must_use]
+    pub fn class(&self) -> UndoClass {
+        match self {
+            Self::Nothing { .. } => UndoClass::None,
+            Self::InstallPackages { .. } | Self::Command { .. } => UndoClass::Compensating,
+            _ => UndoClass::Exact,
+        }
+    }
+}
+
+/// What an operation needs from the policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Capability {
+    /// Change a path: create, write, move or remove it. As shown to people, and absolute.
+    Write {
+        /// The path as shown.
+        shown: String,
+        /// The absolute path.
+        absolute: std::path::PathBuf,
+        /// Whether everything below it is changed with it (then no descendant may be denied).
+        whole: bool,
+    },
+    /// End a process.
+    Signal {
+        /// Process id.
+        pid: i32,
+        /// Its command line, for the message.
+        command: String,
+    },
+    /// Start a listed program.
+    Command {
+        /// The program as the script names it.
+        program: String,
+    },
+    /// Change the packages of a manager.
+    Packages {
+        /// `npm` or `pip`.
+        manager: String,
+    },
+    /// Change containers, images or volumes.
+    Containers,
+    /// Send a message through the alert channels.
+    Notify,
+}
+
+/// A fact that a plan rests on. `apply` compares it before anything is touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// What it is about: a path, a process, a package, a flag.
+    pub about: String,
+    /// What was seen, comparable as data.
+    pub seen: Value,
+}
+
+/// What became of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// A preview: it would be done.
+    Planned,
+    /// It was done.
+    Done,
+    /// There was nothing to do: what was named is not there, or is so already.
+    NotPresent,
+    /// It was left alone on purpose; `why` says what needs it.
+    Kept,
+    /// It cannot be known before the run (or at all: a container engine that does not answer).
+    Unknown,
+    /// Policy or confinement refused.
+    Denied,
+    /// It was tried and failed.
+    Failed,
+}
+
+/// A backup that an operation makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupMade {
+    /// `<name>_<YYYYMMDD_HHMMSS>`.
+    pub name: String,
+    /// The source, as shown.
+    pub source: String,
+    /// Bytes of regular files.
+    pub bytes: u64,
+    /// Paths below the source.
+    pub entries: u64,
+    /// `moved`, `copied` or `reflinked`.
+    pub method: String,
+    /// BLAKE3 over the entry lines of the manifest, where files have digests.
+    pub digest: Option<String>,
+}
+
+/// What an executed operation tells beyond success.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Done {
+    /// A remark for the report: what was left alone, and why.
+    pub why: Option<String>,
+    /// The backup that was made.
+    pub backup: Option<BackupMade>,
+    /// Output of a command, bounded and redacted.
+    pub output: Option<String>,
+}
+
+/// What was asked for. Plain data with its effect: pretended on the overlay, or executed on the host.
+pub trait Operation: std::fmt::Debug {
+    /// What at stake.
+    fn risk(&self) -> Risk;
+    /// What the policy must allow.
+    fn needs(&self) -> Vec<Capability>;
+    /// How it will be taken back.
+    fn undo(&self) -> Undo;
+    /// What the decision rests on.
+    fn facts(&self) -> Vec<Fact>;
+    /// The effect, on the overlay of a preview. Touches nothing else.
+    ///
+    /// # Errors
+    /// Where the real operation would certainly fail, the same failure.
+    fn pretend(&self, overlay: &mut Overlay) -> Result<Done>;
+    /// The effect, for real.
+    ///
+    /// # Errors
+    /// Whatever the host reports; the operation has then changed nothing, or its undo takes back the part that was done.
+    fn execute(&self, permit: &Permit, host: &Host) -> Result<Done>;
+}
+
+/// What a primitive returns: what was asked, and the operation where there is something to do.
+#[derive(Debug)]
+pub struct Proposal {
+    /// The word of the script.
+    pub word: &'static str,
+    /// What it is about, as shown to people.
+    pub target: String,
+    /// One line for the plan, in the imperative: "move `data/duckdb` (3 files, 1.2 MiB) into backup `duckdb_data`".
+    pub summary: String,
+    /// Why it is settled, or a remark.
+    pub why: Option<String>,
+    /// What to do.
+    pub act: Act,
+    /// What the word returns to the script.
+    pub value: rhai::Dynamic,
+}
+
+/// Something to do, or something settled.
+#[derive(Debug)]
+pub enum Act {
+    /// Passes the gate and happens.
+    Do(Box<dyn Operation>),
+    /// Nothing to do; recorded with this outcome. Needs the capabilities all the same, so that a refusal
+    /// does not depend on what exists.
+    Settled(Outcome, Vec<Capability>),
+}
+
+impl Proposal {
+    /// Something to do.
+    #[must_use]
+    pub fn act(
+        word: &'static str,
+        target: impl Into<String>,
+        summary: impl Into<String>,
+        operation: impl Operation + 'static,
+    ) -> Self {
+        Self {
+            word,
+            target: target.into(),
+            summary: summary.into(),
+            why: None,
+            act: Act::Do(Box::new(operation)),
+            value: rhai::Dynamic::UNIT,
+        }
+    }
+
+    /// Nothing to do, and why.
+    #[must_use]
+    pub fn settled(
+        word: &'static str,
+        target: impl Into<String>,
+        outcome: Outcome,
+        why: impl Into<String>,
+        needs: Vec<Capability>,
+    ) -> Self {
+        let target = target.into();
+        let why = why.into();
+        Self {
+            word,
+            summary: format!("leave {target}: {why}"),
+            target,
+            why: Some(why),
+            act: Act::Settled(outcome, needs),
+            value: rhai::Dynamic::UNIT,
+        }
+    }
+
+    /// Sets what the word returns to the script.
+    #[must_use]
+    pub fn returning(mut self, value: impl Into<rhai::Dynamic>) -> Self {
+        self.value = value.into();
+        self
+    }
+
+    /// Adds a remark.
+    #[must_use]
+    pub fn because(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(why.into());
+        self
+    }
+}

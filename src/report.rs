@@ -1,0 +1,187 @@
+//! A run as told to people and programs: `rollback.report/1` and its renderings.
+//!
+//! On disk: `rollback_reports/rollback_<story>_<YYYYMMDD_HHMMSS>.{json,md}`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::operation::{BackupMade, Outcome, Risk, UndoClass};
+
+/// Markdown, for reading and for reviews.
+pub mod markdown;
+
+/// Text, for the terminal.
+pub mod text;
+
+/// What kind of run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunKind {
+    /// Stories were rolled back.
+    Rollback,
+    /// An earlier run was taken back.
+    Undo,
+    /// A run that was cut off was settled.
+    Recover,
+}
+
+/// Preview or real.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Nothing was changed.
+    DryRun,
+    /// It happened.
+    Real,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunOutcome {
+    /// A preview.
+    Planned,
+    /// Everything was done.
+    Done,
+    /// An operation or check failed.
+    Failed,
+    /// Some stories failed, others succeeded.
+    Partial,
+    /// Policy refused.
+    Refused,
+    /// Nobody said yes.
+    NotApproved,
+    /// A signal ended it.
+    Interrupted,
+}
+
+/// One operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperationRecord {
+    /// Number in the run, from 1.
+    pub n: u32,
+    /// The story's id; empty outside a story.
+    pub story: String,
+    /// `before`, `prepare`, `execute`, `validate`, `finish` or `after`.
+    pub phase: String,
+    /// The innermost step's title.
+    pub step: Option<String>,
+    /// The word of the script.
+    pub op: String,
+    /// What it is about.
+    pub target: String,
+    /// One line.
+    pub summary: String,
+    /// What is at stake.
+    pub risk: Risk,
+    /// How well it can be taken back.
+    pub undo: UndoClass,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why it is so.
+    pub why: Option<String>,
+    /// The rule of the policy that allowed or refused it.
+    pub rule: Option<String>,
+    /// Duration in milliseconds.
+    pub ms: u64,
+}
+
+/// One check of the validation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckRecord {
+    /// The story's id.
+    pub story: String,
+    /// What is checked.
+    pub title: String,
+    /// Whether it holds.
+    pub passed: bool,
+    /// What was found.
+    pub detail: Option<String>,
+}
+
+/// Flags before and after; only those that the run changed or the stories own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flags {
+    /// Raw truth before.
+    pub before: BTreeMap<String, bool>,
+    /// Raw truth after.
+    pub after: BTreeMap<String, bool>,
+}
+
+/// Head of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditHead {
+    /// Identity of the log.
+    pub log_id: String,
+    /// Sequence number of the last record.
+    pub seq: u64,
+    /// Its hash, in hexadecimal.
+    pub hash: String,
+}
+
+/// A run, whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// `rollback.report/1`.
+    pub schema: String,
+    /// The run's id.
+    pub run: String,
+    /// The plan's id.
+    pub plan: String,
+    /// What kind of run.
+    pub kind: RunKind,
+    /// Preview or real.
+    pub mode: Mode,
+    /// Ids of the stories, in the order in which they ran.
+    pub stories: Vec<String>,
+    /// Why, in the person's words.
+    pub reason: Option<String>,
+    /// What set it off: `manual`, `data-corruption`, ...
+    pub trigger: String,
+    /// Who.
+    pub user: String,
+    /// Where.
+    pub host: String,
+    /// RFC 3339 UTC with milliseconds.
+    pub started: String,
+    /// RFC 3339 UTC with milliseconds.
+    pub finished: String,
+    /// How it ended.
+    pub outcome: RunOutcome,
+    /// The exit code.
+    pub exit_code: u8,
+    /// Every operation, in order.
+    pub operations: Vec<OperationRecord>,
+    /// Backups that were (or would be) made.
+    pub backups: Vec<BackupMade>,
+    /// The validation.
+    pub checks: Vec<CheckRecord>,
+    /// Flags before and after.
+    pub flags: Flags,
+    /// What the person should know.
+    pub warnings: Vec<String>,
+    /// What the person can type next.
+    pub next: Vec<String>,
+    /// The head of the audit log at the end; absent in a preview.
+    pub audit_head: Option<AuditHead>,
+    /// The failure that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<FailureRecord>,
+    /// Identity of undone run for an undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<String>,
+}
+
+/// A failure inside a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureRecord {
+    /// The story in which it happened; empty outside a story.
+    pub story: String,
+    /// The kind's name.
+    pub kind: String,
+    /// What went wrong.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
