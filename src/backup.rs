@@ -1,1 +1,64 @@
-//! (being built)
+//! Backups: directories `<name>_<YYYYMMDD_HHMMSS>` that hold the contents of what was backed up at their top level,
+//! and beside them a manifest, `.rollback-manifest.jsonl`, which is written last: without it, it is no backup.
+
+/// The backups that there are.
+pub mod catalogue;
+
+/// What a backup holds, path by path.
+pub mod manifest;
+
+/// Putting a backup back.
+pub mod restore;
+
+/// Making a backup, by moving or by copying.
+pub mod retire;
+
+/// Comparing a backup with its manifest.
+pub mod verify;
+
+#[cfg(test)]
+mod tests;
+
+use crate::error::{Error, Result};
+
+/// The file name of the manifest, in the backup's directory.
+pub const MANIFEST: &str = ".rollback-manifest.jsonl";
+
+const NAME_LIMIT: usize = 100;
+
+/// A name for a backup's directory that is not taken: `<name>_<stamp>`, then `<name>_<stamp>_2`, and so on. `stamp` is
+/// the local time as `YYYYMMDD_HHMMSS`.
+///
+/// # Errors
+/// As [`check_name`]; `Exists` where a thousand of that second are taken.
+pub fn directory_name(name: &str, stamp: &str, taken: impl Fn(&str) -> bool) -> Result<String> {
+    check_name(name)?;
+    let first = format!("{name}_{stamp}");
+    if !taken(&first) {
+        return Ok(first);
+    }
+    (2..=1000)
+        .map(|number| format!("{first}_{number}"))
+        .find(|candidate| !taken(candidate))
+        .ok_or_else(|| Error::exists(format!("no name is free for another backup `{first}`")))
+}
+
+/// Makes sure that a name can be a backup's: letters, digits, `_`, `.` and `-`, the first a letter or digit, at most
+/// 100 bytes.
+///
+/// # Errors
+/// `Invalid`, with what is wrong.
+pub fn check_name(name: &str) -> Result<()> {
+    let fine = name.len() <= NAME_LIMIT
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name
+            .chars()
+            .all(|each| each.is_ascii_alphanumeric() || matches!(each, '_' | '.' | '-'));
+    if fine {
+        return Ok(());
+    }
+    Err(
+        Error::invalid(format!("`{}` can't be the name of a backup", name.escape_debug()))
+            .hint("use letters, digits, `_`, `.` and `-`, at most 100, and begin with a letter or digit"),
+    )
+}

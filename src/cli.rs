@@ -1,1 +1,335 @@
-//! (being built)
+//! The command line: one file a command. Data goes to stdout, everything else to stderr.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+use crate::run::Context;
+use crate::workspace::Workspace;
+
+/// `rollback audit`.
+pub mod audit;
+
+/// `rollback backup`.
+pub mod backup;
+
+/// `rollback completions` and `rollback man`.
+pub mod completions;
+
+/// `rollback demo`.
+pub mod demo;
+
+/// `rollback feature`.
+pub mod feature;
+
+/// `rollback history` and `rollback show`.
+pub mod history;
+
+/// `rollback init`.
+pub mod init;
+
+/// What happens in a run, as lines for people or as JSON lines.
+pub mod progress;
+
+/// `rollback recover`.
+pub mod recover;
+
+/// The one renderer of failures.
+pub mod render;
+
+/// `rollback run` and `rollback plan`.
+pub mod run;
+
+/// `rollback script`.
+pub mod script;
+
+/// `rollback status`.
+pub mod status;
+
+/// What a terminal can show, and what of the world may reach it.
+pub mod terminal;
+
+/// `rollback undo`.
+pub mod undo;
+
+/// `rollback validate`.
+pub mod validate;
+
+#[cfg(test)]
+mod schemas;
+
+/// Rolls back what was rolled out, safely: preview, confirmation, audit, undo.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rollback",
+    version,
+    about,
+    disable_help_subcommand = true,
+    subcommand_required = true
+)]
+pub struct Cli {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub everywhere: Everywhere,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Everywhere {
+    /// The workspace; by default the nearest parent with rollback.yaml or config/feature-flags.yaml
+    #[arg(long, global = true, value_name = "DIR", env = "ROLLBACK_WORKSPACE")]
+    pub workspace: Option<PathBuf>,
+    /// Print one JSON document on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print progress as JSON lines on stderr
+    #[arg(long, global = true)]
+    pub json_events: bool,
+    /// Say more; repeat for still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing but errors and data
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// No colour (NO_COLOR does the same)
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Never ask, even at a terminal
+    #[arg(long, global = true)]
+    pub no_input: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Roll stories back: 1.3, 1.5,1.6, all, a feature's name, or the path of a script
+    #[command(alias = "rollback")]
+    Run(run::RunArguments),
+    /// Show what a run would do, and change nothing
+    Plan(run::PlanArguments),
+    /// Every story: flag, what of it is present, last run, backups
+    Status,
+    /// The validation checklist alone; changes nothing
+    Validate(validate::Arguments),
+    /// Take a run back (by default the newest that is not undone)
+    Undo(undo::Arguments),
+    /// Settle a run that was cut off, then take it back or go on
+    Recover(recover::Arguments),
+    /// All runs
+    History,
+    /// One run
+    Show {
+        /// The run's id
+        run: String,
+    },
+    /// The feature flags, with dependencies and cascade
+    Feature {
+        /// What to do
+        #[command(subcommand)]
+        command: feature::Command,
+    },
+    /// The audit log
+    Audit {
+        /// What to do
+        #[command(subcommand)]
+        command: audit::Command,
+    },
+    /// Backups
+    Backup {
+        /// What to do
+        #[command(subcommand)]
+        command: backup::Command,
+    },
+    /// Words and stories
+    Script {
+        /// What to do
+        #[command(subcommand)]
+        command: script::Command,
+    },
+    /// Make this directory a workspace
+    Init {
+        /// The directory; by default this one
+        directory: Option<PathBuf>,
+    },
+    /// Make a throw-away workspace, roll a story back in it, and show what happened
+    Demo(demo::Arguments),
+    /// Completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// The manual page
+    Man,
+}
+
+/// Runs the program with these arguments; the first is the program's name.
+#[must_use]
+pub fn main(arguments: Vec<OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(with_run(arguments)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors.
+            let code = if error.use_stderr() {
+                ExitCode::Usage
+            } else {
+                ExitCode::Done
+            };
+            let _ = error.print();
+            return code.number();
+        }
+    };
+    let everywhere = cli.everywhere.clone();
+    // A panic is a mistake of ours; the person must not see a trace instead of an answer.
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(&cli)));
+    let result = result.unwrap_or_else(|_| {
+        Err(Error::bug("this is a bug in rollback")
+            .hint("what was done is in the audit log: `rollback audit show`; `rollback recover` settles it"))
+    });
+    match result {
+        Ok(code) => code.number(),
+        Err(error) => {
+            if everywhere.json {
+                print(&format!("{}\n", render::error_json(&error)));
+            }
+            let style = terminal::Style::of(&std::io::stderr(), everywhere.no_color);
+            if !everywhere.json || everywhere.verbose > 0 {
+                say(&render::error(&error, &style));
+            }
+            error.exit_code().number()
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<ExitCode> {
+    let everywhere = &cli.everywhere;
+    match &cli.command {
+        Command::Run(arguments) => run::run(everywhere, arguments),
+        Command::Plan(arguments) => run::plan(everywhere, arguments),
+        Command::Status => status::status(everywhere),
+        Command::Validate(arguments) => validate::validate(everywhere, arguments),
+        Command::Undo(arguments) => undo::undo(everywhere, arguments),
+        Command::Recover(arguments) => recover::recover(everywhere, arguments),
+        Command::History => history::history(everywhere),
+        Command::Show { run } => history::show(everywhere, run),
+        Command::Feature { command } => feature::feature(everywhere, command),
+        Command::Audit { command } => audit::audit(everywhere, command),
+        Command::Backup { command } => backup::backup(everywhere, command),
+        Command::Script { command } => script::script(everywhere, command),
+        Command::Init { directory } => init::init(everywhere, directory.as_deref()),
+        Command::Demo(arguments) => demo::demo(everywhere, arguments),
+        Command::Completions { shell } => completions::completions(*shell),
+        Command::Man => completions::man(),
+    }
+}
+
+/// `rollback PATH.rhai ...` is `rollback run PATH.rhai ...`: that is how a shebang calls us.
+fn with_run(arguments: Vec<OsString>) -> Vec<OsString> {
+    let is_script = |argument: &OsString| {
+        Path::new(argument)
+            .extension()
+            .is_some_and(|extension| extension == "rhai")
+    };
+    let takes_value = |argument: &OsString| argument == "--workspace";
+    let mut at = 1;
+    while let Some(argument) = arguments.get(at) {
+        if takes_value(argument) {
+            at += 2;
+        } else if argument.to_string_lossy().starts_with('-') {
+            at += 1;
+        } else {
+            break;
+        }
+    }
+    let mut arguments = arguments;
+    if arguments.get(at).is_some_and(is_script) {
+        arguments.insert(at, "run".into());
+    }
+    arguments
+}
+
+/// Opens the workspace that the command line means.
+pub(crate) fn open(everywhere: &Everywhere) -> Result<Context> {
+    Context::open(Workspace::find(everywhere.workspace.as_deref())?)
+}
+
+/// Confines a command that only looks. Warns where the kernel can't.
+pub(crate) fn confine(everywhere: &Everywhere, context: &Context) -> Option<String> {
+    let walled = context
+        .host
+        .eyes
+        .keep_open()
+        .and_then(|()| crate::host::confine::read_only(&[]));
+    let warning = match walled {
+        Ok(crate::host::confine::Wall::Whole) => return None,
+        Ok(crate::host::confine::Wall::Partial) => {
+            "this kernel enforces only a part of the dry run's confinement"
+        }
+        Ok(crate::host::confine::Wall::None) => {
+            "this kernel has no Landlock: nothing but rollback itself keeps the dry run dry"
+        }
+        Err(error) => return Some(error.message().to_owned()),
+    };
+    if !everywhere.quiet {
+        say(&render::warning(
+            warning,
+            &terminal::Style::of(&std::io::stderr(), everywhere.no_color),
+        ));
+    }
+    Some(warning.to_owned())
+}
+
+/// Warns where an earlier run was cut off: reading commands go on.
+pub(crate) fn warn_of_unfinished(everywhere: &Everywhere, context: &Context) {
+    let Some(run) = crate::history::History::of(context).unfinished() else {
+        return;
+    };
+    let busy = crate::workspace::lock::Lock::take(context.workspace.root()).is_err();
+    if everywhere.quiet || busy {
+        return;
+    }
+    let message = format!("run {run} was cut off: `rollback recover` settles it");
+    say(&render::warning(
+        &message,
+        &terminal::Style::of(&std::io::stderr(), everywhere.no_color),
+    ));
+}
+
+/// Writes data to stdout; a reader that has gone away is no error.
+pub(crate) fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Writes a JSON document to stdout.
+pub(crate) fn print_json(value: &serde_json::Value) {
+    print(&format!(
+        "{}\n",
+        serde_json::to_string_pretty(value).unwrap_or_default()
+    ));
+}
+
+/// Writes to stderr.
+pub(crate) fn say(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// A table with a head line and no frame; nothing of it can drive a terminal.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(head);
+    for row in rows {
+        table.add_row(row.iter().map(|cell| terminal::escape(cell).into_owned()));
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
+    lines.join("\n") + "\n"
+}

@@ -2,7 +2,7 @@
 //!
 //! One type for the whole library; `cli/render.rs` is its only renderer.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::exit_code::ExitCode;
 
@@ -100,7 +100,7 @@ impl Kind {
 }
 
 /// A place in a script or a configuration file. Lines and columns count from 1; 0 means unknown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The file as the person knows it (a path, or `embedded:rollback-story-1.3.rhai`).
     pub file: String,

@@ -1,1 +1,290 @@
-//! (being built)
+//! Runs as recorded.
+//!
+//! On disk: `.rollback/runs/<run>/report.json` for a run that was closed; `.rollback/active` names the run at work, and a
+//! run that was cut off leaves it behind.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::gate::audit::chain;
+use crate::host::records::Records;
+use crate::operation::Undo;
+use crate::report::{Report, RunKind};
+use crate::run::{Context, Request};
+use crate::workspace::catalogue::Story;
+
+/// Settling a run that was cut off.
+pub mod recover;
+
+/// Taking a run back.
+pub mod undo;
+
+/// The runs of a workspace.
+#[derive(Debug)]
+pub struct History {
+    state: PathBuf,
+    records: Records,
+}
+
+/// An operation as the audit log tells it.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// Number in the run.
+    pub n: u32,
+    /// The story.
+    pub story: String,
+    /// The word.
+    pub op: String,
+    /// What it is about.
+    pub target: String,
+    /// How it is taken back.
+    pub undo: Undo,
+    /// `Some(true)`: finished; `Some(false)`: failed; `None`: cut off.
+    pub finished: Option<bool>,
+}
+
+/// What `.rollback/active` says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Active {
+    /// The run's id.
+    pub run: String,
+    /// Ids of its stories.
+    pub stories: Vec<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// What set it off.
+    pub trigger: String,
+    /// `--param K=V`.
+    pub params: std::collections::BTreeMap<String, String>,
+    /// When it began.
+    pub started: String,
+}
+
+impl History {
+    /// The history of a workspace.
+    #[must_use]
+    pub fn of(context: &Context) -> Self {
+        Self {
+            state: context.workspace.state(),
+            records: context.host.records.clone(),
+        }
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.state.join("active")
+    }
+
+    /// Marks a run as at work.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn activate(&self, run: &str, stories: &[Rc<Story>], request: &Request) -> Result<()> {
+        let active = Active {
+            run: run.to_owned(),
+            stories: stories.iter().map(|story| story.id.clone()).collect(),
+            reason: request.reason.clone(),
+            trigger: request.trigger.clone(),
+            params: request.params.clone(),
+            started: crate::host::clock::timestamp(std::time::SystemTime::now()),
+        };
+        self.records.directory(&self.state.join("runs").join(run))?;
+        self.records
+            .write(&self.mark(), format!("{}\n", json!(active)).as_bytes())
+    }
+
+    /// Takes the mark away.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn deactivate(&self) -> Result<()> {
+        self.records.remove(&self.mark())
+    }
+
+    /// What the mark says, if there is one.
+    #[must_use]
+    pub fn active(&self) -> Option<Active> {
+        let text = std::fs::read_to_string(self.mark()).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// The run that was cut off, if one was; only true while nobody holds the workspace.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<String> {
+        match std::fs::read_to_string(self.mark()) {
+            Err(_) => None,
+            Ok(text) => Some(serde_json::from_str::<Active>(&text).map_or_else(
+                |_| "(unreadable mark .rollback/active)".to_owned(),
+                |active| active.run,
+            )),
+        }
+    }
+
+    /// Keeps the report of a run.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn save(&self, report: &Report) -> Result<()> {
+        let path = self.state.join("runs").join(&report.run).join("report.json");
+        self.records
+            .write(&path, format!("{}\n", json!(report)).as_bytes())
+    }
+
+    /// All closed runs, oldest first.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn list(&self) -> Result<Vec<Report>> {
+        let mut reports = Vec::new();
+        for name in self.names()? {
+            if let Ok(report) = self.load(&name) {
+                reports.push(report);
+            }
+        }
+        reports.sort_by(|left, right| (&left.started, &left.run).cmp(&(&right.started, &right.run)));
+        Ok(reports)
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        let entries = match std::fs::read_dir(self.state.join("runs")) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("list the runs", &error)),
+        };
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The report of a run.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] with the nearest name for an unknown run.
+    pub fn load(&self, run: &str) -> Result<Report> {
+        let plain = !run.is_empty()
+            && run
+                .chars()
+                .all(|each| each.is_ascii_alphanumeric() || each == '-');
+        let path = self.state.join("runs").join(run).join("report.json");
+        let text = if plain {
+            std::fs::read_to_string(&path).ok()
+        } else {
+            None
+        };
+        let Some(text) = text else {
+            let names = self.names().unwrap_or_default();
+            let near = crate::workspace::config::nearest(run, names.iter().map(String::as_str));
+            return Err(Error::usage(format!("unknown run `{run}`")).hint(match near {
+                Some(near) => format!("did you mean `{near}`? `rollback history` lists the runs"),
+                None => "`rollback history` lists the runs".to_owned(),
+            }));
+        };
+        serde_json::from_str(&text)
+            .map_err(|error| Error::corrupt(format!("the report of run `{run}` cannot be read: {error}")))
+    }
+
+    /// The run that took `run` back, if one did.
+    #[must_use]
+    pub fn undone_by<'a>(reports: &'a [Report], run: &str) -> Option<&'a str> {
+        reports
+            .iter()
+            .rev()
+            .find(|report| {
+                report.undoes.as_deref() == Some(run)
+                    && report.outcome == crate::report::RunOutcome::Done
+                    && Self::undone_by(reports, &report.run).is_none()
+            })
+            .map(|report| report.run.as_str())
+    }
+
+    /// The newest rollback that is not undone.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] where there is none.
+    pub fn newest_not_undone(&self) -> Result<Report> {
+        let reports = self.list()?;
+        reports
+            .iter()
+            .rev()
+            .find(|report| {
+                report.kind == RunKind::Rollback && Self::undone_by(&reports, &report.run).is_none()
+            })
+            .cloned()
+            .ok_or_else(|| {
+                Error::usage("there is no run to take back").hint("`rollback history` lists the runs")
+            })
+    }
+
+    /// Whether the log can be trusted from a run's first record on: its undos are read from there.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] where it was changed since, otherwise what the system says.
+    pub fn require_sound(&self, report: &Report) -> Result<()> {
+        let directory = self.state.join("audit");
+        let mut first = None;
+        chain::read(&directory, |record| {
+            if record.get("run").and_then(Value::as_str) == Some(&report.run) {
+                first = first.or(record.get("seq").and_then(Value::as_u64));
+            }
+        })?;
+        let head = report.audit_head.as_ref().map(|head| head.hash.as_str());
+        let verified = chain::verify(&directory, head)?;
+        let damage = verified
+            .damage
+            .iter()
+            .find(|damage| damage.kind != "torn-tail" && first.is_none_or(|first| damage.seq >= first));
+        let Some(damage) = damage else { return Ok(()) };
+        Err(Error::corrupt(format!(
+            "the audit log is damaged where it tells how to take run {} back: {} at record {}",
+            report.run, damage.kind, damage.seq
+        ))
+        .hint("`rollback audit verify` tells more; what the run removed lies in its directory below `.rollback/runs`; --force goes by what is left of the log"))
+    }
+
+    /// The operations of a run, as the audit log tells them, in order.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn operations(&self, run: &str) -> Result<Vec<Begun>> {
+        let mut operations: Vec<Begun> = Vec::new();
+        chain::read(&self.state.join("audit"), |record| {
+            let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default();
+            if text("run") != run {
+                return;
+            }
+            let n = record
+                .get("n")
+                .and_then(Value::as_u64)
+                .and_then(|n| u32::try_from(n).ok())
+                .unwrap_or(0);
+            match text("event") {
+                "operation_begun" => {
+                    let undo = record.get("undo").cloned().unwrap_or(Value::Null);
+                    let undo = serde_json::from_value(undo).unwrap_or_else(|error| Undo::Nothing {
+                        why: format!("its record cannot be read: {error}"),
+                    });
+                    operations.push(Begun {
+                        n,
+                        story: text("story").to_owned(),
+                        op: text("op").to_owned(),
+                        target: text("target").to_owned(),
+                        undo,
+                        finished: None,
+                    });
+                }
+                event @ ("operation_finished" | "operation_failed") => {
+                    if let Some(operation) = operations.iter_mut().rev().find(|operation| operation.n == n) {
+                        operation.finished = Some(event == "operation_finished");
+                    }
+                }
+                _ => {}
+            }
+        })?;
+        Ok(operations)
+    }
+}

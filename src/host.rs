@@ -1,13 +1,33 @@
-//! The only module that changes the world. Every function that does takes `&Permit`.
+//! The only module that changes the world. Every function that does takes `&Permit`; only the program's own records
+//! need none, because a permit rests on them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::gate::Permit;
+use crate::gate::redact::redact;
+use crate::workspace::Workspace;
+
+/// Time.
+pub mod clock;
 
 /// Programs: found once, run without a shell.
 pub mod commands;
+
+/// The kernel's own wall.
+pub mod confine;
 
 /// Containers, images and volumes.
 pub mod docker;
 
 /// Files and directories, below open roots.
 pub mod files;
+
+/// Lines of `logs/` that other programs read too.
+pub mod logs;
 
 /// Ports and HTTP probes.
 pub mod net;
@@ -18,6 +38,94 @@ pub mod packages;
 /// Processes: looked at exactly, ended through a pidfd.
 pub mod processes;
 
-/// The world.
+/// The program's own records.
+pub mod records;
+
+/// Output of a command that is kept, in bytes.
+const OUTPUT: usize = 64 << 10;
+
+/// The world, as far as one workspace reaches.
 #[derive(Debug)]
-pub struct Host {}
+pub struct Host {
+    /// Files and directories.
+    pub files: files::Files,
+    /// Processes, as they are looked at.
+    pub eyes: processes::Eyes,
+    /// Time.
+    pub clock: clock::Clock,
+    /// The program's own records.
+    pub records: records::Records,
+    /// Lines of `logs/`.
+    pub logs: logs::Logs,
+    /// Package managers.
+    pub packages: packages::managers::Managers,
+    /// Set by a signal; commands end then.
+    pub cancelled: Arc<AtomicBool>,
+    workspace: Workspace,
+}
+
+impl Host {
+    /// The host of a workspace.
+    ///
+    /// # Errors
+    /// Where a root can't be opened.
+    pub fn open(workspace: &Workspace, clock: clock::Clock, cancelled: Arc<AtomicBool>) -> Result<Self> {
+        let records = records::Records::of(workspace);
+        Ok(Self {
+            files: files::Files::open(workspace.roots())?,
+            eyes: processes::Eyes::default(),
+            logs: logs::Logs::new(records.clone(), clock.clone(), workspace),
+            packages: packages::managers::Managers::new(workspace),
+            clock,
+            records,
+            cancelled,
+            workspace: workspace.clone(),
+        })
+    }
+
+    /// The configured container engine, if its program is there.
+    #[must_use]
+    pub fn engine(&self) -> docker::Known<docker::Engine> {
+        docker::Engine::find(&self.workspace.config().docker, self.workspace.root())
+    }
+
+    /// Runs a program that the policy lists, and waits for it. Gives the end of its output, redacted.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] for an unknown program; [`crate::error::Kind::Failed`] for one that fails or
+    /// runs past its deadline.
+    pub fn run_listed(
+        &self,
+        permit: &Permit,
+        argv: &[String],
+        cwd: &Path,
+        environment: &[(String, String)],
+        timeout: Option<Duration>,
+    ) -> Result<String> {
+        let (program, arguments) = argv
+            .split_first()
+            .ok_or_else(|| Error::invalid("the command names no program"))?;
+        let root = self.workspace.root();
+        let mut invocation = commands::Invocation::new(commands::find_program(program, root)?, root)
+            .arguments(arguments)
+            .cwd(cwd)
+            .timeout(timeout.unwrap_or(Duration::from_secs(600)));
+        for (name, value) in environment {
+            invocation = invocation.variable(name, value);
+        }
+        let ran = commands::run(permit, &invocation, Some(&self.cancelled))?;
+        if !ran.succeeded() {
+            return Err(
+                Error::failed(format!("`{program}` failed: {}", redact(&ran.failure())))
+                    .hint("what it changed before it failed is not known")
+                    .after_changes(),
+            );
+        }
+        let output = String::from_utf8_lossy(&ran.stdout);
+        Ok(redact(
+            output
+                .get(..output.floor_char_boundary(OUTPUT))
+                .unwrap_or(&output),
+        ))
+    }
+}

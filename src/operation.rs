@@ -10,6 +10,27 @@ use crate::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 
+/// Removing containers, images and volumes.
+pub mod containers;
+
+/// Copying a path, or making a backup by copying.
+pub mod copying;
+
+/// Changing the text of a file, or making one.
+pub mod editing;
+
+/// Moving paths: removal into the run's store, and plain moves.
+pub mod moving;
+
+/// Backing up by moving.
+pub mod retiring;
+
+/// Taking an operation back.
+pub mod reverting;
+
+/// Ending processes.
+pub mod stopping;
+
 /// What is at stake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -72,7 +93,7 @@ pub enum Undo {
         moves: Vec<Move>,
         /// Directories whose modification time is put back after (path, nanoseconds since the epoch).
         times: Vec<(String, i64)>,
-        /// Files of ours that go first (a backup's manifest), then the directory that held the moved things.
+        /// What was made for it: files of ours (a backup's manifest) go first, directories last, where they are empty.
         drop: Vec<String>,
     },
     /// Removes what was created (into the undo run's own store).
@@ -81,6 +102,8 @@ pub enum Undo {
         path: String,
         /// BLAKE3 of its contents for a file.
         after: Option<String>,
+        /// Directories that were made for it, outermost first; they go where they are empty.
+        made: Vec<String>,
         /// Directories whose modification time is put back after.
         times: Vec<(String, i64)>,
     },
@@ -88,6 +111,8 @@ pub enum Undo {
     RestoreContents {
         /// The files.
         files: Vec<Saved>,
+        /// Directories whose modification time is put back after.
+        times: Vec<(String, i64)>,
     },
     /// Installs packages again in the versions that were removed.
     InstallPackages {
@@ -130,6 +155,11 @@ pub enum Capability {
         absolute: std::path::PathBuf,
         /// Whether everything below it is changed with it (then no descendant may be denied).
         whole: bool,
+    },
+    /// Copy a path into a backup.
+    Backup {
+        /// The source as shown.
+        source: String,
     },
     /// End a process.
     Signal {

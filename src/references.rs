@@ -1,1 +1,512 @@
-//! (being built)
+//! Which source files name which others, and which packages they import: what a "safe delete" must leave alone.
+//! Scans text and understands no program, so it errs on the side of finding a reference. Keeps nothing on disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::Path;
+
+use ignore::WalkBuilder;
+
+use crate::error::{Error, Result};
+use crate::host::packages::Manager;
+
+mod config;
+mod javascript;
+mod python;
+
+/// A larger file is not looked into, in bytes.
+const LARGEST: u64 = 1024 * 1024;
+
+/// How many source files an index may hold.
+const MOST_FILES: usize = 100_000;
+
+/// How much of a source line is shown, in characters.
+const SHOWN: usize = 120;
+
+/// Directories that hold nobody's sources.
+const SKIPPED: &[&str] = &[
+    "node_modules",
+    ".git",
+    ".venv",
+    "rollback_backups",
+    "rollback_reports",
+    ".rollback",
+    "target",
+    "logs",
+    "__pycache__",
+];
+
+/// A place where a source file names something.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reference {
+    /// The file that names it, relative to the root.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The line's text, or the name alone where the line is long.
+    pub text: String,
+}
+
+/// What a scanner found in a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Mention {
+    /// The line, from 1.
+    line: usize,
+    /// The text that names it.
+    text: String,
+    /// What it names.
+    names: Named,
+}
+
+/// What a text names, before any file system is asked.
+#[derive(Debug, PartialEq, Eq)]
+enum Named {
+    /// A module of JavaScript, as written: `./x`, `yaml/sub`, `@scope/name`.
+    Module(String),
+    /// A module of JavaScript whose name is computed: all that is known is how it begins.
+    ModuleStart(String),
+    /// A module of Python: how many directories up (0: not relative) and the dotted names below.
+    Python {
+        /// Leading dots.
+        level: usize,
+        /// The names between dots.
+        parts: Vec<String>,
+    },
+    /// A path, if there is a file of this name.
+    Path(String),
+}
+
+/// The references of a tree, scanned once.
+#[derive(Debug, Default)]
+pub struct Index {
+    found: Vec<Reference>,
+    /// Path without regard to extension and `index`, as JavaScript names it.
+    modules: BTreeMap<String, Vec<usize>>,
+    /// The beginning of such a path.
+    module_starts: BTreeMap<String, Vec<usize>>,
+    /// Path of a Python module without extension and `__init__`.
+    python: BTreeMap<String, Vec<usize>>,
+    /// Dotted names of two parts and more, as a path: found below any directory.
+    python_ends: BTreeMap<String, Vec<usize>>,
+    /// Path as it stands.
+    paths: BTreeMap<String, Vec<usize>>,
+    /// Packages by manager and normalised name.
+    packages: BTreeMap<(Manager, String), Vec<usize>>,
+    unread: Vec<String>,
+    files: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    JavaScript,
+    Python,
+    Notebook,
+    Json,
+    Yaml,
+}
+
+impl Language {
+    fn of(file: &str) -> Option<Self> {
+        // Lock files repeat what a manifest says.
+        if matches!(
+            file,
+            "package-lock.json" | "npm-shrinkwrap.json" | "pnpm-lock.yaml"
+        ) || file.starts_with(".rollback-")
+        {
+            return None;
+        }
+        let (stem, extension) = file.rsplit_once('.')?;
+        match extension {
+            "js" | "mjs" | "cjs" | "jsx" | "ts" | "mts" | "cts" | "tsx" | "vue" | "svelte" => {
+                Some(Self::JavaScript)
+            }
+            "py" | "pyi" | "pyw" => Some(Self::Python),
+            "ipynb" => Some(Self::Notebook),
+            "json" | "jsonc" | "json5" => Some(Self::Json),
+            "yaml" | "yml" => Some(Self::Yaml),
+            _ => None,
+        }
+        .filter(|_| !stem.is_empty() || extension == "json")
+    }
+
+    fn scan(self, text: &str) -> Vec<Mention> {
+        match self {
+            Self::JavaScript => javascript::scan(text),
+            Self::Python => python::scan(text),
+            Self::Notebook => python::scan_notebook(text),
+            Self::Json => config::scan_json(text),
+            Self::Yaml => config::scan_yaml(text),
+        }
+    }
+}
+
+impl Index {
+    /// Scans the sources below `root`. Rules of git do not count: an ignored file needs its modules as well.
+    ///
+    /// # Errors
+    /// `limit` for more than 100,000 source files: an incomplete index would say that nothing needs a file.
+    pub fn scan(root: &Path) -> Result<Self> {
+        let mut index = Self::default();
+        let walk = WalkBuilder::new(root)
+            .standard_filters(false)
+            .follow_links(false)
+            .sort_by_file_name(Ord::cmp)
+            .filter_entry(|entry| {
+                entry.depth() == 0
+                    || !entry.file_type().is_some_and(|kind| kind.is_dir())
+                    || !(SKIPPED.iter().any(|skipped| entry.file_name() == *skipped)
+                        || entry.path().join("pyvenv.cfg").exists())
+            })
+            .build();
+        for entry in walk {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    index.unread.push(error.to_string());
+                    continue;
+                }
+            };
+            let Ok(relative) = entry.path().strip_prefix(root) else {
+                continue;
+            };
+            let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
+            let Some(language) = entry
+                .file_name()
+                .to_str()
+                .and_then(Language::of)
+                .filter(|_| is_file)
+            else {
+                continue;
+            };
+            let Some(relative) = relative.to_str() else {
+                index.unread.push(relative.display().to_string());
+                continue;
+            };
+            index.files += 1;
+            if index.files > MOST_FILES {
+                return Err(Error::limit(format!(
+                    "more than {MOST_FILES} source files below `{}`",
+                    root.display()
+                ))
+                .hint("run in a smaller workspace, or move what is not source out of it"));
+            }
+            match read(entry.path()) {
+                Some(text) => index.add(root, relative, language, &text),
+                None => index.unread.push(relative.to_owned()),
+            }
+        }
+        Ok(index)
+    }
+
+    /// How many source files were looked into.
+    #[must_use]
+    pub fn files(&self) -> usize {
+        self.files
+    }
+
+    /// What was not looked into: too large, binary or unreadable. References from there are not known.
+    #[must_use]
+    pub fn unread(&self) -> &[String] {
+        &self.unread
+    }
+
+    fn add(&mut self, root: &Path, file: &str, language: Language, text: &str) {
+        let directory = file.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let mentions = language.scan(text);
+        if mentions.is_empty() {
+            return;
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        for mention in mentions {
+            let line = lines
+                .get(mention.line.saturating_sub(1))
+                .map_or("", |line| line.trim());
+            // A line of configuration may hold a secret beside the path.
+            let whole_line =
+                matches!(language, Language::JavaScript | Language::Python) && line.len() <= SHOWN;
+            let shown = if whole_line { line } else { &mention.text };
+            let at = self.found.len();
+            if self.enter(root, directory, &mention.names, at) {
+                let text = shown.chars().take(SHOWN).collect();
+                self.found.push(Reference {
+                    file: file.to_owned(),
+                    line: mention.line,
+                    text,
+                });
+            }
+        }
+    }
+
+    /// Notes what is named under all keys by which it may be asked for; false if it can't be asked for.
+    fn enter(&mut self, root: &Path, directory: &str, named: &Named, at: usize) -> bool {
+        match named {
+            Named::Module(module) if is_relative(module) => {
+                let Some(path) = join(directory, module) else {
+                    return false;
+                };
+                note(&mut self.modules, path, at);
+            }
+            Named::Module(module) => {
+                if let Some(package) = npm_package(module) {
+                    note(&mut self.packages, (Manager::Npm, package.to_owned()), at);
+                }
+                // An alias of the build, or a base directory: `@/x`, `~/x`, `src/x`, `/x`.
+                let alias = module.strip_prefix("@/").or_else(|| module.strip_prefix("~/"));
+                let bare = alias.unwrap_or(module).trim_start_matches('/');
+                if bare.contains('/') || alias.is_some() || module.starts_with('/') {
+                    if let Some(path) = join("", bare) {
+                        note(&mut self.modules, path, at);
+                    }
+                    if let Some(path) = alias.and_then(|alias| join("src", alias)) {
+                        note(&mut self.modules, path, at);
+                    }
+                }
+            }
+            Named::ModuleStart(start) if !is_relative(start) => {
+                let Some(package) = start.contains('/').then(|| npm_package(start)).flatten() else {
+                    return false;
+                };
+                note(&mut self.packages, (Manager::Npm, package.to_owned()), at);
+            }
+            Named::ModuleStart(start) => {
+                let (before, last) = start.rsplit_once('/').unwrap_or(("", start));
+                let Some(path) = join(directory, before) else {
+                    return false;
+                };
+                // `./` alone names every neighbour and so says nothing.
+                if path == directory && last.is_empty() {
+                    return false;
+                }
+                let start = if path.is_empty() {
+                    last.to_owned()
+                } else {
+                    format!("{path}/{last}")
+                };
+                note(&mut self.module_starts, start, at);
+            }
+            Named::Python { level: 0, parts } => {
+                if let Some(top) = parts.first() {
+                    note(
+                        &mut self.packages,
+                        (Manager::Pip, Manager::Pip.normalise(top)),
+                        at,
+                    );
+                }
+                // Importing a module runs the packages that it lies in.
+                for end in 1..=parts.len() {
+                    let path = parts.get(..end).unwrap_or_default().join("/");
+                    for base in ancestors(directory).chain(["src"]) {
+                        let path = if base.is_empty() {
+                            path.clone()
+                        } else {
+                            format!("{base}/{path}")
+                        };
+                        note(&mut self.python, path, at);
+                    }
+                    if end > 1 {
+                        let known = self.python_ends.entry(path).or_default();
+                        if known.last() != Some(&at) {
+                            known.push(at);
+                        }
+                    }
+                }
+            }
+            Named::Python { level, parts } => {
+                let Some(base) = ancestors(directory).nth(level - 1) else {
+                    return false;
+                };
+                for end in 0..=parts.len() {
+                    let below = parts.get(..end).unwrap_or_default().join("/");
+                    let path = [base, below.as_str()]
+                        .into_iter()
+                        .filter(|part| !part.is_empty())
+                        .collect::<Vec<_>>();
+                    note(&mut self.python, path.join("/"), at);
+                }
+            }
+            Named::Path(path) => {
+                let candidates = [join(directory, path), join("", path)];
+                let mut there = candidates
+                    .into_iter()
+                    .flatten()
+                    .filter(|path| root.join(path).is_file())
+                    .peekable();
+                if there.peek().is_none() {
+                    return false;
+                }
+                for path in there {
+                    note(&mut self.paths, path, at);
+                }
+            }
+        }
+        true
+    }
+
+    /// Where other files name this file or module, or anything below this directory. Relative to the root; sorted.
+    #[must_use]
+    pub fn references_to(&self, path: &str) -> Vec<Reference> {
+        let Some(path) = join("", path).filter(|path| !path.is_empty()) else {
+            return Vec::new();
+        };
+        let mut hits: BTreeSet<usize> = BTreeSet::new();
+        let mut take = |found: Option<&Vec<usize>>| hits.extend(found.into_iter().flatten());
+        take(self.paths.get(&path));
+        for key in module_keys(&path) {
+            take(self.modules.get(&key));
+        }
+        for end in path
+            .char_indices()
+            .map(|(at, character)| at + character.len_utf8())
+        {
+            let (start, rest) = path.split_at(end);
+            if !rest.contains('/') {
+                take(self.module_starts.get(start));
+            }
+        }
+        // A directory is a package under its own name.
+        let key = python_key(&path).unwrap_or(&path);
+        take(self.python.get(key));
+        let ends = key
+            .match_indices('/')
+            .filter_map(|(at, _)| key.get(at + 1..))
+            .chain([key]);
+        for end in ends {
+            take(self.python_ends.get(end));
+            let below = format!("{end}/");
+            for (_, found) in self
+                .python_ends
+                .range(below.clone()..)
+                .take_while(|(key, _)| key.starts_with(&below))
+            {
+                take(Some(found));
+            }
+        }
+        let below = format!("{path}/");
+        for keys in [&self.modules, &self.module_starts, &self.python, &self.paths] {
+            for (_, found) in keys
+                .range(below.clone()..)
+                .take_while(|(key, _)| key.starts_with(&below))
+            {
+                take(Some(found));
+            }
+        }
+        self.references(&hits, |file| file != path && !file.starts_with(&below))
+    }
+
+    /// Where a package is imported. For pip by the modules that are known to come from it, else by its own name.
+    #[must_use]
+    pub fn packages_needed_by(&self, manager: Manager, name: &str) -> Vec<Reference> {
+        let name = manager.normalise(name);
+        let modules = match manager {
+            Manager::Npm => vec![name],
+            Manager::Pip => python::modules_of(&name),
+        };
+        let found = modules
+            .into_iter()
+            .filter_map(|module| self.packages.get(&(manager, module)));
+        let hits = found.flatten().copied().collect();
+        self.references(&hits, |_| true)
+    }
+
+    fn references(&self, hits: &BTreeSet<usize>, wanted: impl Fn(&str) -> bool) -> Vec<Reference> {
+        let found = hits
+            .iter()
+            .filter_map(|at| self.found.get(*at))
+            .filter(|found| wanted(&found.file));
+        let unique: BTreeSet<&Reference> = found.collect();
+        unique.into_iter().cloned().collect()
+    }
+}
+
+/// The text of a file, if it is one of reasonable size. Bytes that are no UTF-8 hide no import: they are replaced.
+fn read(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .ok()?
+        .take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .ok()?;
+    let is_text = bytes.len() as u64 <= LARGEST && !bytes.contains(&0);
+    is_text.then(|| {
+        String::from_utf8(bytes).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned())
+    })
+}
+
+fn note<K: Ord>(map: &mut BTreeMap<K, Vec<usize>>, key: K, at: usize) {
+    map.entry(key).or_default().push(at);
+}
+
+fn is_relative(module: &str) -> bool {
+    module == "." || module == ".." || module.starts_with("./") || module.starts_with("../")
+}
+
+/// A path below `directory` without `.`, `..` and empty parts; none if it leads out of the root.
+fn join(directory: &str, path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in directory.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// A directory and those above it, up to the root, which is empty.
+fn ancestors(directory: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(directory), |directory| {
+        (!directory.is_empty()).then(|| directory.rsplit_once('/').map_or("", |(above, _)| above))
+    })
+}
+
+/// The package of a bare module name: its first part, or two parts of a scope. None for Node's own.
+fn npm_package(module: &str) -> Option<&str> {
+    if module.contains(':') || module.starts_with(['/', '#', '~', '.']) || module.starts_with("@/") {
+        return None;
+    }
+    let parts = if module.starts_with('@') { 2 } else { 1 };
+    let end = module
+        .match_indices('/')
+        .nth(parts - 1)
+        .map_or(module.len(), |(at, _)| at);
+    module.get(..end).filter(|package| !package.is_empty())
+}
+
+/// The path by which Python names a file: without extension and `__init__`.
+fn python_key(path: &str) -> Option<&str> {
+    let base = [".py", ".pyi", ".pyw"]
+        .iter()
+        .find_map(|extension| path.strip_suffix(extension))?;
+    Some(base.strip_suffix("/__init__").unwrap_or(base))
+}
+
+/// All texts by which JavaScript may name a file.
+fn module_keys(path: &str) -> Vec<String> {
+    let mut keys = vec![path.to_owned()];
+    let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
+    if let Some((stem, extension)) = file.rsplit_once('.')
+        && javascript::EXTENSIONS.contains(&extension)
+    {
+        let base = path
+            .strip_suffix(extension)
+            .and_then(|base| base.strip_suffix('.'))
+            .unwrap_or(path);
+        keys.push(base.to_owned());
+        // TypeScript names its sources by what is made of them.
+        keys.extend(
+            ["js", "mjs", "cjs", "jsx"]
+                .iter()
+                .map(|other| format!("{base}.{other}")),
+        );
+        if stem == "index" {
+            keys.push(directory.to_owned());
+        }
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests;

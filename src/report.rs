@@ -184,4 +184,21 @@ pub struct FailureRecord {
     pub message: String,
     /// What to do next.
     pub hint: Option<String>,
+    /// The place in the script or the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<crate::error::Position>,
+}
+
+impl FailureRecord {
+    /// What an error says, without secrets.
+    #[must_use]
+    pub fn of(story: &str, error: &crate::error::Error) -> Self {
+        Self {
+            story: story.to_owned(),
+            kind: error.kind().name().to_owned(),
+            message: crate::gate::redact::redact(error.message()),
+            hint: error.hint_text().map(str::to_owned),
+            at: error.position().cloned(),
+        }
+    }
 }

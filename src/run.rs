@@ -1,1 +1,389 @@
-//! (being built)
+//! A run: the preview against the overlay, approval, the real pass, validation, report.
+//!
+//! On disk: `.rollback/runs/<run>/` (what was removed, contents before edits, `report.json`), `.rollback/active` while a
+//! real pass goes on, `rollback_reports/`, lines of `logs/`.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use serde_json::json;
+
+use crate::error::{Error, Kind, Result};
+use crate::exit_code::ExitCode;
+use crate::gate::audit::AuditLog;
+use crate::gate::confirm::{self, Answers, Confirm};
+use crate::gate::policy::Policy;
+use crate::gate::prompt::Ask;
+use crate::gate::{Gate, Pass};
+use crate::history::History;
+use crate::host::Host;
+use crate::host::clock::Clock;
+use crate::host::processes;
+use crate::operation::Outcome;
+use crate::report::{Mode, Report, RunOutcome};
+use crate::script::session::{Journal, Listener, Questions, Session};
+use crate::view::{Errand, View};
+use crate::workspace::Workspace;
+use crate::workspace::catalogue::{Catalogue, Story};
+use crate::workspace::lock::Lock;
+
+/// The validation checklist of the procedures: eight items a story.
+pub mod checklist;
+
+/// What the journal of a pass says, as a report with a plan id.
+pub mod plan;
+
+/// Reports, log lines and the documentation entry of a real run.
+pub mod records;
+
+/// One word outside a story.
+pub mod single;
+
+/// The phases of a story.
+mod stories;
+
+pub use stories::validate_one;
+
+/// What a person asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The stories, in the order in which they go.
+    pub stories: Vec<Rc<Story>>,
+    /// Why.
+    pub reason: Option<String>,
+    /// What set it off.
+    pub trigger: String,
+    /// What the command line answered.
+    pub answers: Answers,
+    /// Nothing is to change.
+    pub dry_run: bool,
+    /// `--continue-on-error`.
+    pub continue_on_error: bool,
+    /// `--atomic`.
+    pub atomic: bool,
+    /// `--param K=V`.
+    pub params: BTreeMap<String, String>,
+    /// `--copy`.
+    pub copy: bool,
+}
+
+/// Where and with what a run happens.
+pub struct Context {
+    /// The workspace.
+    pub workspace: Rc<Workspace>,
+    /// The world.
+    pub host: Rc<Host>,
+    /// All stories.
+    pub catalogue: Rc<Catalogue>,
+    /// The signal that came; 0: none.
+    pub signal: Arc<AtomicUsize>,
+}
+
+impl Context {
+    /// Opens the workspace's host and catalogue.
+    ///
+    /// # Errors
+    /// What the configuration or a story says.
+    pub fn open(workspace: Workspace) -> Result<Self> {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let host = Host::open(&workspace, Clock::system(), cancelled)?;
+        let catalogue = Catalogue::load(&workspace)?;
+        Ok(Self {
+            workspace: Rc::new(workspace),
+            host: Rc::new(host),
+            catalogue: Rc::new(catalogue),
+            signal: Arc::new(AtomicUsize::new(0)),
+        })
+    }
+
+    /// A view outside any run, for commands that only look.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View::new(
+            Rc::clone(&self.workspace),
+            Rc::clone(&self.host),
+            Rc::clone(&self.catalogue),
+            Errand {
+                stamp: self.host.clock.stamp(),
+                ..Errand::default()
+            },
+        )
+    }
+
+    /// A run that a signal stopped ends with the code of that signal, wherever it was stopped.
+    pub(crate) fn by_signal(&self, error: Error) -> Error {
+        if error.kind() == Kind::Cancelled && self.signal.load(Ordering::Relaxed) == 15 {
+            return error.exiting(ExitCode::Terminated);
+        }
+        error
+    }
+
+    /// One pass: a view, a gate, and somebody who watches.
+    ///
+    /// # Errors
+    /// Where the policy can't be read.
+    pub fn session(
+        &self,
+        errand: Errand,
+        pass: Pass,
+        questions: Questions,
+        listener: Box<dyn Listener>,
+    ) -> Result<Rc<Session>> {
+        let policy = Policy::of(&self.workspace)?;
+        let errand = Errand {
+            preview: matches!(pass, Pass::Preview),
+            ..errand
+        };
+        let (errand_reason, errand_forced) = (errand.reason.clone(), errand.forced);
+        Ok(Rc::new(Session {
+            view: View::new(
+                Rc::clone(&self.workspace),
+                Rc::clone(&self.host),
+                Rc::clone(&self.catalogue),
+                errand,
+            ),
+            gate: std::cell::RefCell::new(Gate::new(policy, pass)),
+            journal: std::cell::RefCell::new(Journal::default()),
+            listener,
+            questions: std::cell::RefCell::new(questions),
+            forced: errand_forced,
+            reason: errand_reason,
+            since: self.host.clock.timestamp(),
+            signal: Arc::clone(&self.signal),
+        }))
+    }
+}
+
+/// Whoever takes part in a run: watches it, and is asked.
+pub trait Audience {
+    /// Shows the plan before the question.
+    ///
+    /// # Errors
+    /// Where it can't be shown: then nothing is asked.
+    fn show_plan(&self, plan: &Report) -> Result<()>;
+    /// Somebody to ask; `None` where nobody is there.
+    fn person(&self) -> Option<Box<dyn Ask>>;
+    /// Who watches the real pass.
+    fn listener(&self) -> Box<dyn Listener>;
+}
+
+/// A finished preview.
+pub struct Preview {
+    /// The plan.
+    pub report: Report,
+    /// The failure that ended it, if one did.
+    pub error: Option<Error>,
+    pub(crate) errand: Errand,
+}
+
+/// The errand of a request, with a new run id.
+fn errand(context: &Context, request: &Request) -> Errand {
+    Errand {
+        run: context.host.clock.unique(),
+        stamp: context.host.clock.stamp(),
+        preview: false,
+        dry_run: request.dry_run,
+        params: request.params.clone(),
+        copy: request.copy,
+        reason: request.reason.clone(),
+        forced: request.answers.force,
+        stories: request.stories.iter().map(|story| story.id.clone()).collect(),
+    }
+}
+
+/// Previews a request: the same scripts as the real pass, against the overlay. Changes nothing.
+///
+/// # Errors
+/// Only where not even a plan can be begun; a failing script stands in [`Preview::error`].
+pub fn preview(context: &Context, request: &Request, listener: Box<dyn Listener>) -> Result<Preview> {
+    let started = context.host.clock.timestamp();
+    let errand = errand(context, request);
+    let session = context.session(errand.clone(), Pass::Preview, Questions::Preview, listener)?;
+    for warning in context
+        .workspace
+        .warnings
+        .iter()
+        .chain(&context.catalogue.warnings)
+    {
+        session.warn(warning);
+    }
+    let before = plan::flags(&session.view, &request.stories);
+    let error = stories::run_all(context, &session, request)
+        .err()
+        .map(|error| context.by_signal(error));
+    let after = plan::flags(&session.view, &request.stories);
+    let flags = plan::changed_flags(before, after);
+    let mut report = plan::report(&session, request, &errand, started, flags);
+    report.plan = plan::id(&report, &session.journal.borrow().facts, request);
+    report.mode = Mode::DryRun;
+    let failed = error.is_some() || !session.journal.borrow().failures.is_empty();
+    let (outcome, code) = match &error {
+        None if failed => (RunOutcome::Failed, ExitCode::Failed),
+        None => (RunOutcome::Planned, ExitCode::Done),
+        Some(error) => (plan::outcome_of(error), error.exit_code()),
+    };
+    report.outcome = outcome;
+    report.exit_code = code.number();
+    report.next = plan::next_of_preview(&report, request);
+    Ok(Preview {
+        report,
+        error,
+        errand,
+    })
+}
+
+/// Rolls back: preview, approval, real pass. Gives the report, whatever its outcome.
+///
+/// # Errors
+/// What keeps a run from beginning: no approval, another run, an unfinished run, a log that can't be written.
+pub fn run(context: &Context, request: &Request, audience: &dyn Audience) -> Result<Report> {
+    let _lock = begin(context)?;
+    let preview = preview(context, request, Box::new(crate::script::session::Silent))?;
+    carry_out(context, request, preview, audience)
+}
+
+/// Takes the workspace for a change: the lock, and no unfinished run.
+///
+/// # Errors
+/// [`Kind::Locked`] or [`Kind::Unfinished`].
+pub fn begin(context: &Context) -> Result<Lock> {
+    let lock = Lock::take(context.workspace.root())?;
+    if let Some(run) = History::of(context).unfinished() {
+        return Err(Error::unfinished(format!("run {run} was cut off"))
+            .hint("`rollback recover` settles it and takes it back; `rollback recover --resume` goes on"));
+    }
+    Ok(lock)
+}
+
+/// The second half of a run: approval of a preview and the real pass.
+///
+/// # Errors
+/// As [`run`].
+pub fn carry_out(
+    context: &Context,
+    request: &Request,
+    preview: Preview,
+    audience: &dyn Audience,
+) -> Result<Report> {
+    let Preview {
+        report: plan,
+        error,
+        errand,
+    } = preview;
+    let goes_on =
+        request.continue_on_error && !matches!(plan.outcome, RunOutcome::Refused | RunOutcome::Interrupted);
+    if let (Some(_), false) = (&error, goes_on) {
+        return Ok(plan);
+    }
+    if !plan
+        .operations
+        .iter()
+        .any(|operation| operation.outcome == Outcome::Planned)
+    {
+        return Ok(plan::nothing_to_do(plan));
+    }
+    audience.show_plan(&plan)?;
+    let mut person = audience.person();
+    let question = format!("Roll back {}?", plan.stories.join(", "));
+    let said = match &mut person {
+        Some(person) => confirm::approve(&plan, &question, &request.answers, Some(person.as_mut())),
+        None => confirm::approve(&plan, &question, &request.answers, None),
+    };
+    let said = match said {
+        Ok(said) => said,
+        Err(error) => return Ok(plan::not_approved(plan, &context.by_signal(error))),
+    };
+    real_pass(context, request, &plan, errand, &said, audience)
+}
+
+fn real_pass(
+    context: &Context,
+    request: &Request,
+    plan: &Report,
+    errand: Errand,
+    said: &[(String, String)],
+    audience: &dyn Audience,
+) -> Result<Report> {
+    // Before anything is written: a run that can't ask must not begin.
+    let each = request
+        .answers
+        .each
+        .then(|| audience.person().ok_or_else(nobody_for_each))
+        .transpose()?;
+    let started = context.host.clock.timestamp();
+    let records = &context.host.records;
+    records.prepare()?;
+    let mut audit = AuditLog::open(records, &context.host.clock, &errand.run)?;
+    audit.run_started(json!({
+        "kind": "rollback", "plan": plan.plan, "stories": plan.stories, "reason": plan.reason,
+        "trigger": plan.trigger, "user": plan.user, "host": plan.host, "params": request.params,
+    }))?;
+    let history = History::of(context);
+    history.activate(&errand.run, &request.stories, request)?;
+    for (question, answer) in said {
+        audit.answered(question, answer)?;
+    }
+    let mut confirm = Confirm::of_plan(plan);
+    if let Some(person) = each {
+        confirm = confirm.asking_each(person);
+    }
+    let questions = if request.answers.yes || request.answers.force || request.answers.plan.is_some() {
+        Questions::Yes
+    } else {
+        audience.person().map_or(Questions::Nobody, Questions::Person)
+    };
+    let pass = Pass::Real {
+        confirm,
+        audit: Box::new(audit),
+    };
+    let session = context.session(errand.clone(), pass, questions, audience.listener())?;
+    for warning in &plan.warnings {
+        session.warn(warning);
+    }
+    let before = plan::flags(&session.view, &request.stories);
+    let error = stories::run_all(context, &session, request)
+        .err()
+        .map(|error| context.by_signal(error));
+    let after = plan::flags(&session.view, &request.stories);
+    let mut report = plan::report(
+        &session,
+        request,
+        &errand,
+        started,
+        plan::changed_flags(before, after),
+    );
+    report.plan.clone_from(&plan.plan);
+    report.mode = Mode::Real;
+    plan::conclude(&mut report, &session.journal.borrow(), error.as_ref(), request);
+    records::finish(context, &session, &mut report)?;
+    history.deactivate()?;
+    if request.atomic && report.outcome != RunOutcome::Done {
+        report.warnings.push(
+            match crate::history::undo::take_back(context, &report.run, request, audience) {
+                Ok(undone) => format!("--atomic: everything was taken back by run {}", undone.run),
+                Err(error) => format!("--atomic: it could not be taken back: {error}"),
+            },
+        );
+    }
+    Ok(report)
+}
+
+fn nobody_for_each() -> Error {
+    Error::not_approved("--each asks at every step, and nobody is here to ask").hint("run it at a terminal")
+}
+
+/// Who runs this program, and where.
+#[must_use]
+pub fn user_and_host() -> (String, String) {
+    (processes::user_name(), processes::host_name())
+}
+
+/// Whether a failure ends the whole run, whatever `--continue-on-error` says.
+pub(crate) fn ends_everything(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::Denied | Kind::Cancelled | Kind::NotApproved | Kind::Bug | Kind::Corrupt
+    )
+}

@@ -1,1 +1,168 @@
-//! (being built)
+//! Scripts: compiled under the rules of this host, their header read without running them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rhai::{AST, Engine, Map, Stmt};
+
+use crate::error::{Error, Position, Result};
+use crate::primitive::Primitive;
+use crate::primitives;
+
+/// Definitions for editors and the reference page, made from the list of words.
+pub mod definitions;
+
+/// From an error of the engine to ours, with the line and a caret.
+pub mod diagnostics;
+
+/// The engine with its limits and words.
+pub mod engine;
+
+/// What can be imported: the embedded library, and scripts of the workspace.
+pub mod library;
+
+/// One pass of a run, as the words of a script see it.
+pub mod session;
+
+/// Where a script comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Embedded in the program.
+    Embedded,
+    /// A file.
+    File(PathBuf),
+}
+
+/// A compiled script.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// The file as people know it.
+    pub name: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Its text.
+    pub source: Arc<str>,
+    /// The compiled form.
+    pub ast: AST,
+    /// The literal map `STORY`; empty where there is none.
+    pub header: Map,
+}
+
+/// The largest script, in bytes.
+const LIMIT: usize = 1 << 20;
+
+impl Script {
+    /// Compiles a script and checks the rules: at the top only constants, imports and functions; no function with a
+    /// word's name.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Script`] with the line.
+    pub fn compile(engine: &Engine, name: &str, origin: Origin, source: &str) -> Result<Self> {
+        if source.len() > LIMIT {
+            return Err(Error::script(format!("script `{name}` is larger than 1 MiB")));
+        }
+        let source: Arc<str> = source.into();
+        let mut ast = engine
+            .compile(without_shebang(&source))
+            .map_err(|error| diagnostics::parse_error(name, &source, &error))?;
+        ast.set_source(name);
+        let script = Self {
+            name: name.to_owned(),
+            origin,
+            header: header(&ast),
+            source,
+            ast,
+        };
+        script.check()?;
+        Ok(script)
+    }
+
+    /// Whether the script defines a function without parameters of this name.
+    #[must_use]
+    pub fn has_phase(&self, name: &str) -> bool {
+        self.ast
+            .iter_functions()
+            .any(|function| function.name == name && function.params.is_empty())
+    }
+
+    /// A place in this script.
+    #[must_use]
+    pub fn position(&self, position: rhai::Position) -> Position {
+        Position {
+            file: self.name.clone(),
+            line: position.line().unwrap_or(0),
+            column: position.position().unwrap_or(0),
+            source: Some(Arc::clone(&self.source)),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        for statement in self.ast.statements() {
+            let allowed = match statement {
+                Stmt::Noop(_) | Stmt::Import(..) | Stmt::Export(..) => true,
+                Stmt::Var(_, options, _) => options.intersects(rhai::ASTFlags::CONSTANT),
+                _ => false,
+            };
+            if !allowed {
+                return Err(Error::script(
+                    "only constants, imports and functions may stand at the top of a script",
+                )
+                .hint("put this into `fn execute() { ... }`")
+                .at(self.position(statement.position())));
+            }
+        }
+        for function in self.ast.iter_functions() {
+            if let Some(word) = primitives::find(function.name) {
+                let position = self.find_function(function.name);
+                return Err(Error::script(format!(
+                    "a script can't define `{}`: it is a word of this host",
+                    word.name
+                ))
+                .hint("give the function another name")
+                .at(position));
+            }
+        }
+        Ok(())
+    }
+
+    fn find_function(&self, name: &str) -> Position {
+        let found = self.source.lines().enumerate().find_map(|(index, line)| {
+            let after = line.split("fn ").nth(1)?.trim_start();
+            after
+                .starts_with(name)
+                .then(|| (index + 1, line.find(name).unwrap_or(0) + 1))
+        });
+        let (line, column) = found.unwrap_or((0, 0));
+        Position {
+            file: self.name.clone(),
+            line,
+            column,
+            source: Some(Arc::clone(&self.source)),
+        }
+    }
+}
+
+/// The text with the `#!` line blanked, so that lines keep their numbers.
+#[must_use]
+pub fn without_shebang(source: &str) -> &str {
+    let source = source.strip_prefix('\u{feff}').unwrap_or(source);
+    if source.starts_with("#!") {
+        source.find('\n').and_then(|end| source.get(end..)).unwrap_or("")
+    } else {
+        source
+    }
+}
+
+fn header(ast: &AST) -> Map {
+    ast.iter_literal_variables(true, false)
+        .find(|(name, ..)| *name == "STORY")
+        .and_then(|(.., value)| value.try_cast::<Map>())
+        .unwrap_or_default()
+}
+
+/// The word nearest to an unknown one.
+#[must_use]
+pub fn nearest_word(name: &str) -> Option<&'static Primitive> {
+    let near = crate::workspace::config::nearest(name, primitives::all().iter().map(|word| word.name))?;
+    primitives::find(&near)
+}

@@ -1,1 +1,460 @@
-//! (being built)
+//! What a script sees: the world through the host, with what this run has pretended so far laid over it.
+//!
+//! Words look through a [`View`] and nothing else; in a real pass the overlay is empty, so both passes share this code.
+
+use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use crate::backup;
+use crate::error::{Error, Kind, Position, Result};
+use crate::flags::Flags;
+use crate::gate::Overlay;
+use crate::gate::overlay::Seen;
+use crate::host::Host;
+use crate::host::files::{EntryKind, Stat};
+use crate::operation::{Capability, Fact};
+use crate::references::Index;
+use crate::workspace::catalogue::{Catalogue, Story};
+use crate::workspace::config::Limits;
+use crate::workspace::{Place, Workspace};
+
+/// Parts of stories: where they stand, what names them, to whom they belong.
+mod parts;
+
+/// Containers, packages and processes through the overlay.
+mod world;
+
+/// The largest file that a script may read or edit, in bytes.
+pub const TEXT_LIMIT: u64 = 8 << 20;
+
+/// What a run is about, for the words that need to know.
+#[derive(Debug, Clone, Default)]
+pub struct Errand {
+    /// The run's id.
+    pub run: String,
+    /// Local `YYYYMMDD_HHMMSS` of the run's start.
+    pub stamp: String,
+    /// A preview, or a real pass whose caller asked for a dry run.
+    pub dry_run: bool,
+    /// This pass is a preview.
+    pub preview: bool,
+    /// `--param K=V`.
+    pub params: BTreeMap<String, String>,
+    /// `--copy`: back up by copying.
+    pub copy: bool,
+    /// `--force`.
+    pub forced: bool,
+    /// Why the run happens.
+    pub reason: Option<String>,
+    /// Ids of all stories of the run.
+    pub stories: Vec<String>,
+}
+
+/// Sizes of a tree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Paths, the top included.
+    pub entries: u64,
+    /// Regular files.
+    pub files: u64,
+    /// Bytes of regular files.
+    pub bytes: u64,
+}
+
+/// The world as a script sees it.
+#[derive(Debug)]
+pub struct View {
+    /// Where things are.
+    pub workspace: Rc<Workspace>,
+    /// The world.
+    pub host: Rc<Host>,
+    /// All stories.
+    pub catalogue: Rc<Catalogue>,
+    /// What the run is about.
+    pub errand: Errand,
+    /// The story at hand.
+    pub story: RefCell<Option<Rc<Story>>>,
+    overlay: RefCell<Overlay>,
+    slots: Cell<u32>,
+    index: RefCell<Option<Rc<Index>>>,
+    installed: RefCell<world::Installed>,
+    open_files: RefCell<Option<std::sync::Arc<crate::host::processes::OpenFiles>>>,
+}
+
+impl View {
+    /// A view with nothing pretended.
+    #[must_use]
+    pub fn new(workspace: Rc<Workspace>, host: Rc<Host>, catalogue: Rc<Catalogue>, errand: Errand) -> Self {
+        Self {
+            workspace,
+            host,
+            catalogue,
+            errand,
+            story: RefCell::new(None),
+            overlay: RefCell::default(),
+            slots: Cell::new(0),
+            index: RefCell::new(None),
+            installed: RefCell::default(),
+            open_files: RefCell::default(),
+        }
+    }
+
+    /// Limits of scripts.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.workspace.config().policy.limits
+    }
+
+    /// What is pretended.
+    #[must_use]
+    pub fn overlay(&self) -> Ref<'_, Overlay> {
+        self.overlay.borrow()
+    }
+
+    /// What is pretended, for the gate alone.
+    #[must_use]
+    pub fn overlay_mut(&self) -> RefMut<'_, Overlay> {
+        self.overlay.borrow_mut()
+    }
+
+    /// A place for something that leaves the workspace, or for contents before an edit, in the run's own store:
+    /// `.rollback/runs/<run>/<sort>/<number>/<name>`.
+    #[must_use]
+    pub fn slot(&self, sort: &str, name: &str) -> Place {
+        let number = self.slots.get() + 1;
+        self.slots.set(number);
+        let directory = self.workspace.run_directory(&self.errand.run);
+        self.workspace
+            .show(&directory.join(sort).join(format!("{number:04}")).join(name))
+    }
+
+    /// What stands at a path, not following a link; `None` where nothing does.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] where the path leads through a link, or what the system says.
+    pub fn stat(&self, path: &Path) -> Result<Option<Stat>> {
+        match self.overlay().seen(path) {
+            Seen::Real(real) => self.host.files.stat(&real),
+            Seen::Gone => Ok(None),
+            Seen::Text(bytes) => Ok(Some(pretended(EntryKind::File, bytes.len() as u64))),
+            Seen::Directory => Ok(Some(pretended(EntryKind::Directory, 0))),
+            Seen::Unknown(_) => Ok(Some(pretended(EntryKind::File, 0))),
+        }
+    }
+
+    /// Whether anything stands at a path; a dangling link does.
+    ///
+    /// # Errors
+    /// As [`View::stat`].
+    pub fn exists(&self, path: &Path) -> Result<bool> {
+        Ok(self.stat(path)?.is_some())
+    }
+
+    /// The contents of a regular file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], [`Kind::Invalid`] for what is no regular file or too large, [`Kind::Failed`] where the
+    /// contents depend on a command that was not run.
+    pub fn read(&self, place: &Place, limit: u64) -> Result<Vec<u8>> {
+        match self.overlay().seen(&place.absolute) {
+            Seen::Real(real) => self.host.files.read(&real, limit),
+            Seen::Text(bytes) => Ok(bytes.to_vec()),
+            Seen::Gone => Err(Error::not_found(format!("`{place}` does not exist"))),
+            Seen::Directory => Err(Error::invalid(format!("`{place}` is a directory"))),
+            Seen::Unknown(why) => Err(unknown(place, why)),
+        }
+    }
+
+    /// The contents of a text file.
+    ///
+    /// # Errors
+    /// As [`View::read`]; [`Kind::Invalid`] where it is not UTF-8.
+    pub fn read_text(&self, place: &Place) -> Result<String> {
+        String::from_utf8(self.read(place, TEXT_LIMIT)?).map_err(|error| {
+            Error::invalid(format!(
+                "`{place}` is not UTF-8 (at byte {})",
+                error.utf8_error().valid_up_to()
+            ))
+        })
+    }
+
+    /// The names in a directory, sorted, with what they are.
+    ///
+    /// # Errors
+    /// As [`View::read`].
+    pub fn list(&self, place: &Path) -> Result<Vec<(OsString, EntryKind)>> {
+        let overlay = self.overlay();
+        let mut names: BTreeMap<OsString, EntryKind> = match overlay.seen(place) {
+            Seen::Real(real) => self.host.files.list(&real)?.into_iter().collect(),
+            Seen::Directory => BTreeMap::new(),
+            Seen::Gone => return Err(Error::not_found(format!("`{}` does not exist", place.display()))),
+            Seen::Text(_) | Seen::Unknown(_) => {
+                return Err(Error::invalid(format!(
+                    "`{}` is not a directory",
+                    place.display()
+                )));
+            }
+        };
+        for (name, there) in overlay.children(place) {
+            if there {
+                let kind = self
+                    .stat(&place.join(name))?
+                    .map_or(EntryKind::File, |stat| stat.kind);
+                names.insert(name.to_owned(), kind);
+            } else {
+                names.remove(name);
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// Visits every path below `top`, the top included, parents first; links are not followed, mounts not entered.
+    ///
+    /// # Errors
+    /// What `visit` says; [`Kind::Invalid`] past the limit of paths.
+    pub fn walk(&self, top: &Path, visit: &mut dyn FnMut(&Path, &Stat) -> Result<()>) -> Result<()> {
+        let Some(stat) = self.stat(top)? else {
+            return Ok(());
+        };
+        let mut pending = vec![(top.to_path_buf(), stat)];
+        let mut count: u64 = 0;
+        while let Some((path, stat)) = pending.pop() {
+            count += 1;
+            if count > self.limits().max_paths {
+                return Err(Error::invalid(format!(
+                    "`{}` holds more than {} paths",
+                    self.workspace.show(top),
+                    self.limits().max_paths
+                ))
+                .hint("policy.limits.max_paths sets the limit"));
+            }
+            visit(&path, &stat)?;
+            if stat.kind == EntryKind::Directory && (path == top || !stat.mount_point) {
+                let mut children = Vec::new();
+                for (name, _) in self.list(&path)? {
+                    let child = path.join(name);
+                    if let Some(stat) = self.stat(&child)? {
+                        children.push((child, stat));
+                    }
+                }
+                pending.extend(children.into_iter().rev());
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits the paths below `top`, without the top. Used by the policy; nothing there is no error.
+    ///
+    /// # Errors
+    /// What `visit` says.
+    pub fn walk_names(&self, top: &Path, visit: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
+        self.walk(top, &mut |path, _| if path == top { Ok(()) } else { visit(path) })
+    }
+
+    /// Sizes of a tree.
+    ///
+    /// # Errors
+    /// As [`View::walk`].
+    pub fn size(&self, place: &Path) -> Result<Size> {
+        let mut size = Size::default();
+        self.walk(place, &mut |_, stat| {
+            size.entries += 1;
+            if stat.kind == EntryKind::File {
+                size.files += 1;
+                size.bytes += stat.size;
+            }
+            Ok(())
+        })?;
+        if size.bytes > self.limits().max_bytes {
+            return Err(Error::invalid(format!(
+                "`{}` holds {} bytes, more than the limit of {}",
+                self.workspace.show(place),
+                size.bytes,
+                self.limits().max_bytes
+            ))
+            .hint("policy.limits.max_bytes sets the limit"));
+        }
+        Ok(size)
+    }
+
+    /// BLAKE3 of a file's contents, in hexadecimal.
+    ///
+    /// # Errors
+    /// As [`View::read`].
+    pub fn digest(&self, place: &Place) -> Result<String> {
+        match self.overlay().seen(&place.absolute) {
+            Seen::Real(real) => self.host.files.digest(&real),
+            Seen::Text(bytes) => Ok(blake3::hash(bytes).to_hex().to_string()),
+            Seen::Gone => Err(Error::not_found(format!("`{place}` does not exist"))),
+            Seen::Directory => Err(Error::invalid(format!("`{place}` is a directory"))),
+            Seen::Unknown(why) => Err(unknown(place, why)),
+        }
+    }
+
+    /// The fact of a path: kind, size, modification time, inode.
+    ///
+    /// # Errors
+    /// As [`View::stat`].
+    pub fn fact(&self, place: &Place) -> Result<Fact> {
+        let seen = match self.stat(&place.absolute)? {
+            None => Value::Null,
+            Some(stat) => {
+                json!({ "kind": stat.kind.name(), "size": stat.size, "mtime_ns": stat.mtime_ns, "inode": stat.inode })
+            }
+        };
+        Ok(Fact {
+            about: place.shown.clone(),
+            seen,
+        })
+    }
+
+    /// Modification times of the directory that holds each path, to be put back by an undo.
+    #[must_use]
+    pub fn parent_times(&self, paths: &[&Place]) -> Vec<(String, i64)> {
+        let mut times = BTreeMap::new();
+        for place in paths {
+            let Some(parent) = place.absolute.parent() else {
+                continue;
+            };
+            if let Ok(Some(stat)) = self.stat(parent) {
+                times.insert(self.workspace.show(parent).shown, stat.mtime_ns);
+            }
+        }
+        times.into_iter().collect()
+    }
+
+    /// The directories above a path that are not there yet, outermost first.
+    #[must_use]
+    pub fn absent_parents(&self, place: &Place) -> Vec<String> {
+        let mut absent: Vec<String> = place
+            .absolute
+            .ancestors()
+            .skip(1)
+            .take_while(|parent| matches!(self.stat(parent), Ok(None)))
+            .map(|parent| self.workspace.show(parent).shown)
+            .collect();
+        absent.reverse();
+        absent
+    }
+
+    /// What is needed to change a path.
+    #[must_use]
+    pub fn write(&self, place: &Place, whole: bool) -> Capability {
+        Capability::Write {
+            shown: place.shown.clone(),
+            absolute: place.absolute.clone(),
+            whole,
+        }
+    }
+
+    /// The flags, through the overlay; `None` where there is no file.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] where the file is no mapping.
+    pub fn flags(&self) -> Result<Option<Flags>> {
+        let position = || Position {
+            file: self.workspace.flags_file().shown,
+            line: 0,
+            column: 0,
+            source: None,
+        };
+        self.flags_text()?
+            .map(|text| Flags::parse(&text).map_err(|error| error.at(position())))
+            .transpose()
+    }
+
+    /// The text of the flags file; `None` where there is no file.
+    ///
+    /// # Errors
+    /// As [`View::read`].
+    pub fn flags_text(&self) -> Result<Option<String>> {
+        let place = self.workspace.flags_file();
+        match self.read_text(&place) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(Error::configuration(format!(
+                "cannot read the flags file: {}",
+                error.message()
+            ))
+            .hint("make it a readable text file, or name another one as flags_file in `rollback.yaml`")),
+        }
+    }
+
+    /// Which source files name which others; made once a pass, from the real tree. Callers leave out files that
+    /// are pretended to be gone.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn index(&self) -> Result<Rc<Index>> {
+        if let Some(index) = self.index.borrow().as_ref() {
+            return Ok(Rc::clone(index));
+        }
+        let index = Rc::new(Index::scan(self.workspace.root())?);
+        *self.index.borrow_mut() = Some(Rc::clone(&index));
+        Ok(index)
+    }
+
+    /// `directory` or `file`, as a backup's manifest says it.
+    ///
+    /// # Errors
+    /// As [`View::stat`].
+    pub fn kind(&self, place: &Place) -> Result<&'static str> {
+        let directory = self
+            .stat(&place.absolute)?
+            .is_some_and(|stat| stat.kind == EntryKind::Directory);
+        Ok(if directory { "directory" } else { "file" })
+    }
+
+    /// Finished backups, real and pretended, as `list_backups` tells them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn backups(&self) -> Result<Vec<Value>> {
+        let mut all: Vec<Value> = backup::catalogue::list(&self.host.files, &self.workspace.backups())?
+            .into_iter()
+            .map(|listed| json!(listed))
+            .collect();
+        all.extend(self.overlay().backups().iter().cloned());
+        Ok(all)
+    }
+
+    /// A free name for a backup of this run.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] for a name with other characters than letters, digits, `_`, `.` and `-`.
+    pub fn backup_directory(&self, name: &str) -> Result<Place> {
+        let backups = self.workspace.backups();
+        let taken = |candidate: &str| self.exists(&backups.join(candidate)).unwrap_or(true);
+        let directory = backup::directory_name(name, &self.errand.stamp, taken)?;
+        Ok(self.workspace.show(&backups.join(directory)))
+    }
+}
+
+/// What a look tells of something that exists only in the overlay.
+fn pretended(kind: EntryKind, size: u64) -> Stat {
+    Stat {
+        kind,
+        size,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime_ns: 0,
+        ctime_ns: 0,
+        inode: 0,
+        device: 0,
+        links: 1,
+        mount_point: false,
+    }
+}
+
+fn unknown(place: &Place, why: &str) -> Error {
+    Error::failed(format!(
+        "the contents of `{place}` cannot be known before the run: {why}"
+    ))
+    .hint("move this after the real command, or don't build on it in a preview")
+}

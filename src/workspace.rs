@@ -1,1 +1,289 @@
-//! (being built)
+//! Where things are: the root, the configuration, the paths that a script may name, the lock, the stories.
+//!
+//! On disk: `rollback.yaml`, `.rollback/` (state), `rollback_backups/`, `rollback_reports/`, `logs/`.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Stories: embedded and the workspace's own.
+pub mod catalogue;
+
+/// `rollback.yaml`.
+pub mod config;
+
+/// One run at a time.
+pub mod lock;
+
+/// In which order stories are rolled back.
+pub mod order;
+
+use config::Config;
+
+/// The state directory below the root.
+pub const STATE: &str = ".rollback";
+
+/// The report directory below the root.
+pub const REPORTS: &str = "rollback_reports";
+
+/// The directory of the workspace's own stories.
+pub const STORIES: &str = "rollback";
+
+/// The configuration file.
+pub const CONFIG: &str = "rollback.yaml";
+
+/// A workspace: its root and what its configuration says.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    root: PathBuf,
+    roots: Vec<PathBuf>,
+    config: Config,
+    /// What was odd about the configuration.
+    pub warnings: Vec<String>,
+}
+
+/// A path that a script named: as people see it, and absolute.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Relative to the workspace where it is below it, else absolute. `.` is the workspace itself.
+    pub shown: String,
+    /// Absolute and normalised; no component is `.` or `..`. Links are not resolved.
+    pub absolute: PathBuf,
+}
+
+impl Place {
+    /// A path below this place.
+    #[must_use]
+    pub fn below(&self, relative: &str) -> Self {
+        Self {
+            shown: join_shown(&self.shown, relative),
+            absolute: self.absolute.join(relative),
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.shown)
+    }
+}
+
+fn join_shown(base: &str, relative: &str) -> String {
+    if base == "." {
+        relative.to_owned()
+    } else {
+        format!("{base}/{relative}")
+    }
+}
+
+impl Workspace {
+    /// Finds the workspace: the named directory, else the nearest parent of the current directory that holds
+    /// `rollback.yaml`, else the nearest that holds `config/feature-flags.yaml`.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] where there is none, [`crate::error::Kind::Configuration`] where `rollback.yaml` is wrong.
+    pub fn find(named: Option<&Path>) -> Result<Self> {
+        let current =
+            std::env::current_dir().map_err(|error| Error::io("read the current directory", &error))?;
+        let root = match named {
+            Some(directory) => {
+                let directory = current.join(directory);
+                if !directory.is_dir() {
+                    return Err(Error::usage(format!(
+                        "workspace `{}` is not a directory",
+                        directory.display()
+                    ))
+                    .hint("name an existing directory with --workspace"));
+                }
+                directory
+            }
+            None => current
+                .ancestors()
+                .find(|parent| parent.join(CONFIG).is_file())
+                .or_else(|| {
+                    current
+                        .ancestors()
+                        .find(|parent| parent.join(config::FLAGS_FILE).is_file())
+                })
+                .map(Path::to_path_buf)
+                .ok_or_else(|| {
+                    Error::usage(format!(
+                        "no workspace here: neither `{CONFIG}` nor `{}` in `{}` or above it",
+                        config::FLAGS_FILE,
+                        current.display()
+                    ))
+                    .hint("go to the project, name it with --workspace DIR, or make one with `rollback init`")
+                })?,
+        };
+        Self::open(&root)
+    }
+
+    /// Opens the workspace at `root`.
+    ///
+    /// # Errors
+    /// As [`Workspace::find`].
+    pub fn open(root: &Path) -> Result<Self> {
+        let root = root
+            .canonicalize()
+            .map_err(|error| Error::usage(format!("cannot open workspace `{}`: {error}", root.display())))?;
+        let (config, warnings) = Config::load(&root)?;
+        let mut roots = vec![root.clone()];
+        for extra in &config.policy.write {
+            let directory = root.join(extra);
+            let directory = directory.canonicalize().map_err(|error| {
+                Error::configuration(format!(
+                    "policy.write names `{extra}`, which cannot be opened: {error}"
+                ))
+                .hint(format!("make the directory, or take the line out of `{CONFIG}`"))
+            })?;
+            if !roots.contains(&directory) {
+                roots.push(directory);
+            }
+        }
+        Ok(Self {
+            root,
+            roots,
+            config,
+            warnings,
+        })
+    }
+
+    /// The absolute, resolved root.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The roots below which paths may be named; the workspace comes first.
+    #[must_use]
+    pub fn roots(&self) -> &[PathBuf] {
+        &self.roots
+    }
+
+    /// What `rollback.yaml` says, with defaults.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// `.rollback`.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.root.join(STATE)
+    }
+
+    /// The directory of backups.
+    #[must_use]
+    pub fn backups(&self) -> PathBuf {
+        self.root.join(&self.config.backups.dir)
+    }
+
+    /// The directory of a run.
+    #[must_use]
+    pub fn run_directory(&self, run: &str) -> PathBuf {
+        self.state().join("runs").join(run)
+    }
+
+    /// The flags file.
+    #[must_use]
+    pub fn flags_file(&self) -> Place {
+        self.configured(&self.config.flags_file)
+    }
+
+    /// The environment file.
+    #[must_use]
+    pub fn env_file(&self) -> Place {
+        self.configured(&self.config.env_file)
+    }
+
+    /// A path of the configuration, which was validated when it was read.
+    fn configured(&self, path: &str) -> Place {
+        self.show(&self.root.join(path))
+    }
+
+    /// The place of an absolute path.
+    #[must_use]
+    pub fn show(&self, absolute: &Path) -> Place {
+        let shown = match absolute.strip_prefix(&self.root) {
+            Ok(relative) if relative.as_os_str().is_empty() => ".".to_owned(),
+            Ok(relative) => relative.to_string_lossy().into_owned(),
+            Err(_) => absolute.to_string_lossy().into_owned(),
+        };
+        Place {
+            shown,
+            absolute: absolute.to_path_buf(),
+        }
+    }
+
+    /// The place that a script names.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Invalid`] for an empty path, `~` or a NUL; [`crate::error::Kind::Denied`] for a path
+    /// that leads out of the roots.
+    pub fn place(&self, text: &str) -> Result<Place> {
+        if text.is_empty() {
+            return Err(
+                Error::invalid("the path is empty").hint("name a path relative to the workspace, or `.`")
+            );
+        }
+        if text.contains('\0') {
+            return Err(Error::invalid("the path contains a NUL character"));
+        }
+        if text.len() > 4096 {
+            return Err(Error::invalid(format!(
+                "the path is {} bytes long; 4096 are the most",
+                text.len()
+            )));
+        }
+        if text == "~" || text.starts_with("~/") {
+            return Err(Error::invalid(format!("`{text}`: `~` has no meaning here"))
+                .hint("name a path relative to the workspace"));
+        }
+        let given = Path::new(text);
+        let mut absolute = if given.is_absolute() {
+            PathBuf::from("/")
+        } else {
+            self.root.clone()
+        };
+        for component in given.components() {
+            match component {
+                Component::Normal(name) => absolute.push(name),
+                Component::CurDir | Component::RootDir => {}
+                Component::ParentDir | Component::Prefix(_) => {
+                    return Err(Error::denied(format!("`{text}` goes up with `..`"))
+                        .hint("name the path from the workspace's root"));
+                }
+            }
+        }
+        if !self.roots.iter().any(|root| absolute.starts_with(root)) {
+            return Err(
+                Error::denied(format!("`{text}` lies outside the workspace")).hint(format!(
+                    "if a script may change it, list its directory in policy.write of `{CONFIG}`"
+                )),
+            );
+        }
+        Ok(self.show(&absolute))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_lead_out_are_refused() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let workspace = Workspace::open(directory.path()).expect("a workspace");
+        for path in ["..", "a/../../b", "/etc/passwd", "/", "a/../b"] {
+            let error = workspace.place(path).expect_err(path);
+            assert_eq!(error.kind(), crate::error::Kind::Denied, "{path}");
+        }
+        for path in ["", "~", "~/x", "a\0b"] {
+            let error = workspace.place(path).expect_err(path);
+            assert_eq!(error.kind(), crate::error::Kind::Invalid, "{path}");
+        }
+        for (path, shown) in [("a//b/./c/", "a/b/c"), (".", "."), ("./x", "x")] {
+            assert_eq!(workspace.place(path).expect(path).shown, shown);
+        }
+    }
+}

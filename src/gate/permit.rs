@@ -1,29 +1,37 @@
 //! The proof that an operation passed the gate. Only `audit.begin` makes one, after the intent is on disk.
 
+use crate::report::AuditHead;
+
 /// Permission for one operation. Every function of the host that changes the world takes `&Permit`.
 ///
 /// It can't be built, cloned or kept past its operation: `audit.finish` consumes it.
 #[derive(Debug)]
 pub struct Permit {
-    sequence: u64,
+    head: AuditHead,
 }
 
 impl Permit {
-    /// `sequence` is the audit record that this permit rests on.
-    pub(in crate::gate) fn new(sequence: u64) -> Self {
-        Self { sequence }
+    /// `head` is the audit record that this permit rests on.
+    pub(in crate::gate) fn new(head: AuditHead) -> Self {
+        Self { head }
     }
 
-    /// The sequence number of the audit record of the intent.
+    /// The audit record of the intent.
     #[must_use]
-    pub fn sequence(&self) -> u64 {
-        self.sequence
+    pub fn head(&self) -> &AuditHead {
+        &self.head
     }
 
     /// A permit for unit tests of host functions, on paths below a temporary directory.
     #[cfg(test)]
     #[must_use]
     pub fn for_tests() -> Self {
-        Self { sequence: 0 }
+        Self {
+            head: AuditHead {
+                log_id: String::new(),
+                seq: 0,
+                hash: String::new(),
+            },
+        }
     }
 }

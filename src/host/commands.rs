@@ -1,1 +1,624 @@
-//! (being built)
+//! Programs: found once in a PATH that nobody else can write to, started without a shell, in a clean environment,
+//! with a deadline. Keeps nothing on disk.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use crate::error::{Error, Result};
+use crate::gate::Permit;
+
+mod find;
+
+pub use find::find_program;
+use find::safe_entries;
+
+/// How much of each output stream is kept, in bytes; the rest is read and dropped.
+pub const OUTPUT_LIMIT: usize = 1024 * 1024;
+
+/// How long a program may take to end by itself after TERM.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How often a waiting call looks at the cancellation flag.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How many times the pipes are read after the program's end: more than they hold, and not for ever, because a
+/// daemon that left the group may go on writing.
+const ROUNDS_AFTER_END: u32 = 64;
+
+/// The variables that pass from our environment to a program's.
+const PASSED: &[&str] = &[
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "USER",
+    "TMPDIR",
+    "DOCKER_HOST",
+    "XDG_RUNTIME_DIR",
+];
+
+/// A program to start: what, where, with which words, for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    /// The program; absolute.
+    pub program: PathBuf,
+    /// Its arguments, without the program's name.
+    pub arguments: Vec<OsString>,
+    /// Its working directory; absolute.
+    pub cwd: PathBuf,
+    /// The workspace: PATH entries below it are not passed on.
+    pub root: PathBuf,
+    /// Variables on top of the clean environment.
+    pub environment: Vec<(String, String)>,
+    /// How long it may run.
+    pub timeout: Duration,
+}
+
+impl Invocation {
+    /// A program without arguments that runs in `root` for at most a minute.
+    #[must_use]
+    pub fn new(program: impl Into<PathBuf>, root: &Path) -> Self {
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            cwd: root.to_path_buf(),
+            root: root.to_path_buf(),
+            environment: Vec::new(),
+            timeout: Duration::from_mins(1),
+        }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn arguments<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.arguments.extend(
+            arguments
+                .into_iter()
+                .map(|argument| argument.as_ref().to_os_string()),
+        );
+        self
+    }
+
+    /// Sets the working directory.
+    #[must_use]
+    pub fn cwd(mut self, cwd: &Path) -> Self {
+        self.cwd = cwd.to_path_buf();
+        self
+    }
+
+    /// Adds a variable.
+    #[must_use]
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets how long it may run.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+/// How a program ended, and what it said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// Exit status; `None` if a signal ended it.
+    pub status: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// The first [`OUTPUT_LIMIT`] bytes of its output.
+    pub stdout: Vec<u8>,
+    /// The first [`OUTPUT_LIMIT`] bytes of its messages.
+    pub stderr: Vec<u8>,
+    /// Whether it wrote more than that.
+    pub truncated: bool,
+    /// Whether we ended it because its time was up.
+    pub timed_out: bool,
+    /// From start to end.
+    pub duration: Duration,
+}
+
+impl Ran {
+    /// Whether it ended by itself with status 0.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        self.status == Some(0) && !self.timed_out
+    }
+
+    /// Why it did not succeed, in one line: the time, the signal, or the last line that it wrote.
+    #[must_use]
+    pub fn failure(&self) -> String {
+        if self.timed_out {
+            return format!("it took longer than {} s", self.duration.as_secs());
+        }
+        if let Some(signal) = self.signal {
+            return format!("signal {signal} ended it");
+        }
+        let status = self.status.unwrap_or_default();
+        match last_line(&self.stderr).or_else(|| last_line(&self.stdout)) {
+            Some(line) => format!("exit status {status}: {line}"),
+            None => format!("exit status {status}"),
+        }
+    }
+}
+
+/// The last line with something in it.
+fn last_line(output: &[u8]) -> Option<String> {
+    String::from_utf8_lossy(output)
+        .lines()
+        .rev()
+        .map(|line| {
+            line.trim()
+                .chars()
+                .filter(|character| !character.is_control())
+                .collect::<String>()
+        })
+        .find(|line| !line.is_empty())
+}
+
+/// Whether a variable makes a program load or run something else. Such a variable is never set.
+#[must_use]
+pub fn takes_over(variable: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "PATH",
+        "IFS",
+        "ENV",
+        "BASH_ENV",
+        "SHELLOPTS",
+        "BASHOPTS",
+        "NODE_OPTIONS",
+        "NODE_PATH",
+        "PERL5LIB",
+        "PERL5OPT",
+        "RUBYLIB",
+        "RUBYOPT",
+        "GCONV_PATH",
+        "JAVA_TOOL_OPTIONS",
+    ];
+    NAMES.contains(&variable)
+        || ["LD_", "DYLD_", "PYTHON", "BASH_FUNC_", "GIT_"]
+            .iter()
+            .any(|prefix| variable.starts_with(prefix))
+}
+
+/// Starts a program that changes something, and waits for its end.
+///
+/// A set `cancel` ends it. What it leaves running in its process group ends with it.
+///
+/// # Errors
+/// `not_found` or `failed` if it can't be started, `denied` for a variable that takes it over, `cancelled`.
+/// A bad exit status, a signal and a timeout are no errors here: see [`Ran::succeeded`].
+pub fn run(_permit: &Permit, invocation: &Invocation, cancel: Option<&AtomicBool>) -> Result<Ran> {
+    start(invocation, cancel).map_err(|error| match error.kind() {
+        crate::error::Kind::Cancelled => error.after_changes(),
+        _ => error,
+    })
+}
+
+/// Like [`run`], for a program that only reads: `npm ls`, `docker ps`. Needs no permit.
+///
+/// # Errors
+/// As for [`run`].
+pub fn look(invocation: &Invocation, cancel: Option<&AtomicBool>) -> Result<Ran> {
+    start(invocation, cancel)
+}
+
+fn start(invocation: &Invocation, cancel: Option<&AtomicBool>) -> Result<Ran> {
+    let shown = invocation.program.display();
+    if !invocation.program.is_absolute() || !invocation.cwd.is_dir() {
+        return Err(Error::failed(format!(
+            "cannot start `{shown}` in `{}`",
+            invocation.cwd.display()
+        ))
+        .hint("the program must be an absolute path, and its working directory must exist"));
+    }
+    if let Some((name, _)) = invocation.environment.iter().find(|(name, _)| takes_over(name)) {
+        return Err(
+            Error::denied(format!("the variable `{name}` can't be given to `{shown}`"))
+                .hint("it would make the program run something else; leave it out"),
+        );
+    }
+    if cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+        return Err(Error::cancelled(format!(
+            "`{shown}` was not started: the run was asked to stop"
+        )));
+    }
+    let began = Instant::now();
+    let child = command(invocation).spawn().map_err(|error| {
+        Error::io(format_args!("start `{shown}`"), &error)
+            .hint("check that the file can be executed, and that its interpreter is installed")
+    })?;
+    Watch::over(child, invocation, began).wait_for_end(cancel)
+}
+
+/// The system's description of an invocation: no shell, no input, a clean environment, a process group of its own.
+#[expect(clippy::disallowed_methods, reason = "this is the place where programs start")]
+fn command(invocation: &Invocation) -> Command {
+    let mut command = Command::new(&invocation.program);
+    let entries = safe_entries(&invocation.root, &std::env::var_os("PATH").unwrap_or_default());
+    command
+        .args(&invocation.arguments)
+        .current_dir(&invocation.cwd)
+        .env_clear()
+        .envs(
+            PASSED
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
+        .env("PATH", std::env::join_paths(entries).unwrap_or_default())
+        .envs(invocation.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    command
+}
+
+/// A child that is never left alone: dropping it ends its process group and reaps it.
+struct Watch<'a> {
+    child: Child,
+    group: Pid,
+    program: &'a Path,
+    began: Instant,
+    timeout: Duration,
+    reaped: bool,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.signal(Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// One output stream, drained up to its end and kept up to a limit.
+struct Stream<R> {
+    source: Option<R>,
+    kept: Vec<u8>,
+    dropped: bool,
+}
+
+impl<R: Read> Stream<R> {
+    fn new(source: Option<R>) -> Self {
+        Self {
+            source,
+            kept: Vec::new(),
+            dropped: false,
+        }
+    }
+
+    /// Reads what is there; the caller knows that it won't block.
+    fn drain(&mut self, buffer: &mut [u8]) {
+        let Some(source) = self.source.as_mut() else {
+            return;
+        };
+        match source.read(buffer) {
+            Ok(0) => self.source = None,
+            Ok(count) => {
+                let room = OUTPUT_LIMIT.saturating_sub(self.kept.len()).min(count);
+                self.kept
+                    .extend_from_slice(buffer.get(..room).unwrap_or_default());
+                self.dropped |= room < count;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => self.source = None,
+        }
+    }
+}
+
+/// Why a child is being ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Deadline,
+    Cancelled,
+}
+
+impl<'a> Watch<'a> {
+    fn over(child: Child, invocation: &'a Invocation, began: Instant) -> Self {
+        let group = Pid::from_child(&child);
+        Self {
+            child,
+            group,
+            program: &invocation.program,
+            began,
+            timeout: invocation.timeout,
+            reaped: false,
+        }
+    }
+
+    /// Signals the whole group. Its number is ours as long as the leader is not reaped.
+    fn signal(&self, signal: Signal) {
+        let _ = kill_process_group(self.group, signal);
+    }
+
+    fn wait_for_end(mut self, cancel: Option<&AtomicBool>) -> Result<Ran> {
+        let exit = pidfd_open(self.group, PidfdFlags::empty()).map_err(|error| {
+            Error::io(format_args!("watch `{}`", self.program.display()), &error.into()).after_changes()
+        })?;
+        let mut stdout = Stream::new(self.child.stdout.take());
+        let mut stderr = Stream::new(self.child.stderr.take());
+        let mut buffer = vec![0_u8; 64 * 1024];
+        let mut stop: Option<(Stop, Instant)> = None;
+        let mut ended = false;
+        let mut rounds_left = ROUNDS_AFTER_END;
+        loop {
+            // After the leader's end only what it left in the pipes is read: a daemon may hold them open for ever.
+            let patience = if ended {
+                Duration::ZERO
+            } else {
+                self.patience(stop)
+            };
+            let ready = wait(&exit, &stdout, &stderr, patience).map_err(|error| {
+                Error::io(format_args!("wait for `{}`", self.program.display()), &error).after_changes()
+            })?;
+            if ready.stdout {
+                stdout.drain(&mut buffer);
+            }
+            if ready.stderr {
+                stderr.drain(&mut buffer);
+            }
+            if ended {
+                rounds_left -= 1;
+                if rounds_left == 0 || !(ready.stdout || ready.stderr) {
+                    break;
+                }
+                continue;
+            }
+            if ready.exit {
+                self.signal(Signal::KILL);
+                ended = true;
+                continue;
+            }
+            stop = self.stop(stop, cancel);
+        }
+        let status = self.child.wait();
+        self.reaped = status.is_ok();
+        let status = status.map_err(|error| {
+            Error::io(format_args!("wait for `{}`", self.program.display()), &error).after_changes()
+        })?;
+        if matches!(stop, Some((Stop::Cancelled, _))) {
+            return Err(Error::cancelled(format!(
+                "`{}` was ended: the run was asked to stop",
+                self.program.display()
+            )));
+        }
+        Ok(Ran {
+            status: status.code(),
+            signal: status.signal(),
+            truncated: stdout.dropped || stderr.dropped,
+            stdout: stdout.kept,
+            stderr: stderr.kept,
+            timed_out: matches!(stop, Some((Stop::Deadline, _))),
+            duration: self.began.elapsed(),
+        })
+    }
+
+    /// How long to wait before looking at the clock and the flag again.
+    fn patience(&self, stop: Option<(Stop, Instant)>) -> Duration {
+        let due = stop.map_or(self.timeout.saturating_sub(self.began.elapsed()), |(_, since)| {
+            GRACE.saturating_sub(since.elapsed())
+        });
+        due.clamp(Duration::from_millis(1), TICK)
+    }
+
+    /// Asks the group to end when its time is up or the run is cancelled, and makes it end after the grace period.
+    fn stop(&self, stop: Option<(Stop, Instant)>, cancel: Option<&AtomicBool>) -> Option<(Stop, Instant)> {
+        if let Some((_, since)) = stop {
+            if since.elapsed() >= GRACE {
+                self.signal(Signal::KILL);
+            }
+            return stop;
+        }
+        let why = if cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            Stop::Cancelled
+        } else if self.began.elapsed() >= self.timeout {
+            Stop::Deadline
+        } else {
+            return None;
+        };
+        self.signal(Signal::TERM);
+        Some((why, Instant::now()))
+    }
+}
+
+/// What [`wait`] found ready.
+struct Ready {
+    exit: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+/// Waits until the child has ended, a stream can be read, or the time is up. An interruption counts as the latter.
+fn wait<A: AsFd, B: AsFd>(
+    exit: &impl AsFd,
+    stdout: &Stream<A>,
+    stderr: &Stream<B>,
+    patience: Duration,
+) -> std::io::Result<Ready> {
+    let mut watched = vec![PollFd::new(exit, PollFlags::IN)];
+    let out = stdout.source.as_ref().map(|source| {
+        watched.push(PollFd::new(source, PollFlags::IN));
+        watched.len() - 1
+    });
+    let err = stderr.source.as_ref().map(|source| {
+        watched.push(PollFd::new(source, PollFlags::IN));
+        watched.len() - 1
+    });
+    let patience = Timespec::try_from(patience).unwrap_or_default();
+    match poll(&mut watched, Some(&patience)) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::INTR) => {
+            return Ok(Ready {
+                exit: false,
+                stdout: false,
+                stderr: false,
+            });
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let happened = |at: Option<usize>| {
+        at.and_then(|at| watched.get(at))
+            .is_some_and(|fd| !fd.revents().is_empty())
+    };
+    Ok(Ready {
+        exit: happened(Some(0)),
+        stdout: happened(out),
+        stderr: happened(err),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    fn shell(root: &Path, script: &str) -> Invocation {
+        Invocation::new("/bin/sh", root).arguments(["-c", script])
+    }
+
+    fn run_here(invocation: &Invocation) -> Ran {
+        run(&Permit::for_tests(), invocation, None).unwrap()
+    }
+
+    #[test]
+    fn gives_a_clean_environment_and_no_input() {
+        let dir = tempfile::tempdir().unwrap();
+        let ran = run_here(&shell(dir.path(), "cat; env; pwd").variable("GIVEN", "a b"));
+        let text = String::from_utf8(ran.stdout).unwrap();
+        assert!(text.contains("GIVEN=a b\n"), "{text}");
+        assert!(text.ends_with(&format!("{}\n", dir.path().display())), "{text}");
+        let allowed = |name: &str| {
+            PASSED.contains(&name) || ["PATH", "GIVEN", "PWD", "SHLVL", "_", "OLDPWD"].contains(&name)
+        };
+        for line in text.lines().filter(|line| line.contains('=')) {
+            let name = line.split('=').next().unwrap();
+            assert!(
+                allowed(name),
+                "`{name}` passed (cargo sets CARGO_* in our environment)"
+            );
+        }
+        assert!(
+            std::env::var_os("CARGO_MANIFEST_DIR").is_some(),
+            "nothing to leave out"
+        );
+    }
+
+    #[test]
+    fn refuses_a_variable_that_takes_the_program_over() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["LD_PRELOAD", "PYTHONSTARTUP", "NODE_OPTIONS", "PATH", "BASH_ENV"] {
+            let error = look(&shell(dir.path(), "true").variable(name, "x"), None).unwrap_err();
+            assert_eq!(error.kind(), Kind::Denied, "{name}");
+        }
+    }
+
+    #[test]
+    fn tells_status_and_signal_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let ran = run_here(&shell(
+            dir.path(),
+            "echo out; printf 'first\\nlast\\n\\n' >&2; exit 7",
+        ));
+        assert_eq!((ran.status, ran.signal, ran.succeeded()), (Some(7), None, false));
+        assert_eq!(
+            (ran.stdout.as_slice(), ran.failure().as_str()),
+            (&b"out\n"[..], "exit status 7: last")
+        );
+        let ran = run_here(&shell(dir.path(), "kill -9 $$"));
+        assert_eq!((ran.status, ran.signal), (None, Some(9)));
+    }
+
+    #[test]
+    fn a_chatty_program_neither_blocks_nor_fills_the_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let ran = run_here(&shell(
+            dir.path(),
+            "head -c 3000000 /dev/zero >&2; head -c 3000000 /dev/zero; exit 3",
+        ));
+        assert_eq!(ran.status, Some(3));
+        assert_eq!(
+            (ran.stdout.len(), ran.stderr.len(), ran.truncated),
+            (OUTPUT_LIMIT, OUTPUT_LIMIT, true)
+        );
+        let ran = run_here(&shell(dir.path(), &format!("head -c {OUTPUT_LIMIT} /dev/zero")));
+        assert_eq!((ran.stdout.len(), ran.truncated), (OUTPUT_LIMIT, false));
+    }
+
+    /// Opens a FIFO for reading: the end of file comes when the last process that holds it for writing is gone.
+    fn fifo_is_let_go(script: &str, timeout: Duration, cancel: Option<&AtomicBool>) -> Result<Ran> {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("held");
+        let made = Invocation::new("/usr/bin/mkfifo", dir.path()).arguments([&fifo]);
+        assert!(run_here(&made).succeeded());
+        let reader = std::thread::spawn(move || std::fs::read(fifo).unwrap());
+        let ran = run(
+            &Permit::for_tests(),
+            &shell(dir.path(), script).timeout(timeout),
+            cancel,
+        );
+        reader.join().unwrap();
+        ran
+    }
+
+    #[test]
+    fn a_deadline_ends_the_whole_group_even_if_it_ignores_term() {
+        let script = "exec 9>held; trap '' TERM; sleep 600 & sleep 600; sleep 600";
+        let ran = fifo_is_let_go(script, Duration::from_millis(200), None).unwrap();
+        assert!(ran.timed_out && !ran.succeeded());
+        assert_eq!(ran.signal, Some(9));
+    }
+
+    #[test]
+    fn what_a_program_leaves_behind_ends_with_it() {
+        let ran = fifo_is_let_go("exec 9>held; sleep 600 & echo done", Duration::from_mins(1), None).unwrap();
+        assert_eq!((ran.status, ran.stdout.as_slice()), (Some(0), &b"done\n"[..]));
+        assert!(ran.duration < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_cancelled_program_ends_and_a_cancelled_run_starts_none() {
+        let cancel = std::sync::Arc::new(AtomicBool::new(false));
+        let dir = tempfile::tempdir().unwrap();
+        let started = dir.path().join("started");
+        let (flag, seen) = (std::sync::Arc::clone(&cancel), started.clone());
+        let watcher = std::thread::spawn(move || {
+            while !seen.exists() {
+                std::thread::yield_now();
+            }
+            flag.store(true, Ordering::Relaxed);
+        });
+        let error = run(
+            &Permit::for_tests(),
+            &shell(dir.path(), ": > started; exec sleep 600"),
+            Some(&cancel),
+        )
+        .unwrap_err();
+        watcher.join().unwrap();
+        assert!(error.kind() == Kind::Cancelled && error.changed_something());
+
+        let error = look(&shell(dir.path(), ": > again"), Some(&cancel)).unwrap_err();
+        assert!(error.kind() == Kind::Cancelled && !error.changed_something());
+        assert!(!dir.path().join("again").exists());
+    }
+
+    #[test]
+    fn a_program_that_cannot_start_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = look(&Invocation::new(dir.path().join("none"), dir.path()), None).unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound);
+        let error = look(&shell(&dir.path().join("nowhere"), "true"), None).unwrap_err();
+        assert_eq!(error.kind(), Kind::Failed);
+    }
+}

@@ -1,1 +1,625 @@
-//! (being built)
+//! Containers, images and volumes of Docker or Podman, through its command line. An engine that does not answer makes
+//! its contents unknown, never absent. Keeps nothing on disk.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::{Error, Kind, Result};
+use crate::gate::Permit;
+use crate::host::commands::{Invocation, find_program, look, run};
+
+/// The label by which Compose marks what belongs to a project.
+const PROJECT: &str = "com.docker.compose.project";
+
+/// A fact, or why it can't be known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known<T> {
+    /// It is so.
+    Yes(T),
+    /// Nobody can tell, and why: no engine, no answer.
+    Unknown(String),
+}
+
+impl<T> Known<T> {
+    /// Changes what is known.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Known<U> {
+        match self {
+            Self::Yes(value) => Known::Yes(change(value)),
+            Self::Unknown(why) => Known::Unknown(why),
+        }
+    }
+}
+
+/// A container, running or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Full identifier.
+    pub id: String,
+    /// Its first name.
+    pub name: String,
+    /// The image it was made from, as the engine shows it.
+    pub image: String,
+    /// `running`, `exited`, ...
+    pub state: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// An image under one of its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Full identifier.
+    pub id: String,
+    /// Repository, such as `docker.io/airbyte/worker`.
+    pub repository: String,
+    /// Tag; empty where it has none.
+    pub tag: String,
+}
+
+impl Image {
+    /// What names this image and no other name of it: `repository:tag`, or the identifier where it has no tag.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        if self.tag.is_empty() {
+            self.id.clone()
+        } else {
+            format!("{}:{}", self.repository, self.tag)
+        }
+    }
+}
+
+/// A named volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A container engine, by its command line.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// The program, absolute.
+    pub program: PathBuf,
+    /// The workspace; the program runs in it.
+    pub root: PathBuf,
+    /// How long a look may take.
+    pub patience: Duration,
+    /// How long a removal may take.
+    pub deadline: Duration,
+}
+
+impl Engine {
+    /// The engine `configured` (`docker`, `podman` or an absolute path); unknown where there is no such program.
+    #[must_use]
+    pub fn find(configured: &str, root: &Path) -> Known<Self> {
+        match find_program(configured, root) {
+            Ok(program) => Known::Yes(Self {
+                program,
+                root: root.to_path_buf(),
+                patience: Duration::from_secs(10),
+                deadline: Duration::from_mins(2),
+            }),
+            Err(error) => Known::Unknown(error.message().to_owned()),
+        }
+    }
+
+    /// Containers whose name starts with `prefix` as a whole word, or whose Compose project is `prefix`; sorted by name.
+    ///
+    /// # Errors
+    /// `invalid` for a prefix that names nothing in particular, `cancelled`.
+    pub fn containers(&self, prefix: &str, cancel: Option<&AtomicBool>) -> Result<Known<Vec<Container>>> {
+        check_prefix(prefix)?;
+        let listed = self.list(&["ps", "--all", "--no-trunc", "--format", "{{json .}}"], cancel)?;
+        Ok(listed.map(|rows| {
+            let mut found: Vec<Container> = rows.iter().filter_map(|row| container(row, prefix)).collect();
+            found.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+            found
+        }))
+    }
+
+    /// Images whose repository, or the last part of it, starts with `prefix` as a whole word; sorted by reference.
+    ///
+    /// # Errors
+    /// As for [`Self::containers`].
+    pub fn images(&self, prefix: &str, cancel: Option<&AtomicBool>) -> Result<Known<Vec<Image>>> {
+        check_prefix(prefix)?;
+        let listed = self.list(&["images", "--no-trunc", "--format", "{{json .}}"], cancel)?;
+        Ok(listed.map(|rows| {
+            let mut found: Vec<Image> = rows.iter().flat_map(images).collect();
+            found.retain(|image| names_image(prefix, &image.repository));
+            found.sort_by_key(Image::reference);
+            found.dedup();
+            found
+        }))
+    }
+
+    /// Volumes whose name starts with `prefix` as a whole word, or whose Compose project is `prefix`; sorted by name.
+    ///
+    /// # Errors
+    /// As for [`Self::containers`].
+    pub fn volumes(&self, prefix: &str, cancel: Option<&AtomicBool>) -> Result<Known<Vec<Volume>>> {
+        check_prefix(prefix)?;
+        let listed = self.list(&["volume", "ls", "--format", "{{json .}}"], cancel)?;
+        Ok(listed.map(|rows| {
+            let volume = |row: &Value| {
+                let volume = Volume {
+                    name: text(row, &["Name"]),
+                    labels: labels(row),
+                };
+                let ours = names(prefix, &volume.name) || is_project(&volume.labels, prefix);
+                (ours && !volume.name.is_empty()).then_some(volume)
+            };
+            let mut found: Vec<Volume> = rows.iter().filter_map(volume).collect();
+            found.sort_by(|a, b| a.name.cmp(&b.name));
+            found
+        }))
+    }
+
+    /// Removes containers, running ones too, by identifier. Their anonymous volumes stay.
+    ///
+    /// # Errors
+    /// `invalid` for what is no identifier, `failed` with the engine's words; some may be gone then.
+    pub fn remove_containers(
+        &self,
+        permit: &Permit,
+        ids: &[String],
+        cancel: Option<&AtomicBool>,
+    ) -> Result<()> {
+        self.remove(permit, "containers", &["rm", "--force"], ids, cancel)
+    }
+
+    /// Removes images by [`Image::reference`]. One that a container uses stays, which is a failure.
+    ///
+    /// # Errors
+    /// As for [`Self::remove_containers`].
+    pub fn remove_images(
+        &self,
+        permit: &Permit,
+        references: &[String],
+        cancel: Option<&AtomicBool>,
+    ) -> Result<()> {
+        self.remove(permit, "images", &["rmi"], references, cancel)
+    }
+
+    /// Removes volumes by name, with their contents, for good. One that a container uses stays, which is a failure.
+    ///
+    /// # Errors
+    /// As for [`Self::remove_containers`].
+    pub fn remove_volumes(
+        &self,
+        permit: &Permit,
+        volumes: &[String],
+        cancel: Option<&AtomicBool>,
+    ) -> Result<()> {
+        self.remove(permit, "volumes", &["volume", "rm"], volumes, cancel)
+    }
+
+    fn invocation(&self, words: &[&str]) -> Invocation {
+        Invocation::new(&self.program, &self.root).arguments(words)
+    }
+
+    fn list(&self, words: &[&str], cancel: Option<&AtomicBool>) -> Result<Known<Vec<Value>>> {
+        let shown = self.program.display();
+        let ran = match look(&self.invocation(words).timeout(self.patience), cancel) {
+            Ok(ran) => ran,
+            Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+            Err(error) => return Ok(Known::Unknown(error.message().to_owned())),
+        };
+        if !ran.succeeded() {
+            return Ok(Known::Unknown(format!(
+                "`{shown}` does not answer: {}",
+                ran.failure()
+            )));
+        }
+        if ran.truncated {
+            return Ok(Known::Unknown(format!("`{shown}` lists more than can be read")));
+        }
+        Ok(match rows(&ran.stdout) {
+            Some(rows) => Known::Yes(rows),
+            None => Known::Unknown(format!("`{shown}` answers with something that is no JSON")),
+        })
+    }
+
+    fn remove(
+        &self,
+        permit: &Permit,
+        what: &str,
+        words: &[&str],
+        ids: &[String],
+        cancel: Option<&AtomicBool>,
+    ) -> Result<()> {
+        if let Some(id) = ids.iter().find(|id| !is_identifier(id)) {
+            return Err(
+                Error::invalid(format!("`{}` identifies no {what}", id.escape_debug()))
+                    .hint("use the identifiers that were listed"),
+            );
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let ran = run(
+            permit,
+            &self.invocation(words).arguments(ids).timeout(self.deadline),
+            cancel,
+        )?;
+        if ran.succeeded() {
+            return Ok(());
+        }
+        let program = self.program.display();
+        Err(Error::failed(format!(
+            "`{program}` could not remove all {what}: {}",
+            ran.failure()
+        ))
+        .hint("look at what is left, and at what still uses it")
+        .after_changes())
+    }
+}
+
+/// A prefix that is a word of its own: an empty one would match everything.
+fn check_prefix(prefix: &str) -> Result<()> {
+    let fits = prefix.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && prefix
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || "._-/".contains(character));
+    if fits {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "`{}` is not a prefix of container names",
+        prefix.escape_debug()
+    ))
+    .hint("start with a letter or digit; letters, digits and `._-/` may follow"))
+}
+
+/// A name or identifier, which can't be taken for an option.
+fn is_identifier(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || "._-/:@".contains(character))
+}
+
+/// Whether a name is the prefix, or goes on after it with a new word.
+fn names(prefix: &str, name: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| {
+        let goes_on = rest.starts_with(char::is_alphanumeric);
+        !goes_on || prefix.ends_with(|last: char| !last.is_alphanumeric())
+    })
+}
+
+/// Whether a repository, without the registries that engines add by themselves, or its last part is so named.
+fn names_image(prefix: &str, repository: &str) -> bool {
+    let short = ["docker.io/library/", "docker.io/", "localhost/"]
+        .iter()
+        .find_map(|added| repository.strip_prefix(added));
+    let last = repository.rsplit('/').next().unwrap_or_default();
+    [repository, short.unwrap_or(repository), last]
+        .iter()
+        .any(|name| names(prefix, name))
+}
+
+fn is_project(labels: &BTreeMap<String, String>, prefix: &str) -> bool {
+    labels.get(PROJECT).is_some_and(|project| project == prefix)
+}
+
+/// Rows as one JSON object a line (Docker), one array (Podman), or arrays in lines.
+fn rows(output: &[u8]) -> Option<Vec<Value>> {
+    let mut rows = Vec::new();
+    for value in serde_json::Deserializer::from_slice(output).into_iter::<Value>() {
+        match value.ok()? {
+            Value::Array(inner) => rows.extend(inner),
+            Value::Null => {}
+            row => rows.push(row),
+        }
+    }
+    rows.iter().all(Value::is_object).then_some(rows)
+}
+
+/// The first of these fields that has a text.
+fn text(row: &Value, fields: &[&str]) -> String {
+    let found = fields.iter().find_map(|field| row.get(field)?.as_str());
+    found.unwrap_or_default().to_owned()
+}
+
+/// Texts of a field: an array, or one text with commas.
+fn texts(row: &Value, field: &str) -> Vec<String> {
+    match row.get(field) {
+        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::String(all)) => all.split(',').map(|one| one.trim().to_owned()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Labels: a map, or `a=b,c=d` in one text (where a value may hold commas, so a part without `=` goes on with it).
+fn labels(row: &Value) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    match row.get("Labels") {
+        Some(Value::Object(map)) => {
+            labels.extend(
+                map.iter()
+                    .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))),
+            );
+        }
+        Some(Value::String(all)) => {
+            let mut last: Option<String> = None;
+            for part in all.split(',') {
+                if let Some((key, value)) = part.split_once('=') {
+                    labels.insert(key.to_owned(), value.to_owned());
+                    last = Some(key.to_owned());
+                } else if let Some(value) = last.as_ref().and_then(|key| labels.get_mut(key)) {
+                    value.push(',');
+                    value.push_str(part);
+                }
+            }
+        }
+        _ => {}
+    }
+    labels
+}
+
+/// A row of `ps`, if it is one of ours.
+fn container(row: &Value, prefix: &str) -> Option<Container> {
+    let id = text(row, &["ID", "Id"]);
+    // A name with a slash inside is a link's alias in another container.
+    let names_given: Vec<String> = texts(row, "Names")
+        .iter()
+        .map(|name| name.trim_start_matches('/').to_owned())
+        .filter(|name| !name.contains('/'))
+        .collect();
+    let labels = labels(row);
+    let ours = names_given.iter().any(|name| names(prefix, name)) || is_project(&labels, prefix);
+    if id.is_empty() || !ours {
+        return None;
+    }
+    let name = names_given.into_iter().next().unwrap_or_else(|| id.clone());
+    Some(Container {
+        id,
+        name,
+        image: text(row, &["Image"]),
+        state: text(row, &["State"]).to_lowercase(),
+        labels,
+    })
+}
+
+/// A row of `images`: Docker gives one name a row, Podman all names of an image.
+fn images(row: &Value) -> Vec<Image> {
+    let id = text(row, &["ID", "Id"]);
+    let known = |text: String| if text == "<none>" { String::new() } else { text };
+    let repository = known(text(row, &["Repository", "repository"]));
+    if !repository.is_empty() {
+        return vec![Image {
+            id,
+            repository,
+            tag: known(text(row, &["Tag", "tag"])),
+        }];
+    }
+    let mut references = texts(row, "RepoTags");
+    references.extend(texts(row, "Names"));
+    let image = |reference: String| {
+        // A colon before the last slash belongs to the registry's port.
+        let (repository, tag) = match reference.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => (repository.to_owned(), tag.to_owned()),
+            _ => (reference, String::new()),
+        };
+        Image {
+            id: id.clone(),
+            repository,
+            tag,
+        }
+    };
+    references
+        .into_iter()
+        .filter(|reference| !reference.is_empty() && !reference.contains('@'))
+        .map(image)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Stub {
+        dir: tempfile::TempDir,
+        engine: Engine,
+    }
+
+    impl Stub {
+        /// An engine that is a shell script. Another process writes it, so that no descriptor of ours keeps it busy.
+        fn new(body: &str) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let program = dir.path().join("engine");
+            let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#;
+            let made = Invocation::new("/bin/sh", dir.path())
+                .arguments(["-c", write, "sh"])
+                .arguments([&program])
+                .arguments([body]);
+            assert!(look(&made, None).unwrap().succeeded());
+            let engine = Engine {
+                program,
+                root: dir.path().to_path_buf(),
+                patience: Duration::from_secs(10),
+                deadline: Duration::from_secs(10),
+            };
+            Self { dir, engine }
+        }
+
+        /// An engine that prints this.
+        fn printing(output: &str) -> Self {
+            Self::new(&format!("cat <<'END'\n{output}\nEND"))
+        }
+    }
+
+    fn known<T: std::fmt::Debug>(known: Known<T>) -> T {
+        match known {
+            Known::Yes(value) => value,
+            Known::Unknown(why) => panic!("unknown: {why}"),
+        }
+    }
+
+    const DOCKER_PS: &str = r#"{"ID":"aa1","Image":"airbyte/db:1","Names":"airbyte-db","State":"running","Labels":"com.docker.compose.project=other,x=1,2"}
+{"ID":"aa2","Image":"postgres","Names":"my-airbyte-db","State":"running","Labels":""}
+{"ID":"aa3","Image":"postgres","Names":"airbytes","State":"exited","Labels":"a=airbyte"}
+{"ID":"aa4","Image":"redis","Names":"web/airbyte,cache","State":"exited","Labels":"com.docker.compose.project=airbyte"}
+{"ID":"aa5","Image":"redis","Names":"other","State":"exited","Labels":"com.docker.compose.project=airbyte-two"}
+{"ID":"aa6","Image":"redis","Names":"web/airbyte,third","State":"exited","Labels":""}"#;
+
+    #[test]
+    fn finds_containers_of_docker_by_whole_words_and_project() {
+        let found = known(
+            Stub::printing(DOCKER_PS)
+                .engine
+                .containers("airbyte", None)
+                .unwrap(),
+        );
+        let shown: Vec<_> = found
+            .iter()
+            .map(|one| format!("{} {} {}", one.id, one.name, one.state))
+            .collect();
+        assert_eq!(shown, ["aa1 airbyte-db running", "aa4 cache exited"]);
+        assert_eq!(found[0].labels["x"], "1,2");
+    }
+
+    #[test]
+    fn finds_containers_of_podman() {
+        let output = r#"[
+          {"Id":"bb1","Image":"docker.io/x","Names":["dagster_web"],"State":"running","Labels":{"k":"v"}},
+          {"Id":"bb2","Image":"docker.io/x","Names":["dagsterx"],"State":"running","Labels":null}
+        ]"#;
+        let found = known(Stub::printing(output).engine.containers("dagster", None).unwrap());
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].name.as_str(), found[0].labels["k"].as_str()),
+            ("dagster_web", "v")
+        );
+    }
+
+    #[test]
+    fn finds_images_of_both_engines() {
+        let output = r#"{"ID":"sha256:1","Repository":"airbyte/worker","Tag":"0.5"}
+{"ID":"sha256:2","Repository":"ghcr.io/team/airbyte","Tag":"<none>"}
+{"ID":"sha256:3","Repository":"<none>","Tag":"<none>"}
+{"ID":"sha256:4","Repository":"myairbyte/worker","Tag":"1"}
+{"ID":"sha256:5","Repository":"ghcr.io/airbyte/worker","Tag":"1"}
+[{"Id":"6","Names":["docker.io/airbyte/server:2","localhost:5000/other:3"],"RepoTags":null},{"Id":"7","RepoTags":["localhost/airbyte:latest"]}]"#;
+        let found = known(Stub::printing(output).engine.images("airbyte", None).unwrap());
+        let shown: Vec<_> = found.iter().map(Image::reference).collect();
+        assert_eq!(
+            shown,
+            [
+                "airbyte/worker:0.5",
+                "docker.io/airbyte/server:2",
+                "localhost/airbyte:latest",
+                "sha256:2"
+            ]
+        );
+    }
+
+    #[test]
+    fn finds_volumes() {
+        let output = r#"{"Name":"airbyte_data","Labels":""}
+{"Name":"x_airbyte","Labels":"com.docker.compose.project=airbyte"}
+{"Name":"my_airbyte","Labels":""}"#;
+        let found = known(Stub::printing(output).engine.volumes("airbyte", None).unwrap());
+        assert_eq!(
+            found.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(),
+            ["airbyte_data", "x_airbyte"]
+        );
+    }
+
+    #[test]
+    fn an_engine_that_does_not_answer_makes_it_unknown() {
+        let unknown = |mut stub: Stub, patience: u64| {
+            stub.engine.patience = Duration::from_millis(patience);
+            match stub.engine.containers("airbyte", None).unwrap() {
+                Known::Yes(found) => panic!("known: {found:?}"),
+                Known::Unknown(why) => why,
+            }
+        };
+        let why = unknown(
+            Stub::new("echo 'Cannot connect to the daemon' >&2; exit 1"),
+            10_000,
+        );
+        assert!(
+            why.ends_with("exit status 1: Cannot connect to the daemon"),
+            "{why}"
+        );
+        assert!(unknown(Stub::new("exec sleep 600"), 100).contains("took longer"));
+        assert!(unknown(Stub::printing("WARNING: odd"), 10_000).contains("no JSON"));
+        assert!(unknown(Stub::new("exec yes '{}'"), 300).contains("took longer"));
+        let mut gone = Stub::new("true");
+        gone.engine.program = gone.dir.path().join("gone");
+        assert!(unknown(gone, 10_000).contains("gone"));
+        assert!(known(Stub::new("true").engine.volumes("airbyte", None).unwrap()).is_empty());
+        assert!(matches!(
+            Engine::find("no-such-engine", Path::new("/nowhere")),
+            Known::Unknown(_)
+        ));
+    }
+
+    #[test]
+    fn a_prefix_that_names_nothing_is_refused() {
+        let stub = Stub::new("true");
+        for prefix in ["", "-a", "*", "a b", "/"] {
+            assert_eq!(
+                stub.engine.containers(prefix, None).unwrap_err().kind(),
+                Kind::Invalid,
+                "{prefix:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn removes_with_one_command_and_tells_what_the_engine_says() {
+        let permit = Permit::for_tests();
+        let stub = Stub::new(r#"echo "$@" >> "$(dirname "$0")/calls""#);
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        stub.engine
+            .remove_containers(&permit, &ids(&["a1", "b2"]), None)
+            .unwrap();
+        stub.engine
+            .remove_images(&permit, &ids(&["airbyte/db:1", "sha256:0a"]), None)
+            .unwrap();
+        stub.engine
+            .remove_volumes(&permit, &ids(&["airbyte_data"]), None)
+            .unwrap();
+        stub.engine.remove_volumes(&permit, &[], None).unwrap();
+        let bad = stub
+            .engine
+            .remove_containers(&permit, &ids(&["a1", "--all"]), None)
+            .unwrap_err();
+        assert!(bad.kind() == Kind::Invalid && !bad.changed_something());
+        let calls = std::fs::read_to_string(stub.dir.path().join("calls")).unwrap();
+        assert_eq!(
+            calls,
+            "rm --force a1 b2\nrmi airbyte/db:1 sha256:0a\nvolume rm airbyte_data\n"
+        );
+
+        let stub = Stub::new("echo first >&2; echo 'volume is in use' >&2; exit 1");
+        let error = stub
+            .engine
+            .remove_volumes(&permit, &ids(&["v"]), None)
+            .unwrap_err();
+        assert!(error.message().ends_with("volume is in use") && error.changed_something());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_prefix_matches_itself_and_new_words_only(prefix in "[a-z][a-z0-9]{0,6}", rest in "[a-z0-9]{1,4}", sign in "[-_./]") {
+            prop_assert!(names(&prefix, &prefix));
+            let (word, longer, inner) = (format!("{prefix}{sign}{rest}"), format!("{prefix}{rest}"), format!("x{sign}{prefix}"));
+            prop_assert!(names(&prefix, &word));
+            prop_assert!(!names(&prefix, &longer));
+            prop_assert_eq!(names(&prefix, &inner), prefix == "x");
+        }
+    }
+}

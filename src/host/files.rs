@@ -1,1 +1,145 @@
-//! (being built)
+//! Files and directories below open roots.
+//!
+//! Every path is absolute and normalised, and is resolved by the kernel below the root that contains it: no symbolic
+//! link on the way, no way out. What stands at the final name is acted on itself, never what it points to. Recursion
+//! stops at mount points. On disk it keeps nothing of its own but short-lived `.rollback-*.tmp` names.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+mod attributes;
+mod copy;
+mod look;
+mod remove;
+mod rename;
+mod resolve;
+mod walk;
+mod write;
+
+pub use copy::{Copied, CopyOutcome};
+pub use rename::{Relocated, Renamed};
+pub use walk::{Step, TreeSize, Walked};
+pub use write::Expect;
+
+/// The open roots below which this process may look and act.
+#[derive(Debug)]
+pub struct Files {
+    roots: Vec<resolve::Root>,
+}
+
+/// What kind of thing stands at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, whatever it points to.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character or block device.
+    Device,
+}
+
+impl EntryKind {
+    /// For people: "file", "directory", "symbolic link", ...
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Symlink => "symbolic link",
+            Self::Fifo => "named pipe",
+            Self::Socket => "socket",
+            Self::Device => "device",
+        }
+    }
+}
+
+/// What `statx` tells of a path itself (a symbolic link is not followed).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Bytes; for a symbolic link the length of its target.
+    pub size: u64,
+    /// Permission bits with set-id and sticky bits (`0o7777`).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification of the contents, nanoseconds since the epoch.
+    pub mtime_ns: i64,
+    /// Change of contents or attributes, nanoseconds since the epoch. Can't be set by anybody.
+    pub ctime_ns: i64,
+    /// Inode number.
+    pub inode: u64,
+    /// Device number.
+    pub device: u64,
+    /// Hard links.
+    pub links: u64,
+    /// Whether another file system, or another part of this one, is mounted here.
+    pub mount_point: bool,
+}
+
+impl Stat {
+    /// Whether two looks saw the same, unmodified thing.
+    #[must_use]
+    pub fn same_version(&self, other: &Self) -> bool {
+        self.same_thing(other)
+            && self.size == other.size
+            && self.mtime_ns == other.mtime_ns
+            && self.ctime_ns == other.ctime_ns
+    }
+
+    /// Whether two looks saw the same inode.
+    #[must_use]
+    pub fn same_thing(&self, other: &Self) -> bool {
+        self.inode == other.inode && self.device == other.device && self.kind == other.kind
+    }
+}
+
+/// A name of a directory and what stands there, as `list` returns them.
+pub type Listed = (OsString, EntryKind);
+
+/// The name of something of ours that only lives during one operation; a crash can leave it behind.
+#[must_use]
+pub fn is_temporary(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        let name = name.as_encoded_bytes();
+        name.starts_with(b".rollback-") && name.ends_with(b".tmp")
+    })
+}
+
+/// A path for messages: lossy, with control characters escaped.
+pub(crate) fn shown(path: &Path) -> String {
+    let mut text = String::new();
+    for character in path.to_string_lossy().chars() {
+        if character.is_control() {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+/// `parent` with `name` below it; an empty `name` is `parent` itself, without a slash at the end.
+fn below(parent: &Path, name: &Path) -> PathBuf {
+    if name.as_os_str().is_empty() {
+        parent.to_path_buf()
+    } else {
+        parent.join(name)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixture;
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,359 @@
-//! (being built)
+//! Processes: looked at by exact selectors in `/proc`, ended through a pidfd. Nothing is kept on disk.
+//!
+//! A number alone is never trusted: a process is its number, its start, its executable and its user.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Serialize, Serializer};
+
+use crate::error::{Error, Result};
+
+mod command;
+mod eyes;
+mod find;
+mod holders;
+mod open;
+mod pid_file;
+mod query;
+mod stop;
+mod table;
+
+pub use eyes::Eyes;
+pub use find::{Found, PassedOver, find, find_among};
+pub use holders::{Access, Holder, holders, holders_among};
+pub use open::OpenFiles;
+pub use query::{Query, Scope};
+pub use stop::{Ended, Stop, still, stop};
+
+use table::{Seen, Table};
+
+/// Characters of a command line that people are shown.
+const DESCRIBED: usize = 120;
+
+/// A process as it was when it was looked at, from `/proc`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Process {
+    /// Its number.
+    pub pid: i32,
+    /// Start in clock ticks since boot: with `pid`, `executable` and `uid` its identity.
+    pub started_ticks: u64,
+    /// Start as a time; moves by a little when the clock is set. RFC 3339 UTC in JSON.
+    #[serde(serialize_with = "as_time")]
+    pub started: SystemTime,
+    /// The user whose rights it has.
+    pub uid: u32,
+    /// That user's name, or the number.
+    pub user: String,
+    /// The executable; `None` where we may not read it or it has no name here.
+    #[serde(serialize_with = "as_text")]
+    pub executable: Option<PathBuf>,
+    /// The arguments, program first. Secrets are masked in JSON, not here.
+    #[serde(serialize_with = "as_shown")]
+    pub command: Vec<String>,
+    /// The program's name: the script's where an interpreter runs one.
+    pub name: String,
+    /// The working directory; `None` where we may not read it.
+    #[serde(serialize_with = "as_text")]
+    pub cwd: Option<PathBuf>,
+    /// Resident memory in bytes.
+    pub memory: u64,
+    /// The process that started it, or that took it over.
+    pub parent: i32,
+}
+
+impl Process {
+    /// The command line for people: secrets masked, odd characters escaped, at most 120 characters.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        if self.command.is_empty() {
+            return shown(std::slice::from_ref(&self.name));
+        }
+        shown(&self.command)
+    }
+}
+
+/// The process of this number as it is now. `None` where there is none, or it is a zombie or a kernel thread.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn look(pid: i32) -> Result<Option<Process>> {
+    let table = Table::open()?;
+    Ok(Seen::open(pid).and_then(|seen| table.process(&seen)))
+}
+
+/// The living descendants of a process that are our user's, by number, without this process and its ancestors.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn children(process: &Process) -> Result<Vec<Process>> {
+    let table = Table::open()?;
+    if !still(process) {
+        return Ok(Vec::new());
+    }
+    let everyone: Vec<Seen> = Table::pids()?.into_iter().filter_map(Seen::open).collect();
+    let mut family = std::collections::BTreeMap::from([(process.pid, process.started_ticks)]);
+    loop {
+        let before = family.len();
+        for seen in &everyone {
+            let Some(stat) = seen.stat() else { continue };
+            // A child starts no earlier than its parent: otherwise the parent's number has changed hands.
+            if family
+                .get(&stat.parent)
+                .is_some_and(|start| *start <= stat.started_ticks)
+            {
+                family.entry(seen.pid).or_insert(stat.started_ticks);
+            }
+        }
+        if family.len() == before {
+            break;
+        }
+    }
+    Ok(everyone
+        .iter()
+        .filter(|seen| seen.pid != process.pid && family.contains_key(&seen.pid))
+        .filter(|seen| !table.is_own(seen.pid) && !table.is_above(seen.pid))
+        .filter(|seen| seen.owner().is_some_and(|owner| owner.is_wholly(table.user)))
+        .filter_map(|seen| table.process(seen))
+        .collect())
+}
+
+/// Memory of the machine, in bytes, from `/proc/meminfo`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// All of it.
+    pub total: u64,
+    /// What can be used without swapping, as the kernel estimates it.
+    pub available: u64,
+}
+
+/// How much memory the machine has, and has left.
+///
+/// # Errors
+/// `/proc/meminfo` cannot be read or lacks a line.
+pub fn memory() -> Result<Memory> {
+    let text = std::fs::read_to_string("/proc/meminfo")
+        .map_err(|error| Error::io("read `/proc/meminfo`", &error))?;
+    let bytes = |key: &str| {
+        text.lines()
+            .find_map(|line| {
+                line.strip_prefix(key)?
+                    .strip_prefix(':')?
+                    .trim()
+                    .strip_suffix("kB")?
+                    .trim()
+                    .parse()
+                    .ok()
+            })
+            .map(|kibibytes: u64| kibibytes.saturating_mul(1024))
+            .ok_or_else(|| {
+                Error::failed(format!("`/proc/meminfo` has no line `{key}`"))
+                    .hint("this needs a Linux kernel from 3.14 on")
+            })
+    };
+    Ok(Memory {
+        total: bytes("MemTotal")?,
+        available: bytes("MemAvailable")?,
+    })
+}
+
+/// The name of the user whose rights we have, from `/etc/passwd`, or the number.
+pub fn user_name() -> String {
+    table::user_name(rustix::process::geteuid().as_raw())
+}
+
+/// The name of this machine, as the kernel knows it.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The path with its links resolved as far as it exists.
+fn settled(path: &Path) -> PathBuf {
+    let mut missing: Vec<OsString> = Vec::new();
+    let mut existing = path;
+    loop {
+        if let Ok(real) = existing.canonicalize() {
+            return missing.iter().rev().fold(real, |path, name| path.join(name));
+        }
+        match (existing.parent(), existing.file_name()) {
+            (Some(parent), Some(name)) => {
+                missing.push(name.to_os_string());
+                existing = parent;
+            }
+            _ => return path.to_path_buf(),
+        }
+    }
+}
+
+/// Joins a command line for people.
+fn shown(command: &[String]) -> String {
+    let mut text = String::new();
+    for (place, word) in masked(command).iter().enumerate() {
+        if place > 0 {
+            text.push(' ');
+        }
+        for letter in word.chars() {
+            if letter.is_control() || is_deceptive(letter) {
+                text.extend(letter.escape_unicode());
+            } else {
+                text.push(letter);
+            }
+        }
+    }
+    if text.chars().count() <= DESCRIBED {
+        return text;
+    }
+    text.chars().take(DESCRIBED - 1).chain(['…']).collect()
+}
+
+/// Characters that change the order of others or show as nothing.
+fn is_deceptive(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+    )
+}
+
+/// Masks the values of options that are named like secrets, and the credentials in URLs.
+fn masked(command: &[String]) -> Vec<String> {
+    const MASK: &str = "***";
+    let mut next = false;
+    command
+        .iter()
+        .map(|word| {
+            let value_follows = std::mem::take(&mut next);
+            if value_follows && !word.starts_with('-') {
+                return MASK.to_owned();
+            }
+            if let Some((key, _)) = word.split_once('=')
+                && is_secret(key)
+            {
+                return format!("{key}={MASK}");
+            }
+            next = word.starts_with('-') && is_secret(word);
+            let Some((scheme, rest)) = word.split_once("://") else {
+                return word.clone();
+            };
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            match rest.get(..end).and_then(|authority| authority.rfind('@')) {
+                Some(at) => format!("{scheme}://{MASK}{}", rest.get(at..).unwrap_or_default()),
+                None => word.clone(),
+            }
+        })
+        .collect()
+}
+
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase().replace(['-', '_'], "");
+    [
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "apikey",
+        "accesskey",
+        "privatekey",
+        "credential",
+    ]
+    .iter()
+    .any(|word| key.contains(word))
+}
+
+fn as_time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let time = chrono::DateTime::<chrono::Utc>::from(*time);
+    serializer.serialize_str(&time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+}
+
+fn as_shown<S: Serializer>(command: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(masked(command))
+}
+
+#[expect(clippy::ref_option, reason = "serde gives the field by reference")]
+fn as_text<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => serializer.serialize_some(&path.to_string_lossy()),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn as_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&String::from_utf8_lossy(path.as_os_str().as_bytes()))
+}
+
+#[cfg(test)]
+mod trial;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::trial::Trial;
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_described_command_cannot_deceive(command in proptest::collection::vec(any::<String>(), 0..12)) {
+            let text = shown(&command);
+            prop_assert!(text.chars().count() <= DESCRIBED);
+            prop_assert!(!text.chars().any(|letter| letter.is_control() || is_deceptive(letter)));
+        }
+    }
+
+    #[test]
+    fn secrets_of_a_command_line_are_masked() {
+        let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
+        assert_eq!(
+            shown(&words(
+                "serve --api-key=hunter --password hunter -p 80 http://me:hunter@x/y@z DB_TOKEN=hunter a=b"
+            )),
+            "serve --api-key=*** --password *** -p 80 http://***@x/y@z DB_TOKEN=*** a=b"
+        );
+    }
+
+    #[test]
+    fn a_process_in_json_has_no_secret_and_a_time() {
+        let trial = Trial::new();
+        let child = trial.named("serve", &["--token", "hunter"]);
+        let json = serde_json::to_value(child.process()).expect("a process can be written");
+        assert_eq!(
+            json["command"],
+            serde_json::json!(["sh", trial.text("serve"), "--token", "***"])
+        );
+        assert!(
+            json["started"].as_str().is_some_and(|time| time.ends_with('Z')),
+            "{json}"
+        );
+        assert_eq!(json["name"], "serve");
+    }
+
+    #[test]
+    fn children_are_the_whole_tree() {
+        let trial = Trial::new();
+        let child = trial.shell("sh -c 'sleep 600 & echo ready; wait' & wait");
+        let family = children(&child.process()).expect("a proc file system");
+        let of = |parent: i32| {
+            let born = family.iter().filter(|process| process.parent == parent);
+            born.map(|process| process.pid).collect::<Vec<_>>()
+        };
+        let below = of(child.pid());
+        assert_eq!(
+            (below.len(), of(below[0]).len(), family.len()),
+            (1, 1, 2),
+            "{family:?}"
+        );
+    }
+
+    #[test]
+    fn memory_is_within_itself() {
+        let memory = memory().expect("a proc file system");
+        assert!(
+            memory.available > 0 && memory.available <= memory.total,
+            "{memory:?}"
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! Whole-process times of `status --json` and `run 1.3 --dry-run` on the full workspace, with 400 idle processes on the
+//! machine, beside an empty process (`bash -c true`) and `node -e 0`, all in one run, alternating. Prints medians.
+//!
+//! `cargo bench --bench whole_process`
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a measurement starts programs and makes its own workspace"
+)]
+#![expect(clippy::print_stdout, reason = "a measurement prints its figures")]
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rollback_manager::demo;
+
+const ROUNDS: usize = 31;
+const IDLE: usize = 400;
+
+fn main() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    demo::build(directory.path(), &demo::Options::default()).expect("the workspace is built");
+    let services = demo::start_services(directory.path()).expect("the services start");
+    let idle = Idle::start();
+    let rollback = env!("CARGO_BIN_EXE_rollback");
+    let cases: Vec<(&str, Vec<&str>)> = vec![
+        ("bash -c true", vec!["bash", "-c", "true"]),
+        ("node -e 0", vec!["node", "-e", "0"]),
+        ("rollback --version", vec![rollback, "--version"]),
+        ("rollback status --json", vec![rollback, "status", "--json"]),
+        (
+            "rollback run 1.3 --dry-run",
+            vec![rollback, "run", "1.3", "--dry-run"],
+        ),
+        (
+            "rollback run all --dry-run",
+            vec![rollback, "run", "all", "--dry-run"],
+        ),
+    ];
+    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); cases.len()];
+    for round in 0..=ROUNDS {
+        for ((_, argv), times) in cases.iter().zip(&mut times) {
+            // The first round warms the caches.
+            if let (Some(time), true) = (once(argv, directory.path()), round > 0) {
+                times.push(time);
+            }
+        }
+    }
+    let empty = times
+        .first_mut()
+        .and_then(|times| median(times))
+        .unwrap_or_default();
+    println!("{} idle processes, medians of {ROUNDS}", idle.children.len());
+    println!("{:<28} {:>10} {:>22}", "command", "ms", "above an empty process");
+    for ((name, _), times) in cases.iter().zip(&mut times) {
+        match median(times) {
+            None => println!("{name:<28} {:>10}", "absent"),
+            Some(time) => {
+                let above = time.saturating_sub(empty);
+                println!(
+                    "{name:<28} {:>10.1} {:>22.1}",
+                    milliseconds(time),
+                    milliseconds(above)
+                );
+            }
+        }
+    }
+    drop(services);
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn median(times: &mut [Duration]) -> Option<Duration> {
+    times.sort();
+    times.get(times.len() / 2).copied()
+}
+
+fn once(argv: &[&str], workspace: &Path) -> Option<Duration> {
+    let (program, arguments) = argv.split_first()?;
+    let started = Instant::now();
+    let status = Command::new(program)
+        .args(arguments)
+        .current_dir(workspace)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .ok()?;
+    let time = started.elapsed();
+    assert!(status.success(), "{argv:?} fails: {status}");
+    Some(time)
+}
+
+/// Processes that do nothing until their input ends.
+struct Idle {
+    children: Vec<Child>,
+}
+
+impl Idle {
+    fn start() -> Self {
+        let child = || {
+            Command::new("cat")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .spawn()
+        };
+        Self {
+            children: (0..IDLE).filter_map(|_| child().ok()).collect(),
+        }
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            drop(child.stdin.take());
+            let _ = child.wait();
+        }
+    }
+}

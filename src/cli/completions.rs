@@ -1,0 +1,31 @@
+//! `rollback completions SHELL` and `rollback man`.
+
+use clap::CommandFactory;
+
+use super::{Cli, print};
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+
+/// Prints the completions of a shell.
+///
+/// # Errors
+/// None that can be met today; the signature is that of every command.
+pub fn completions(shell: clap_complete::Shell) -> Result<ExitCode> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "rollback", &mut text);
+    print(&String::from_utf8_lossy(&text));
+    Ok(ExitCode::Done)
+}
+
+/// Prints the manual page.
+///
+/// # Errors
+/// Where it can't be rendered.
+pub fn man() -> Result<ExitCode> {
+    let mut text = Vec::new();
+    clap_mangen::Man::new(Cli::command())
+        .render(&mut text)
+        .map_err(|error| Error::io("render the manual page", &error))?;
+    print(&String::from_utf8_lossy(&text));
+    Ok(ExitCode::Done)
+}

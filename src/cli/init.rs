@@ -1,0 +1,87 @@
+//! `rollback init`: makes a directory a workspace.
+
+use std::path::Path;
+
+use super::{Everywhere, print};
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+use crate::host::records::{self, NewFile};
+use crate::workspace::{CONFIG, STORIES};
+
+/// The configuration that `init` writes: every key with its default, commented out.
+const CONFIGURATION: &str =
+    "# rollback: what a rollback may touch, and where things are. All of it is optional.
+version: 1
+# flags_file: config/feature-flags.yaml
+# env_file: .env
+# python: .venv            # the environment whose packages may be uninstalled
+# docker: docker           # or podman
+# backups: { dir: rollback_backups, keep_last: 5, keep_within: 30d, digest_limit: 1GiB }
+# policy:
+#   write: [\".\"]           # directories below which a run may write
+#   deny: [\".git/**\"]      # globs that a run may never change
+#   commands: []           # programs that run_command may start
+#   processes: { scope: workspace }
+#   http: [\"http://127.0.0.1:*\", \"http://localhost:*\"]
+#   limits: { max_paths: 100000, max_bytes: 1TiB, deadline: 30m, operations: 10000000 }
+# stories:
+#   \"1.3\": { data: { duckdb_data: [analytics/warehouse] }, paths: [services/duck.js] }
+";
+
+/// A first story of one's own.
+const EXAMPLE: &str = "#!/usr/bin/env rollback
+// A story is data first, code only where it is special. `rollback run 9.1 -n` shows what it would do.
+import \"std/story\" as story;
+
+const STORY = #{
+    id: \"9.1\",
+    title: \"An example to copy\",
+    data: [#{ path: \"data/example\", backup: \"example_data\" }],
+    files: [\"services/example.js\"],
+};
+
+fn execute() {
+    story::stop_services(global::STORY);
+    story::retire_data(global::STORY);
+    story::remove_files(global::STORY);
+}
+";
+
+/// Makes the workspace; refuses where one is already.
+///
+/// # Errors
+/// [`crate::error::Kind::Exists`] where `rollback.yaml` stands already, otherwise what the system says.
+pub fn init(everywhere: &Everywhere, directory: Option<&Path>) -> Result<ExitCode> {
+    let directory = directory
+        .or(everywhere.workspace.as_deref())
+        .unwrap_or(Path::new("."));
+    if directory.join(CONFIG).exists() {
+        return Err(Error::exists(format!(
+            "`{}` exists: this is a workspace already",
+            directory.join(CONFIG).display()
+        ))
+        .hint("`rollback status` shows it; nothing was changed")
+        .exiting(ExitCode::Usage));
+    }
+    let example = format!("{STORIES}/example.rhai");
+    let mut files = vec![NewFile {
+        path: CONFIG,
+        text: CONFIGURATION,
+        executable: false,
+    }];
+    if !directory.join(STORIES).exists() {
+        files.push(NewFile {
+            path: &example,
+            text: EXAMPLE,
+            executable: true,
+        });
+    }
+    records::create_new(directory, &files)?;
+    for file in &files {
+        print(&format!("made {}\n", directory.join(file.path).display()));
+    }
+    if !everywhere.quiet {
+        print("next: rollback status; rollback run 9.1 -n\n");
+    }
+    Ok(ExitCode::Done)
+}

@@ -1,0 +1,155 @@
+//! What happens in a run, as it happens: lines for people, or JSON lines, on stderr.
+
+use serde_json::json;
+
+use super::terminal::{Ink, Style, escape};
+use super::{Everywhere, render, say};
+use crate::error::Result;
+use crate::gate::prompt::{Ask, Terminal};
+use crate::operation::Outcome;
+use crate::report::text::{self, Telling};
+use crate::report::{CheckRecord, OperationRecord, Report};
+use crate::run::Audience;
+use crate::script::session::{Listener, Silent};
+
+/// The person who started the program.
+pub struct Person {
+    everywhere: Everywhere,
+    style: Style,
+    telling: Telling,
+    asks: bool,
+}
+
+impl Person {
+    /// The person behind these options; `asks` is false where every answer was given.
+    #[must_use]
+    pub fn of(everywhere: &Everywhere, telling: Telling, asks: bool) -> Self {
+        Self {
+            style: Style::of(&std::io::stderr(), everywhere.no_color),
+            everywhere: everywhere.clone(),
+            telling,
+            asks,
+        }
+    }
+}
+
+impl Audience for Person {
+    fn show_plan(&self, plan: &Report) -> Result<()> {
+        if !self.everywhere.quiet && !self.everywhere.json_events && !self.everywhere.json {
+            // What to type next is the answer to the question that follows.
+            let plan = Report {
+                next: Vec::new(),
+                ..plan.clone()
+            };
+            say(&text::plan(&plan, &self.style, &self.telling));
+            say("\n");
+        }
+        Ok(())
+    }
+
+    fn person(&self) -> Option<Box<dyn Ask>> {
+        if self.everywhere.no_input || !self.asks {
+            return None;
+        }
+        Terminal::open().map(|terminal| Box::new(terminal) as Box<dyn Ask>)
+    }
+
+    fn listener(&self) -> Box<dyn Listener> {
+        if self.everywhere.json_events {
+            Box::new(Events)
+        } else if self.everywhere.quiet || self.everywhere.json {
+            Box::new(Silent)
+        } else {
+            Box::new(Lines {
+                style: self.style,
+                verbose: self.everywhere.verbose > 0,
+            })
+        }
+    }
+}
+
+/// Lines for people.
+struct Lines {
+    style: Style,
+    verbose: bool,
+}
+
+impl Lines {
+    fn line(&self, ink: Ink, text: &str) {
+        say(&format!("{}\n", self.style.paint(ink, &escape(text))));
+    }
+}
+
+impl Listener for Lines {
+    fn phase(&self, story: &str, phase: &str) {
+        if phase == "before" {
+            self.line(Ink::Strong, &format!("Story {story}"));
+        }
+    }
+
+    fn step(&self, title: &str) {
+        self.line(Ink::Plain, &format!("  {title}"));
+    }
+
+    fn operation(&self, record: &OperationRecord) {
+        let why = record
+            .why
+            .as_deref()
+            .map(|why| format!(" ({why})"))
+            .unwrap_or_default();
+        match record.outcome {
+            Outcome::Done => self.line(Ink::Good, &format!("    done     {}{why}", record.summary)),
+            Outcome::Kept => self.line(Ink::Caution, &format!("    kept     {}{why}", record.target)),
+            Outcome::Unknown => self.line(Ink::Caution, &format!("    unknown  {}{why}", record.target)),
+            Outcome::Failed => self.line(Ink::Danger, &format!("    failed   {}{why}", record.summary)),
+            Outcome::Denied => self.line(Ink::Danger, &format!("    refused  {}{why}", record.summary)),
+            Outcome::NotPresent if self.verbose => {
+                self.line(Ink::Faint, &format!("    -        {}{why}", record.target));
+            }
+            Outcome::NotPresent | Outcome::Planned => {}
+        }
+    }
+
+    fn note(&self, text: &str) {
+        self.line(Ink::Plain, &format!("    note     {text}"));
+    }
+
+    fn warning(&self, text: &str) {
+        say(&render::warning(text, &self.style));
+    }
+}
+
+/// JSON lines.
+struct Events;
+
+impl Events {
+    fn event(value: &serde_json::Value) {
+        say(&format!("{value}\n"));
+    }
+}
+
+impl Listener for Events {
+    fn phase(&self, story: &str, phase: &str) {
+        Self::event(&json!({ "event": "phase", "story": story, "phase": phase }));
+    }
+
+    fn step(&self, title: &str) {
+        Self::event(&json!({ "event": "step", "title": title }));
+    }
+
+    fn operation(&self, record: &OperationRecord) {
+        Self::event(&json!({ "event": "operation", "operation": record }));
+    }
+
+    fn check(&self, record: &CheckRecord) {
+        Self::event(&json!({ "event": "check", "check": record }));
+    }
+
+    fn note(&self, text: &str) {
+        Self::event(&json!({ "event": "note", "text": text }));
+    }
+
+    fn warning(&self, text: &str) {
+        Self::event(&json!({ "event": "warning", "text": text }));
+    }
+}

@@ -1,0 +1,58 @@
+//! `rollback recover`.
+
+use clap::Args;
+
+use super::Everywhere;
+use super::progress::Person;
+use super::run::Changing;
+use crate::error::Result;
+use crate::exit_code::ExitCode;
+use crate::history::recover::{self as settling, Then};
+use crate::report::text::Telling;
+use crate::run::Request;
+
+/// `rollback recover`.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// Take the run back after settling it (the default)
+    #[arg(long, conflicts_with = "resume")]
+    pub undo: bool,
+    /// Roll its stories back again after settling it
+    #[arg(long)]
+    pub resume: bool,
+    /// Options of changing commands.
+    #[command(flatten)]
+    pub changing: Changing,
+}
+
+/// Settles the run that was cut off.
+///
+/// # Errors
+/// Where no run was cut off, or what the second run says.
+pub fn recover(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
+    let mut context = super::open(everywhere)?;
+    let request = Request {
+        reason: arguments.changing.reason.clone(),
+        trigger: arguments.changing.trigger.clone(),
+        answers: arguments.changing.answers(),
+        dry_run: arguments.changing.is_dry_run()?,
+        ..Request::default()
+    };
+    let telling = Telling {
+        verbose: everywhere.verbose > 0,
+        ..Telling::default()
+    };
+    if request.dry_run {
+        super::confine(everywhere, &context);
+    } else {
+        super::run::watch_signals(&mut context)?;
+    }
+    let person = Person::of(everywhere, telling.clone(), !request.dry_run);
+    let then = if arguments.resume {
+        Then::Resume
+    } else {
+        Then::Undo
+    };
+    let report = settling::run(&context, then, &request, &person)?;
+    Ok(super::run::show_outcome(everywhere, &report, &telling))
+}

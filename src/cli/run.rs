@@ -1,0 +1,388 @@
+//! `rollback run` and `rollback plan`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::progress::Person;
+use super::terminal::Style;
+use super::{Everywhere, print, print_json, render, say};
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+use crate::gate::confirm::Answers;
+use crate::report::text::{self, Telling};
+use crate::report::{Mode, Report, RunOutcome};
+use crate::run::{self, Context, Request};
+use crate::script::session::Silent;
+use crate::script::{Origin, Script, engine};
+use crate::workspace::catalogue::{Catalogue, Story};
+
+/// What set a run off.
+pub const TRIGGERS: [&str; 8] = [
+    "manual",
+    "integration-conflict",
+    "data-corruption",
+    "security-incident",
+    "business-requirement",
+    "error-rate",
+    "memory",
+    "response-time",
+];
+
+/// Options of every command that changes something.
+#[derive(Debug, Clone, Args)]
+pub struct Changing {
+    /// Show what would happen, and change nothing (ROLLBACK_DRY_RUN does the same)
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Why; it stands in the audit log and the report
+    #[arg(long, value_name = "TEXT", env = "ROLLBACK_REASON")]
+    pub reason: Option<String>,
+    /// What set it off
+    #[arg(long, default_value = "manual", value_parser = TRIGGERS)]
+    pub trigger: String,
+    /// Approve all but what loses data for good
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Approve exactly the plan with this id, irreversible steps included
+    #[arg(long, value_name = "ID")]
+    pub confirm: Option<String>,
+    /// Ask at every destructive step
+    #[arg(long)]
+    pub each: bool,
+    /// Approve everything, and go on past failed optional steps
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+impl Changing {
+    /// The answers that the command line gives.
+    #[must_use]
+    pub fn answers(&self) -> Answers {
+        Answers {
+            yes: self.yes,
+            force: self.force,
+            plan: self.confirm.clone(),
+            each: self.each,
+        }
+    }
+
+    /// Whether the person wants a dry run.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] where `ROLLBACK_DRY_RUN` says neither yes nor no.
+    pub fn is_dry_run(&self) -> Result<bool> {
+        Ok(self.dry_run || environment_dry_run(std::env::var_os("ROLLBACK_DRY_RUN"))?)
+    }
+}
+
+fn environment_dry_run(value: Option<std::ffi::OsString>) -> Result<bool> {
+    let Some(value) = value else { return Ok(false) };
+    match value.to_string_lossy().trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        other => Err(Error::usage(format!(
+            "ROLLBACK_DRY_RUN is `{other}`, which is neither yes nor no"
+        ))
+        .hint("1, true, yes, on mean a dry run; 0, false, no, off a real one; nothing was changed")),
+    }
+}
+
+/// `rollback run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArguments {
+    /// Stories (1.3, 1.5,1.6, all), features, or the path of a script
+    #[arg(required = true, value_name = "STORIES")]
+    pub stories: Vec<String>,
+    /// Options of changing commands.
+    #[command(flatten)]
+    pub changing: Changing,
+    /// Go on with the next story after a failed one
+    #[arg(long)]
+    pub continue_on_error: bool,
+    /// A failed run takes itself back
+    #[arg(long)]
+    pub atomic: bool,
+    /// A parameter for the scripts
+    #[arg(long = "param", value_name = "K=V")]
+    pub params: Vec<String>,
+    /// Back up by copying, not by moving
+    #[arg(long)]
+    pub copy: bool,
+}
+
+/// `rollback plan`.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArguments {
+    /// Stories (1.3, 1.5,1.6, all), features, or the path of a script
+    #[arg(required = true, value_name = "STORIES")]
+    pub stories: Vec<String>,
+    /// Write the plan to this file as JSON
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// A parameter for the scripts
+    #[arg(long = "param", value_name = "K=V")]
+    pub params: Vec<String>,
+    /// Plan backups by copying
+    #[arg(long)]
+    pub copy: bool,
+}
+
+/// Rolls back.
+///
+/// # Errors
+/// What keeps the run from beginning.
+pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode> {
+    let dry_run = arguments.changing.is_dry_run()?;
+    let mut context = super::open(everywhere)?;
+    let mut request = Request {
+        reason: arguments.changing.reason.clone(),
+        trigger: arguments.changing.trigger.clone(),
+        answers: arguments.changing.answers(),
+        dry_run,
+        continue_on_error: arguments.continue_on_error || arguments.changing.force,
+        atomic: arguments.atomic,
+        params: params(&arguments.params)?,
+        copy: arguments.copy,
+        ..Request::default()
+    };
+    request.stories = stories(&mut context, &arguments.stories)?;
+    let telling = telling(everywhere, &request.stories);
+    if dry_run {
+        let warning = super::confine(everywhere, &context);
+        super::warn_of_unfinished(everywhere, &context);
+        let preview = run::preview(&context, &request, Box::new(Silent))?;
+        return Ok(show_preview(everywhere, preview, warning, &telling));
+    }
+    watch_signals(&mut context)?;
+    let person = Person::of(everywhere, telling.clone(), true);
+    let report = run::run(&context, &request, &person)?;
+    Ok(show_outcome(everywhere, &report, &telling))
+}
+
+/// Plans, and changes nothing but the file of `-o`.
+///
+/// # Errors
+/// What keeps the plan from being made; a file that can't be written.
+pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCode> {
+    let mut context = super::open(everywhere)?;
+    let mut request = Request {
+        trigger: "manual".to_owned(),
+        dry_run: true,
+        params: params(&arguments.params)?,
+        copy: arguments.copy,
+        ..Request::default()
+    };
+    request.stories = stories(&mut context, &arguments.stories)?;
+    // The file is opened before the confinement, so that its one exception is this open file.
+    let output = arguments
+        .output
+        .as_deref()
+        .map(crate::host::records::create_output)
+        .transpose()?;
+    let warning = super::confine(everywhere, &context);
+    super::warn_of_unfinished(everywhere, &context);
+    let preview = run::preview(&context, &request, Box::new(Silent))?;
+    if let Some(mut file) = output {
+        let text = format!(
+            "{}\n",
+            serde_json::to_string_pretty(&preview.report).unwrap_or_default()
+        );
+        std::io::Write::write_all(&mut file, text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(|error| Error::io("write the plan", &error))?;
+    }
+    Ok(show_preview(
+        everywhere,
+        preview,
+        warning,
+        &telling(everywhere, &request.stories),
+    ))
+}
+
+fn show_preview(
+    everywhere: &Everywhere,
+    preview: run::Preview,
+    warning: Option<String>,
+    telling: &Telling,
+) -> ExitCode {
+    let run::Preview {
+        mut report, error, ..
+    } = preview;
+    report.warnings.extend(warning);
+    let style = Style::of(&std::io::stdout(), everywhere.no_color);
+    if everywhere.json {
+        print_json(&serde_json::json!(report));
+    } else {
+        print(&text::plan(&report, &style, telling));
+    }
+    let Some(error) = error else {
+        return code_of(&report);
+    };
+    if !everywhere.json {
+        say(&render::error(
+            &error,
+            &Style::of(&std::io::stderr(), everywhere.no_color),
+        ));
+    }
+    error.exit_code()
+}
+
+/// Shows how a run ended.
+pub(crate) fn show_outcome(everywhere: &Everywhere, report: &Report, telling: &Telling) -> ExitCode {
+    if everywhere.json {
+        print_json(&serde_json::json!(report));
+        return code_of(report);
+    }
+    let style = Style::of(&std::io::stdout(), everywhere.no_color);
+    let stopped_before =
+        report.mode == Mode::DryRun && !matches!(report.outcome, RunOutcome::Planned | RunOutcome::Done);
+    // A run that was not approved, or interrupted at the question, has no outcome to show but why.
+    let began = report.outcome != RunOutcome::NotApproved
+        && (report.outcome != RunOutcome::Interrupted || report.audit_head.is_some());
+    if stopped_before {
+        print(&text::plan(report, &style, telling));
+    } else if began && !everywhere.quiet {
+        let telling = Telling {
+            watched: telling.watched && report.mode == Mode::Real,
+            ..telling.clone()
+        };
+        print(&text::outcome(report, &style, &telling));
+    }
+    if let Some(failure) = &report.error {
+        let mut error = Error::failed(&failure.message);
+        if let Some(hint) = &failure.hint {
+            error = error.hint(hint);
+        }
+        if let Some(at) = &failure.at {
+            error = error.at(at.clone());
+        }
+        if report.mode == Mode::Real && text::touched(report) {
+            error = error.after_changes();
+        }
+        say(&render::error(
+            &error,
+            &Style::of(&std::io::stderr(), everywhere.no_color),
+        ));
+    }
+    code_of(report)
+}
+
+/// The exit code that a report names.
+#[must_use]
+pub fn code_of(report: &Report) -> ExitCode {
+    [
+        ExitCode::Done,
+        ExitCode::Failed,
+        ExitCode::Usage,
+        ExitCode::Refused,
+        ExitCode::Partial,
+        ExitCode::NotApproved,
+        ExitCode::Locked,
+        ExitCode::Changed,
+        ExitCode::Corrupt,
+        ExitCode::Unfinished,
+        ExitCode::Interrupted,
+        ExitCode::Terminated,
+    ]
+    .into_iter()
+    .find(|code| code.number() == report.exit_code)
+    .unwrap_or(ExitCode::Failed)
+}
+
+fn is_terminal(stream: &impl std::io::IsTerminal) -> bool {
+    stream.is_terminal()
+}
+
+/// How much is told, with the stories' titles.
+pub(crate) fn telling(everywhere: &Everywhere, stories: &[Rc<Story>]) -> Telling {
+    let quiet = everywhere.quiet || everywhere.json || everywhere.json_events;
+    Telling {
+        verbose: everywhere.verbose > 0,
+        watched: !quiet && is_terminal(&std::io::stdout()) && is_terminal(&std::io::stderr()),
+        titles: stories
+            .iter()
+            .map(|story| (story.id.clone(), story.title.clone()))
+            .collect(),
+    }
+}
+
+/// From now on a signal is a wish, not an end: the operation at hand is finished, the run is closed.
+pub(crate) fn watch_signals(context: &mut Context) -> Result<()> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let number = usize::try_from(signal).unwrap_or(0);
+        signal_hook::flag::register_usize(signal, Arc::clone(&context.signal), number)
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&context.host.cancelled)))
+            .map_err(|error| Error::io("watch for signals", &error))?;
+    }
+    Ok(())
+}
+
+fn params(given: &[String]) -> Result<BTreeMap<String, String>> {
+    given
+        .iter()
+        .map(|each| {
+            each.split_once('=')
+                .filter(|(key, _)| !key.is_empty())
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .ok_or_else(|| {
+                    Error::usage(format!("--param {each} has no `=`")).hint("--param volumes=true")
+                })
+        })
+        .collect()
+}
+
+/// The stories that the words name; a path of a script is a story too.
+pub(crate) fn stories(context: &mut Context, words: &[String]) -> Result<Vec<Rc<Story>>> {
+    let mut names = Vec::new();
+    let mut catalogue = (*context.catalogue).clone();
+    for word in words {
+        if Path::new(word)
+            .extension()
+            .is_some_and(|extension| extension == "rhai")
+        {
+            let story = script_story(context, Path::new(word))?;
+            names.push(story.id.clone());
+            catalogue.add(story);
+        } else {
+            names.push(word.clone());
+        }
+    }
+    context.catalogue = Rc::new(catalogue);
+    let flags = context.view().flags()?;
+    Catalogue::select(&context.catalogue, &names, flags.as_ref())
+}
+
+fn script_story(context: &Context, path: &Path) -> Result<Rc<Story>> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::usage(format!("cannot read script `{shown}`: {error}")).hint("name the path of a .rhai script")
+    })?;
+    let absolute = path
+        .canonicalize()
+        .map_err(|error| Error::usage(format!("cannot open script `{shown}`: {error}")))?;
+    let script = Script::compile(&engine::reader(), &shown, Origin::File(absolute), &text)?;
+    Story::of(script, &context.workspace.config().stories).map(Rc::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_means_yes_no_or_an_error_and_never_a_real_run_by_mistake() {
+        for yes in ["1", "true", "yes", "on", "TRUE", " on "] {
+            assert!(environment_dry_run(Some(yes.into())).expect(yes), "{yes}");
+        }
+        for no in ["", "0", "false", "no", "off"] {
+            assert!(!environment_dry_run(Some(no.into())).expect(no), "{no}");
+        }
+        for wrong in ["maybe", "2", "treu", "-1"] {
+            assert!(environment_dry_run(Some(wrong.into())).is_err(), "{wrong}");
+        }
+        assert!(!environment_dry_run(None).expect("unset"));
+    }
+}

@@ -1,0 +1,111 @@
+//! `rollback status`: every story, its flag, what of it is present, its last run, its backups.
+
+use serde_json::{Value, json};
+
+use super::{Everywhere, print, print_json};
+use crate::error::Result;
+use crate::exit_code::ExitCode;
+use crate::history::History;
+use crate::script::Origin;
+
+/// Shows the status.
+///
+/// # Errors
+/// What the configuration, a story or the flags file says.
+pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
+    let context = super::open(everywhere)?;
+    super::confine(everywhere, &context);
+    super::warn_of_unfinished(everywhere, &context);
+    let view = context.view();
+    let flags = view.flags()?;
+    let reports = History::of(&context).list()?;
+    let backups = view.backups()?;
+    let mut stories = Vec::new();
+    for story in context.catalogue.stories() {
+        let present: Vec<String> = view
+            .present(story)?
+            .into_iter()
+            .map(|place| place.shown)
+            .collect();
+        let flag = story.feature.as_ref().map(|feature| {
+            json!({
+                "raw": flags.as_ref().is_some_and(|flags| flags.raw(feature).unwrap_or(false)),
+                "effective": flags.as_ref().is_some_and(|flags| flags.effective(feature).unwrap_or(false)),
+            })
+        });
+        let last = reports
+            .iter()
+            .rev()
+            .find(|report| report.stories.contains(&story.id))
+            .map(|report| &report.run);
+        let own: Vec<&Value> = backups
+            .iter()
+            .filter(|backup| backup.get("story").and_then(Value::as_str) == Some(&story.id))
+            .filter_map(|backup| backup.get("name"))
+            .collect();
+        let script = match &story.script.origin {
+            Origin::Embedded => "embedded".to_owned(),
+            Origin::File(_) => story.script.name.clone(),
+        };
+        stories.push(json!({
+            "id": story.id, "title": story.title, "feature": story.feature, "script": script, "flag": flag,
+            "present": present, "last_run": last, "backups": own,
+        }));
+    }
+    let status = json!({
+        "schema": "rollback.status/1", "workspace": context.workspace.root().to_string_lossy(), "stories": stories,
+        "unfinished_run": History::of(&context).unfinished(), "warnings": context.catalogue.warnings,
+    });
+    if everywhere.json {
+        print_json(&status);
+    } else {
+        print(&text(&status));
+    }
+    Ok(ExitCode::Done)
+}
+
+fn text(status: &Value) -> String {
+    let field = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
+    let count = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).map_or(0, Vec::len);
+    let rows: Vec<Vec<String>> = status
+        .get("stories")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(|story| {
+            let is = |key: &str| story.pointer(&format!("/flag/{key}")).and_then(Value::as_bool);
+            let flag = match (is("raw"), is("effective")) {
+                (Some(true), Some(true)) => "on",
+                (Some(true), Some(false)) => "on, without effect",
+                (Some(false), _) => "off",
+                _ => "none",
+            };
+            vec![
+                field(story, "id"),
+                field(story, "title"),
+                field(story, "feature"),
+                flag.to_owned(),
+                super::terminal::plural(count(story, "present") as u64, "part"),
+                super::terminal::plural(count(story, "backups") as u64, "backup"),
+                field(story, "last_run"),
+            ]
+        })
+        .collect();
+    let mut text = super::table(
+        &[
+            "story", "title", "feature", "flag", "present", "backups", "last run",
+        ],
+        &rows,
+    );
+    for warning in status
+        .get("warnings")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        if let Some(warning) = warning.as_str() {
+            text.push_str(&format!("note: {}\n", super::terminal::escape(warning)));
+        }
+    }
+    text
+}

@@ -1,0 +1,63 @@
+//! `rollback undo`.
+
+use clap::Args;
+
+use super::Everywhere;
+use super::progress::Person;
+use super::run::Changing;
+use crate::error::Result;
+use crate::exit_code::ExitCode;
+use crate::history::{History, undo as taking_back};
+use crate::report::text::Telling;
+use crate::run::Request;
+
+/// `rollback undo`.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// The run; by default the newest that is not undone
+    pub run: Option<String>,
+    /// Options of changing commands.
+    #[command(flatten)]
+    pub changing: Changing,
+}
+
+/// Takes a run back.
+///
+/// # Errors
+/// What keeps the undo from beginning.
+pub fn undo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
+    let dry_run = arguments.changing.is_dry_run()?;
+    let mut context = super::open(everywhere)?;
+    if dry_run {
+        super::warn_of_unfinished(everywhere, &context);
+    } else {
+        // First of all: a run that was cut off is not in the history yet, and is what the person means.
+        drop(crate::run::begin(&context)?);
+    }
+    let history = History::of(&context);
+    let undone = match &arguments.run {
+        Some(run) => history.load(run)?,
+        None => history.newest_not_undone()?,
+    };
+    let request = Request {
+        reason: arguments.changing.reason.clone(),
+        trigger: arguments.changing.trigger.clone(),
+        answers: arguments.changing.answers(),
+        dry_run,
+        ..Request::default()
+    };
+    let telling = Telling {
+        verbose: everywhere.verbose > 0,
+        ..Telling::default()
+    };
+    if dry_run {
+        super::confine(everywhere, &context);
+        let person = Person::of(everywhere, telling.clone(), false);
+        let report = taking_back::carry_out(&context, &undone, &request, &person)?;
+        return Ok(super::run::show_outcome(everywhere, &report, &telling));
+    }
+    super::run::watch_signals(&mut context)?;
+    let person = Person::of(everywhere, telling.clone(), true);
+    let report = taking_back::run(&context, &undone, &request, &person)?;
+    Ok(super::run::show_outcome(everywhere, &report, &telling))
+}

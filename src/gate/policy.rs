@@ -1,0 +1,252 @@
+//! May it? The rules of `rollback.yaml` and those that no configuration can change.
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use crate::error::{Error, Result};
+use crate::operation::Capability;
+use crate::view::View;
+use crate::workspace::{CONFIG, REPORTS, STATE, STORIES, Workspace};
+
+/// The rules, ready to be asked.
+#[derive(Debug)]
+pub struct Policy {
+    /// Workspace-relative paths that no script may change, whatever the configuration says.
+    fixed: Vec<String>,
+    denied: GlobSet,
+    patterns: Vec<String>,
+    commands: Vec<String>,
+    everything: bool,
+}
+
+impl Policy {
+    /// The policy of a workspace.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Configuration`] where a glob cannot be read.
+    pub fn of(workspace: &Workspace) -> Result<Self> {
+        let policy = &workspace.config().policy;
+        let mut builder = GlobSetBuilder::new();
+        let mut patterns = Vec::new();
+        for pattern in &policy.deny {
+            // A denied `dir/**` denies the directory itself too: removing it would remove what is below.
+            for pattern in [Some(pattern.as_str()), pattern.strip_suffix("/**")]
+                .into_iter()
+                .flatten()
+            {
+                let glob = Glob::new(pattern)
+                    .map_err(|error| Error::configuration(format!("policy.deny: {error}")))?;
+                builder.add(glob);
+                patterns.push(pattern.to_owned());
+            }
+        }
+        let denied = builder
+            .build()
+            .map_err(|error| Error::configuration(format!("policy.deny: {error}")))?;
+        Ok(Self {
+            fixed: vec![
+                STATE.to_owned(),
+                workspace.config().backups.dir.clone(),
+                REPORTS.to_owned(),
+                CONFIG.to_owned(),
+                STORIES.to_owned(),
+            ],
+            denied,
+            patterns,
+            commands: policy.commands.clone(),
+            everything: false,
+        })
+    }
+
+    /// A policy that refuses everything, for tests that nothing is written before the policy is asked.
+    #[must_use]
+    pub fn deny_all(self) -> Self {
+        Self {
+            everything: true,
+            ..self
+        }
+    }
+
+    /// Checks every need; gives the rule that allows it.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Denied`] with the rule that refuses.
+    pub fn check(&self, needs: &[Capability], view: &View) -> Result<Option<String>> {
+        let mut rule = None;
+        for need in needs {
+            if self.everything {
+                return Err(Error::denied(format!(
+                    "{} is refused: everything is denied",
+                    name(need)
+                )));
+            }
+            rule = Some(self.check_one(need, view)?);
+        }
+        Ok(rule)
+    }
+
+    fn check_one(&self, need: &Capability, view: &View) -> Result<String> {
+        match need {
+            Capability::Write {
+                shown,
+                absolute,
+                whole,
+            } => {
+                self.check_path(shown)?;
+                if *whole {
+                    view.walk_names(absolute, &mut |path| {
+                        self.check_path(&view.workspace.show(path).shown)
+                    })?;
+                }
+                Ok("policy.write".to_owned())
+            }
+            Capability::Backup { .. } => Ok("backups".to_owned()),
+            Capability::Signal { .. } => Ok("policy.processes".to_owned()),
+            Capability::Command { program } => {
+                if self.commands.iter().any(|listed| listed == program) {
+                    Ok(format!("policy.commands: {program}"))
+                } else {
+                    Err(
+                        Error::denied(format!("program `{program}` is not listed")).hint(format!(
+                            "list it under policy.commands in `{CONFIG}` if a script may start it"
+                        )),
+                    )
+                }
+            }
+            Capability::Packages { manager } => Ok(format!("packages: {manager}")),
+            Capability::Containers => Ok("containers".to_owned()),
+            Capability::Notify => Ok("notify".to_owned()),
+        }
+    }
+
+    fn check_path(&self, shown: &str) -> Result<()> {
+        if shown == "." {
+            return Err(Error::denied("the workspace itself can't be changed as a whole")
+                .hint("name a path below it"));
+        }
+        let ours = self.fixed.iter().find(|own| {
+            shown == own.as_str()
+                || shown
+                    .strip_prefix(own.as_str())
+                    .is_some_and(|rest| rest.starts_with('/'))
+        });
+        if let Some(own) = ours {
+            return Err(Error::denied(format!("`{shown}` belongs to rollback itself"))
+                .hint(format!("no script may change `{own}`")));
+        }
+        // A directory that holds one of ours can't go as a whole either; the walk of `whole` meets it then.
+        if let Some(index) = self.denied.matches(shown).first() {
+            let pattern = self.patterns.get(*index).map_or("", String::as_str);
+            return Err(
+                Error::denied(format!("`{shown}` is denied by policy.deny `{pattern}`")).hint(format!(
+                    "change policy.deny in `{CONFIG}` if a script may touch it"
+                )),
+            );
+        }
+        Ok(())
+    }
+}
+
+fn name(need: &Capability) -> String {
+    match need {
+        Capability::Write { shown, .. } => format!("changing `{shown}`"),
+        Capability::Backup { source } => format!("backing up `{source}`"),
+        Capability::Signal { pid, .. } => format!("ending process {pid}"),
+        Capability::Command { program } => format!("starting `{program}`"),
+        Capability::Packages { manager } => format!("changing packages of {manager}"),
+        Capability::Containers => "changing containers".to_owned(),
+        Capability::Notify => "sending a message".to_owned(),
+    }
+}
+
+/// Whether one of the patterns lists a URL: same scheme and host, and the port, where `*` stands for any.
+///
+/// # Errors
+/// [`crate::error::Kind::Invalid`] for what is no http URL, [`crate::error::Kind::Denied`] where no pattern lists it.
+pub fn check_address(patterns: &[String], url: &str) -> Result<()> {
+    let wanted = Address::parse(url).ok_or_else(|| {
+        Error::invalid(format!("`{url}` is not an http or https URL")).hint("http://127.0.0.1:3001/health")
+    })?;
+    let listed = patterns
+        .iter()
+        .filter_map(|pattern| Address::parse(pattern))
+        .any(|pattern| {
+            pattern.scheme == wanted.scheme
+                && pattern.host == wanted.host
+                && (pattern.port == "*" || pattern.port == wanted.port)
+        });
+    if listed {
+        return Ok(());
+    }
+    Err(Error::denied(format!(
+        "`{}://{}:{}` is not listed",
+        wanted.scheme, wanted.host, wanted.port
+    ))
+    .hint(format!(
+        "list it under policy.http in `{CONFIG}` if a script may ask it"
+    )))
+}
+
+#[derive(PartialEq, Eq)]
+struct Address {
+    scheme: String,
+    host: String,
+    port: String,
+}
+
+impl Address {
+    fn parse(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        let default = match scheme.as_str() {
+            "http" => "80",
+            "https" => "443",
+            _ => return None,
+        };
+        let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or(rest);
+        // Credentials before the host are a classic way to show one host and ask another.
+        if authority.is_empty() || authority.contains('@') || authority.contains(char::is_whitespace) {
+            return None;
+        }
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, port),
+            _ => (authority, default),
+        };
+        let valid = port == "*" || port.parse::<u16>().is_ok_and(|port| port > 0);
+        (valid && !host.is_empty()).then(|| Self {
+            scheme,
+            host: host.to_ascii_lowercase(),
+            port: port.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_addresses_may_be_asked() {
+        let patterns = [
+            "http://127.0.0.1:*".to_owned(),
+            "https://status.example:443".to_owned(),
+        ];
+        for url in [
+            "http://127.0.0.1:3001/health",
+            "http://127.0.0.1/",
+            "https://status.example/x",
+        ] {
+            assert!(check_address(&patterns, url).is_ok(), "{url}");
+        }
+        for url in [
+            "http://127.0.0.1.evil.example/",
+            "http://127.0.0.1@evil.example/",
+            "https://127.0.0.1:3001/",
+            "https://status.example:8443/",
+            "ftp://127.0.0.1/",
+            "http:///x",
+            "file:///etc/passwd",
+        ] {
+            assert!(check_address(&patterns, url).is_err(), "{url}");
+        }
+    }
+}

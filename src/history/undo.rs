@@ -1,0 +1,251 @@
+//! Taking a run back: its recorded undos in reverse, as a new run with its own preview, approval and records.
+
+use std::rc::Rc;
+
+use serde_json::json;
+
+use super::{Begun, History};
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+use crate::gate::audit::AuditLog;
+use crate::gate::confirm::{self, Confirm};
+use crate::gate::{Pass, Scene};
+use crate::operation::reverting::{Ready, Revert, describe, target};
+use crate::operation::{Outcome, Proposal, Undo};
+use crate::report::{FailureRecord, Mode, Report, RunKind, RunOutcome};
+use crate::run::{Audience, Context, Request, begin, plan, records};
+use crate::script::session::{Listener, Questions, Session, Silent};
+use crate::view::Errand;
+
+/// Takes a run back, or one that a cut left half done.
+///
+/// # Errors
+/// What keeps the run from beginning.
+pub fn run(context: &Context, undone: &Report, request: &Request, audience: &dyn Audience) -> Result<Report> {
+    let _lock = begin(context)?;
+    let reports = History::of(context).list()?;
+    if let Some(by) = History::undone_by(&reports, &undone.run) {
+        return Err(
+            Error::changed(format!("run {} was taken back already, by run {by}", undone.run))
+                .hint(format!("to do it again, take that back: rollback undo {by}")),
+        );
+    }
+    carry_out(context, undone, request, audience)
+}
+
+/// Takes a run back right after it failed, for `--atomic`: the caller holds the workspace.
+///
+/// # Errors
+/// What the second run says.
+pub fn take_back(context: &Context, run: &str, request: &Request, audience: &dyn Audience) -> Result<Report> {
+    let undone = History::of(context).load(run)?;
+    let mut request = request.clone();
+    request.answers.force = true;
+    request.atomic = false;
+    let report = carry_out(context, &undone, &request, audience)?;
+    if report.outcome == RunOutcome::Done {
+        return Ok(report);
+    }
+    let why = report.error.map(|error| error.message).unwrap_or_default();
+    Err(Error::failed(format!(
+        "run {} could not take everything back: {why}",
+        report.run
+    )))
+}
+
+/// The preview and the real pass of an undo.
+///
+/// # Errors
+/// As [`run`].
+pub fn carry_out(
+    context: &Context,
+    undone: &Report,
+    request: &Request,
+    audience: &dyn Audience,
+) -> Result<Report> {
+    let history = History::of(context);
+    if !request.answers.force {
+        history.require_sound(undone)?;
+    }
+    let operations = history.operations(&undone.run)?;
+    let errand = Errand {
+        run: context.host.clock.unique(),
+        stamp: context.host.clock.stamp(),
+        dry_run: request.dry_run,
+        stories: undone.stories.clone(),
+        ..Errand::default()
+    };
+    let preview = context.session(
+        errand.clone(),
+        Pass::Preview,
+        Questions::Preview,
+        Box::new(Silent),
+    )?;
+    let error = replay(&preview, &operations, request.answers.force)
+        .err()
+        .map(|error| context.by_signal(error));
+    let mut shown = report_of(&preview, request, &errand, undone);
+    shown.plan = plan::id(&shown, &preview.journal.borrow().facts, request);
+    if let Some(error) = error {
+        shown.outcome = plan::outcome_of(&error);
+        shown.exit_code = error.exit_code().number();
+        shown.error = Some(FailureRecord::of("", &error));
+        return Ok(shown);
+    }
+    if request.dry_run {
+        return Ok(shown);
+    }
+    if !shown
+        .operations
+        .iter()
+        .any(|operation| operation.outcome == Outcome::Planned)
+    {
+        shown.warnings.push("there is nothing to take back".to_owned());
+        return Ok(plan::nothing_to_do(shown));
+    }
+    audience.show_plan(&shown)?;
+    let question = format!("Take back run {}?", undone.run);
+    let mut person = audience.person();
+    let said = match &mut person {
+        Some(person) => confirm::approve(&shown, &question, &request.answers, Some(person.as_mut())),
+        None => confirm::approve(&shown, &question, &request.answers, None),
+    };
+    let said = match said {
+        Ok(said) => said,
+        Err(error) => return Ok(plan::not_approved(shown, &context.by_signal(error))),
+    };
+    real_pass(
+        context,
+        undone,
+        request,
+        &shown,
+        errand,
+        &operations,
+        &said,
+        audience.listener(),
+    )
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything that the preview settled, used once"
+)]
+fn real_pass(
+    context: &Context,
+    undone: &Report,
+    request: &Request,
+    shown: &Report,
+    errand: Errand,
+    operations: &[Begun],
+    said: &[(String, String)],
+    listener: Box<dyn Listener>,
+) -> Result<Report> {
+    let host = &context.host;
+    host.records.prepare()?;
+    let mut audit = AuditLog::open(&host.records, &host.clock, &errand.run)?;
+    audit.run_started(json!({
+        "kind": "undo", "undoes": undone.run, "plan": shown.plan, "stories": undone.stories,
+        "reason": request.reason, "trigger": request.trigger, "user": shown.user, "host": shown.host,
+    }))?;
+    let history = History::of(context);
+    history.activate(&errand.run, &[], request)?;
+    for (question, answer) in said {
+        audit.answered(question, answer)?;
+    }
+    let pass = Pass::Real {
+        confirm: Confirm::of_plan(shown),
+        audit: Box::new(audit),
+    };
+    let session = context.session(errand.clone(), pass, Questions::Yes, listener)?;
+    let result =
+        replay(&session, operations, request.answers.force).map_err(|error| context.by_signal(error));
+    let mut report = report_of(&session, request, &errand, undone);
+    report.started.clone_from(&shown.started);
+    report.plan.clone_from(&shown.plan);
+    report.mode = Mode::Real;
+    match &result {
+        Ok(()) => {
+            report.outcome = RunOutcome::Done;
+            report.exit_code = ExitCode::Done.number();
+        }
+        Err(error) => {
+            report.outcome = plan::outcome_of(error);
+            report.exit_code = match error.exit_code() {
+                ExitCode::Usage | ExitCode::Changed => ExitCode::Failed.number(),
+                code => code.number(),
+            };
+            report.error = Some(FailureRecord::of("", error));
+        }
+    }
+    report.next = vec![
+        format!("rollback undo {}", report.run),
+        format!("rollback show {}", report.run),
+    ];
+    records::finish(context, &session, &mut report)?;
+    history.deactivate()?;
+    Ok(report)
+}
+
+fn report_of(session: &Session, request: &Request, errand: &Errand, undone: &Report) -> Report {
+    let mut report = plan::report(
+        session,
+        request,
+        errand,
+        session.view.host.clock.timestamp(),
+        crate::report::Flags::default(),
+    );
+    report.kind = RunKind::Undo;
+    report.undoes = Some(undone.run.clone());
+    report.stories.clone_from(&undone.stories);
+    report
+}
+
+/// Takes each operation back, the newest first. What has been changed since is shown, and stops the undo unless forced.
+fn replay(session: &Rc<Session>, operations: &[Begun], force: bool) -> Result<()> {
+    for begun in operations.iter().rev() {
+        session.journal.borrow_mut().scene = Scene {
+            story: begun.story.clone(),
+            phase: "undo".to_owned(),
+            steps: vec![format!("Take back {}", begun.op)],
+        };
+        if begun.op == "notify" {
+            continue;
+        }
+        take_one_back(session, begun, force)?;
+    }
+    session.journal.borrow_mut().scene = Scene::default();
+    Ok(())
+}
+
+fn take_one_back(session: &Rc<Session>, begun: &Begun, force: bool) -> Result<()> {
+    let about = target(&begun.undo);
+    let about = if about.is_empty() {
+        begun.target.clone()
+    } else {
+        about
+    };
+    let (revert, ready) = Revert::new(&session.view, begun.undo.clone())?;
+    let settled = |outcome: Outcome, why: &str| {
+        session.submit(&Proposal::settled(
+            "undo",
+            about.clone(),
+            outcome,
+            why,
+            Vec::new(),
+        ))
+    };
+    match ready {
+        Ready::Nothing(why) => settled(Outcome::NotPresent, &why),
+        Ready::Never(why) => settled(Outcome::Kept, &why),
+        Ready::ChangedSince(why) if !force || matches!(begun.undo, Undo::MoveBack { .. }) => {
+            Err(Error::changed(format!("`{about}` can't be taken back: {why}"))
+                .hint("move it aside or keep it; --force overwrites changed contents (they are saved first)"))
+        }
+        Ready::Yes | Ready::ChangedSince(_) => session.submit(&Proposal::act(
+            "undo",
+            about.clone(),
+            describe(&begun.undo),
+            revert,
+        )),
+    }
+}

@@ -1,0 +1,64 @@
+//! Time, as the host tells it; tests give a fixed one.
+
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, Local, SecondsFormat, Utc};
+
+/// The clock of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Clock {
+    fixed: Option<SystemTime>,
+}
+
+impl Clock {
+    /// The system's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { fixed: None }
+    }
+
+    /// A clock that stands still.
+    #[must_use]
+    pub fn fixed(at: SystemTime) -> Self {
+        Self { fixed: Some(at) }
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.fixed.unwrap_or_else(SystemTime::now)
+    }
+
+    /// Now, as RFC 3339 UTC with milliseconds.
+    #[must_use]
+    pub fn timestamp(&self) -> String {
+        timestamp(self.now())
+    }
+
+    /// Now, as local `YYYYMMDD_HHMMSS`, for the names of backups and reports.
+    #[must_use]
+    pub fn stamp(&self) -> String {
+        DateTime::<Local>::from(self.now())
+            .format("%Y%m%d_%H%M%S")
+            .to_string()
+    }
+
+    /// A new identity: the time in UTC and four hexadecimal digits that tell apart what falls into one second.
+    #[must_use]
+    pub fn unique(&self) -> String {
+        let now = self.now();
+        let nanoseconds = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO)
+            .as_nanos();
+        let seed = blake3::hash(format!("{nanoseconds}-{}", std::process::id()).as_bytes()).to_hex();
+        let tail = seed.get(..4).unwrap_or("0000").to_owned();
+        format!("{}-{tail}", DateTime::<Utc>::from(now).format("%Y%m%dT%H%M%SZ"))
+    }
+}
+
+/// A time as RFC 3339 UTC with milliseconds.
+#[must_use]
+pub fn timestamp(at: SystemTime) -> String {
+    DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Millis, true)
+}

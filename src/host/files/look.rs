@@ -1,0 +1,178 @@
+//! Looking at files: nothing here changes anything, blocks on a pipe, or follows a final link.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Dir, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::resolve::{absent, failure, stat_at, stat_open};
+use super::{EntryKind, Files, Listed, Stat, shown};
+use crate::error::{Error, Result};
+
+impl Files {
+    /// What stands at `path` itself; `None` where it, or a directory on the way, is absent.
+    ///
+    /// # Errors
+    /// `Denied` outside the roots or through a symbolic link; `Failed` where the system won't say.
+    pub fn stat(&self, path: &Path) -> Result<Option<Stat>> {
+        match self.place(path)? {
+            Some(place) => place.stat(),
+            None => Ok(None),
+        }
+    }
+
+    /// Modification time in nanoseconds since the epoch.
+    ///
+    /// # Errors
+    /// As [`Files::stat`]; `NotFound` where there is nothing.
+    pub fn mtime(&self, path: &Path) -> Result<i64> {
+        Ok(self.existing_place(path)?.existing()?.mtime_ns)
+    }
+
+    /// The contents of a regular file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` for anything but a regular file, and for a larger one.
+    pub fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>> {
+        let (file, stat) = self.open_file(path)?;
+        if stat.size > limit {
+            return Err(too_large(path, stat.size, limit));
+        }
+        let mut contents = Vec::with_capacity(usize::try_from(stat.size).unwrap_or(0));
+        // One byte more than allowed tells a file that has grown since.
+        file.take(limit.saturating_add(1))
+            .read_to_end(&mut contents)
+            .map_err(|error| Error::io(format_args!("read `{}`", shown(path)), &error))?;
+        let length = contents.len() as u64;
+        if length > limit {
+            return Err(too_large(path, length, limit));
+        }
+        Ok(contents)
+    }
+
+    /// The target of a symbolic link, as it is written in it.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` for anything but a symbolic link.
+    pub fn read_link(&self, path: &Path) -> Result<PathBuf> {
+        let place = self.existing_place(path)?;
+        read_link_at(place.parent.as_fd(), &place.name, path)
+    }
+
+    /// The names in a directory and what stands there, sorted by their bytes; `.` and `..` left out.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` for anything but a directory.
+    pub fn list(&self, path: &Path) -> Result<Vec<Listed>> {
+        let place = self.existing_place(path)?;
+        let directory = place.open_directory()?;
+        let mut entries = Vec::new();
+        for name in names(directory.as_fd(), path)? {
+            if let Some(stat) = stat_at(directory.as_fd(), &name, path)? {
+                entries.push((name, stat.kind));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// BLAKE3 of a regular file's contents, in hexadecimal.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` for anything but a regular file; `Changed` for one that changes while it is read.
+    pub fn digest(&self, path: &Path) -> Result<String> {
+        let place = self.existing_place(path)?;
+        Ok(digest_at(place.parent.as_fd(), &place.name, path)?
+            .to_hex()
+            .to_string())
+    }
+
+    /// A regular file, open for streaming reads, and what it was when it was opened.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` for anything but a regular file.
+    pub fn open_file(&self, path: &Path) -> Result<(File, Stat)> {
+        let place = self.existing_place(path)?;
+        open_file_at(place.parent.as_fd(), &place.name, path)
+    }
+}
+
+fn too_large(path: &Path, size: u64, limit: u64) -> Error {
+    Error::invalid(format!(
+        "`{}` has {size} bytes; the limit is {limit}",
+        shown(path)
+    ))
+}
+
+/// Opens a regular file for reading. Anything else is refused before it is opened, because opening a device can act,
+/// and after, because it may have been swapped.
+pub(super) fn open_file_at(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<(File, Stat)> {
+    let before = stat_at(parent, name, path)?.ok_or_else(|| absent(path))?;
+    refuse_irregular(&before, path)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let open: OwnedFd =
+        rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(|error| match error {
+            Errno::LOOP => Error::changed(format!("`{}` was replaced by a symbolic link", shown(path))),
+            error => failure("open", path, error),
+        })?;
+    let stat = stat_open(open.as_fd(), path)?;
+    refuse_irregular(&stat, path)?;
+    Ok((File::from(open), stat))
+}
+
+fn refuse_irregular(stat: &Stat, path: &Path) -> Result<()> {
+    if stat.kind == EntryKind::File {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "`{}` is a {}, not a regular file",
+        shown(path),
+        stat.kind.name()
+    )))
+}
+
+/// Hashes a regular file and makes sure that it stood still meanwhile.
+pub(super) fn digest_at(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<blake3::Hash> {
+    let (file, before) = open_file_at(parent, name, path)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update_reader(&file)
+        .map_err(|error| Error::io(format_args!("read `{}`", shown(path)), &error))?;
+    let after = stat_open(file.as_fd(), path)?;
+    if before.size != after.size || before.mtime_ns != after.mtime_ns {
+        return Err(changed_meanwhile(path));
+    }
+    Ok(hasher.finalize())
+}
+
+pub(super) fn changed_meanwhile(path: &Path) -> Error {
+    Error::changed(format!("`{}` changed while it was read", shown(path)))
+        .hint("stop the program that writes to it, then try again")
+}
+
+pub(super) fn read_link_at(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<PathBuf> {
+    let target = rustix::fs::readlinkat(parent, name, Vec::new()).map_err(|error| match error {
+        Errno::INVAL => Error::invalid(format!("`{}` is not a symbolic link", shown(path))),
+        error => failure("read the symbolic link", path, error),
+    })?;
+    Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+}
+
+/// The names in an open directory, sorted by their bytes.
+pub(super) fn names(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<OsString>> {
+    let reading = |error| failure("list the directory", path, error);
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory).map_err(reading)? {
+        let entry = entry.map_err(reading)?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_os_string());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}

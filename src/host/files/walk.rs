@@ -1,0 +1,203 @@
+//! Deterministic recursion that never follows a link and never enters another mount.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use super::look::{digest_at, names, read_link_at};
+use super::resolve::{on_other_mount, open_directory_on_mount, stat_at};
+use super::{EntryKind, Files, Stat, attributes, shown};
+use crate::error::{Error, Kind, Result};
+
+/// Directories inside directories that recursion handles; each level holds a descriptor or two.
+pub(super) const DEPTH_LIMIT: usize = 256;
+
+/// Something met on a walk, while its directory is held open.
+#[derive(Debug)]
+pub struct Walked<'a> {
+    /// The absolute path.
+    pub path: &'a Path,
+    /// The path from the top of the walk.
+    pub relative: &'a Path,
+    /// What it is. A `mount_point` is reported, and never entered.
+    pub stat: Stat,
+    parent: BorrowedFd<'a>,
+    name: &'a OsStr,
+}
+
+/// How a walk goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// To the next; into it if it is a directory.
+    Continue,
+    /// To the next, not into this directory.
+    SkipChildren,
+    /// No further.
+    Stop,
+}
+
+/// How much a tree holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TreeSize {
+    /// Paths below the directory; 1 for anything but a directory.
+    pub entries: u64,
+    /// Regular files among them.
+    pub files: u64,
+    /// Bytes of the regular files (holes counted, hard links each).
+    pub bytes: u64,
+    /// Mount points met; what they hold is not counted.
+    pub mounts: Vec<PathBuf>,
+}
+
+impl Walked<'_> {
+    /// BLAKE3 of a regular file's contents.
+    ///
+    /// # Errors
+    /// `Invalid` for anything else; `Changed` for a file that changes while it is read.
+    pub fn digest(&self) -> Result<blake3::Hash> {
+        digest_at(self.parent, self.name, self.path)
+    }
+
+    /// The target of a symbolic link.
+    ///
+    /// # Errors
+    /// `Invalid` for anything else.
+    pub fn read_link(&self) -> Result<PathBuf> {
+        read_link_at(self.parent, self.name, self.path)
+    }
+
+    /// The extended attributes of a file or directory, sorted by name; none for anything else.
+    ///
+    /// # Errors
+    /// `Failed` where the system won't say.
+    pub fn attributes(&self) -> Result<Vec<(std::ffi::OsString, Vec<u8>)>> {
+        attributes::read_at(self.parent, self.name, &self.stat, self.path)
+    }
+}
+
+impl Files {
+    /// Visits all that lies below the directory `top`, parents before children, names sorted by their bytes.
+    /// `top` itself is not visited. What disappears meanwhile is left out.
+    ///
+    /// # Errors
+    /// What `visit` returns; `NotFound` and `Invalid` for a `top` that is no directory; `Failed` for a directory that
+    /// can't be read; `Limit` for one nested too deeply.
+    pub fn walk(&self, top: &Path, visit: &mut dyn FnMut(&Walked<'_>) -> Result<Step>) -> Result<()> {
+        let directory = self.existing_place(top)?.open_directory()?;
+        descend(directory.as_fd(), top, Path::new(""), 0, visit)?;
+        Ok(())
+    }
+
+    /// How much lies at `path`, links not followed.
+    ///
+    /// # Errors
+    /// As [`Files::walk`].
+    pub fn tree(&self, path: &Path) -> Result<TreeSize> {
+        let stat = self.existing_place(path)?.existing()?;
+        let mut size = TreeSize::default();
+        if stat.kind != EntryKind::Directory {
+            size.count(&stat);
+            return Ok(size);
+        }
+        self.walk(path, &mut |entry| {
+            size.count(&entry.stat);
+            if entry.stat.mount_point {
+                size.mounts.push(entry.path.to_path_buf());
+            }
+            Ok(Step::Continue)
+        })?;
+        Ok(size)
+    }
+
+    /// The extended attributes of a file or directory, sorted by name; none for anything else.
+    ///
+    /// # Errors
+    /// `NotFound`, `Failed`.
+    pub fn attributes(&self, path: &Path) -> Result<Vec<(std::ffi::OsString, Vec<u8>)>> {
+        let place = self.existing_place(path)?;
+        let stat = place.existing()?;
+        attributes::read_at(place.parent.as_fd(), &place.name, &stat, path)
+    }
+
+    /// Refuses a tree in which something is mounted.
+    pub(super) fn refuse_mounts(&self, path: &Path) -> Result<()> {
+        let stat = self.existing_place(path)?.existing()?;
+        if stat.mount_point {
+            return Err(on_other_mount(path));
+        }
+        if stat.kind != EntryKind::Directory {
+            return Ok(());
+        }
+        self.walk(path, &mut |entry| {
+            if entry.stat.mount_point {
+                return Err(on_other_mount(entry.path));
+            }
+            Ok(Step::Continue)
+        })
+    }
+}
+
+impl TreeSize {
+    fn count(&mut self, stat: &Stat) {
+        self.entries += 1;
+        if stat.kind == EntryKind::File {
+            self.files += 1;
+            self.bytes = self.bytes.saturating_add(stat.size);
+        }
+    }
+}
+
+/// A tree that recursion won't handle.
+pub(super) fn too_deep(path: &Path) -> Error {
+    Error::new(
+        Kind::Limit,
+        format!(
+            "`{}` is nested more than {DEPTH_LIMIT} directories deep",
+            shown(path)
+        ),
+    )
+    .hint("move the deep part out of the way")
+}
+
+fn descend(
+    directory: BorrowedFd<'_>,
+    path: &Path,
+    relative: &Path,
+    depth: usize,
+    visit: &mut dyn FnMut(&Walked<'_>) -> Result<Step>,
+) -> Result<Step> {
+    if depth > DEPTH_LIMIT {
+        return Err(too_deep(path));
+    }
+    for name in names(directory, path)? {
+        let path = path.join(&name);
+        let relative = relative.join(&name);
+        let Some(stat) = stat_at(directory, &name, &path)? else {
+            continue;
+        };
+        let walked = Walked {
+            path: &path,
+            relative: &relative,
+            stat,
+            parent: directory,
+            name: &name,
+        };
+        match visit(&walked)? {
+            Step::Stop => return Ok(Step::Stop),
+            Step::SkipChildren => continue,
+            Step::Continue => {}
+        }
+        if stat.kind != EntryKind::Directory || stat.mount_point {
+            continue;
+        }
+        let child = match open_directory_on_mount(directory, &name, &path) {
+            Ok(child) => child,
+            Err(error) if error.kind() == Kind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if descend(child.as_fd(), &path, &relative, depth + 1, visit)? == Step::Stop {
+            return Ok(Step::Stop);
+        }
+    }
+    Ok(Step::Continue)
+}

@@ -1,0 +1,304 @@
+//! Making directories and writing files, durably and in one piece.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::attributes::{self, imitate, set_mode_at, set_mtime_at};
+use super::look::digest_at;
+use super::resolve::{Place, failure, open_directory_on_mount, stat_open, temporary_name};
+use super::{EntryKind, Files, Stat, shown};
+use crate::error::{Error, Kind, Result};
+use crate::gate::Permit;
+
+/// What must stand at a path for a write to go ahead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing.
+    Absent,
+    /// A regular file whose contents have this BLAKE3, in hexadecimal.
+    Digest(String),
+    /// A regular file or nothing.
+    Anything,
+}
+
+impl Files {
+    /// Makes a directory and those above it that are missing (mode 0755 within the umask), durably. Returns the
+    /// directories that it made, outermost first.
+    ///
+    /// # Errors
+    /// `Exists` where something else stands in the way, `Denied` where the way leads through a symbolic link. None of
+    /// the directories is then left behind.
+    pub fn make_directories(&self, permit: &Permit, path: &Path) -> Result<Vec<PathBuf>> {
+        let mut missing = Vec::new();
+        let mut above = path;
+        loop {
+            match self.stat(above)? {
+                Some(stat) if stat.kind == EntryKind::Directory => break,
+                Some(stat) => {
+                    return Err(Error::exists(format!(
+                        "`{}` is a {}, not a directory",
+                        shown(above),
+                        stat.kind.name()
+                    )));
+                }
+                None => missing.push(above.to_path_buf()),
+            }
+            above = above
+                .parent()
+                .ok_or_else(|| Error::denied("`/` is not an allowed directory"))?;
+        }
+        missing.reverse();
+        for (made, directory) in missing.iter().enumerate() {
+            if let Err(error) = self.make_directory(permit, directory, 0o755) {
+                for directory in missing.iter().take(made).rev() {
+                    // Empty directories are no loss; the first failure is the one to tell.
+                    let _ = self.remove_directory(permit, directory);
+                }
+                return Err(error);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Makes one directory, durably.
+    ///
+    /// # Errors
+    /// `Exists` where something stands there; `NotFound` where its parent is missing.
+    pub fn make_directory(&self, _permit: &Permit, path: &Path, mode: u32) -> Result<()> {
+        let place = self.changeable(path)?;
+        rustix::fs::mkdirat(&place.parent, &place.name, Mode::from_raw_mode(mode))
+            .map_err(|error| failure("make the directory", path, error))?;
+        place.sync_parent()
+    }
+
+    /// Writes a whole file: into a temporary file beside it, synced, then renamed. A file that is replaced passes on
+    /// its mode, owner and extended attributes; a new one gets mode 0644.
+    ///
+    /// # Errors
+    /// `Exists` for [`Expect::Absent`] where something stands there; `Changed` for [`Expect::Digest`] where the
+    /// contents differ or the file is gone; `Invalid` where something other than a regular file stands there. The file
+    /// is then as before.
+    pub fn write(&self, _permit: &Permit, path: &Path, contents: &[u8], expect: &Expect) -> Result<()> {
+        let place = self.changeable(path)?;
+        let before = expected(&place, expect)?;
+        let (temporary, file) = create_temporary(&place)?;
+        let written = fill(&place, &temporary, file, contents, before.as_ref())
+            .and_then(|()| put_in_place(&place, &temporary, expect, before.as_ref()));
+        if let Err(error) = written {
+            // It is ours alone; the failure of the write is the one to tell.
+            let _ = rustix::fs::unlinkat(&place.parent, &temporary, AtFlags::empty());
+            return Err(error);
+        }
+        place.sync_parent().map_err(Error::after_changes)
+    }
+
+    /// Appends one line with a single write, durably; makes the file (mode 0644) if there is none. `line` ends in its
+    /// line feed.
+    ///
+    /// # Errors
+    /// `Invalid` where something other than a regular file stands there; `Failed` where the system wrote none or only
+    /// a part of it (`changed_something` then).
+    pub fn append_line(&self, _permit: &Permit, path: &Path, line: &[u8]) -> Result<()> {
+        if line.last() != Some(&b'\n') {
+            return Err(Error::bug(format!(
+                "the line for `{}` has no line feed",
+                shown(path)
+            )));
+        }
+        let place = self.changeable(path)?;
+        let before = place.stat()?;
+        if let Some(before) = &before {
+            refuse_irregular(before, path)?;
+        }
+        let flags = OFlags::WRONLY
+            | OFlags::APPEND
+            | OFlags::CREATE
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::NOCTTY
+            | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&place.parent, &place.name, flags, Mode::from_raw_mode(0o644))
+            .map_err(|error| failure("open", path, error))?;
+        refuse_irregular(&stat_open(file.as_fd(), path)?, path)?;
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, line))
+            .map_err(|error| failure("append to", path, error))?;
+        if written != line.len() {
+            return Err(Error::failed(format!(
+                "only {written} of {} bytes could be appended to `{}`",
+                line.len(),
+                shown(path)
+            ))
+            .hint("make room on the disk, then try again")
+            .after_changes());
+        }
+        rustix::fs::fdatasync(&file).map_err(|error| failure("sync", path, error).after_changes())?;
+        if before.is_none() {
+            place.sync_parent().map_err(Error::after_changes)?;
+        }
+        Ok(())
+    }
+
+    /// Sets the modification time of the path itself, nanoseconds since the epoch. Allowed for a root too.
+    ///
+    /// # Errors
+    /// `NotFound`; `Failed` where it belongs to somebody else.
+    pub fn set_mtime(&self, _permit: &Permit, path: &Path, mtime_ns: i64) -> Result<()> {
+        let place = self.existing_place(path)?;
+        place.existing()?;
+        set_mtime_at(place.parent.as_fd(), &place.name, mtime_ns, path)
+    }
+
+    /// Sets the permission bits of a file or directory.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` for a symbolic link, which has none; `Failed` where it belongs to somebody else.
+    pub fn set_mode(&self, _permit: &Permit, path: &Path, mode: u32) -> Result<()> {
+        let place = self.changeable(path)?;
+        if place.existing()?.kind == EntryKind::Symlink {
+            return Err(Error::invalid(format!(
+                "`{}` is a symbolic link and has no mode",
+                shown(path)
+            )));
+        }
+        set_mode_at(place.parent.as_fd(), &place.name, mode, path)
+    }
+
+    /// A name beside `path` for something that lives during one operation.
+    #[must_use]
+    pub fn beside(path: &Path) -> PathBuf {
+        path.with_file_name(temporary_name())
+    }
+
+    /// Gives `to` the owner, mode, extended attributes and modification time of `wanted`, taken earlier.
+    pub(crate) fn imitate(
+        &self,
+        _permit: &Permit,
+        to: &Path,
+        wanted: &Stat,
+        attributes: &[(std::ffi::OsString, Vec<u8>)],
+    ) -> Result<()> {
+        let place = self.changeable(to)?;
+        imitate(
+            place.parent.as_fd(),
+            &place.name,
+            wanted,
+            &attributes.to_vec(),
+            to,
+        )?;
+        set_mtime_at(place.parent.as_fd(), &place.name, wanted.mtime_ns, to)
+    }
+}
+
+fn refuse_irregular(stat: &Stat, path: &Path) -> Result<()> {
+    if stat.kind == EntryKind::File {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "`{}` is a {}, not a regular file",
+        shown(path),
+        stat.kind.name()
+    ))
+    .hint("name the file itself"))
+}
+
+/// Compares what stands there with what must; returns what a write would replace.
+fn expected(place: &Place, expect: &Expect) -> Result<Option<Stat>> {
+    let before = place.stat()?;
+    if let Some(stat) = &before {
+        if *expect == Expect::Absent {
+            return Err(Error::exists(format!("`{}` exists already", shown(&place.path))));
+        }
+        refuse_irregular(stat, &place.path)?;
+    }
+    if let Expect::Digest(digest) = expect {
+        let unchanged = before.is_some()
+            && match digest_at(place.parent.as_fd(), &place.name, &place.path) {
+                Ok(found) => found.to_hex().as_str() == digest.as_str(),
+                Err(error) if error.kind() == Kind::NotFound => false,
+                Err(error) => return Err(error),
+            };
+        if !unchanged {
+            return Err(
+                Error::changed(format!("`{}` was changed by another program", shown(&place.path)))
+                    .hint("look at it again, then repeat"),
+            );
+        }
+    }
+    Ok(before)
+}
+
+fn create_temporary(place: &Place) -> Result<(std::ffi::OsString, File)> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    loop {
+        // The name of a process that died can come back; its leftovers are passed over.
+        let name = temporary_name();
+        match rustix::fs::openat(&place.parent, &name, flags, Mode::from_raw_mode(0o600)) {
+            Ok(file) => return Ok((name, File::from(file))),
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(failure("write beside", &place.path, error)),
+        }
+    }
+}
+
+fn fill(
+    place: &Place,
+    temporary: &OsStr,
+    mut file: File,
+    contents: &[u8],
+    replaced: Option<&Stat>,
+) -> Result<()> {
+    let writing =
+        |error: std::io::Error| Error::io(format_args!("write beside `{}`", shown(&place.path)), &error);
+    file.write_all(contents).map_err(writing)?;
+    let parent = place.parent.as_fd();
+    match replaced {
+        None => set_mode_at(parent, temporary, 0o644, &place.path)?,
+        Some(stat) => {
+            let kept = attributes::read_at(parent, &place.name, stat, &place.path)?;
+            if !imitate(parent, temporary, stat, &kept, &place.path)? {
+                return Err(
+                    Error::failed(format!("`{}` belongs to another user", shown(&place.path)))
+                        .hint("run as its owner: a rewritten file would change hands"),
+                );
+            }
+        }
+    }
+    file.sync_all().map_err(writing)
+}
+
+fn put_in_place(place: &Place, temporary: &OsStr, expect: &Expect, before: Option<&Stat>) -> Result<()> {
+    let now = expected(place, expect)?;
+    // A file that appeared since would lose its mode and owner, even where its contents may be replaced.
+    let flags = if now.is_none() {
+        RenameFlags::NOREPLACE
+    } else {
+        RenameFlags::empty()
+    };
+    if now.is_some() && before.is_none() {
+        return Err(
+            Error::changed(format!("`{}` has appeared meanwhile", shown(&place.path)))
+                .hint("look at it again, then repeat"),
+        );
+    }
+    rustix::fs::renameat_with(&place.parent, temporary, &place.parent, &place.name, flags).map_err(|error| {
+        match error {
+            Errno::EXIST => Error::exists(format!("`{}` exists already", shown(&place.path))),
+            error => failure("put in place", &place.path, error),
+        }
+    })
+}
+
+/// Opens a directory that was just made in an open one, so that nothing else can be meant.
+pub(super) fn make_directory_at(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<OwnedFd> {
+    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700)).map_err(|error| match error {
+        Errno::EXIST => Error::exists(format!("`{}` exists already", shown(path))),
+        error => failure("make the directory", path, error),
+    })?;
+    open_directory_on_mount(parent, name, path)
+}

@@ -1,0 +1,89 @@
+//! Lines of `logs/security.log` and `logs/audit.log`, in the shape that other programs read: compact JSON, key order
+//! `timestamp, level, event`, then data; the head of the audit log last. Whole lines are appended, nothing rewritten.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use super::clock::Clock;
+use super::records::Records;
+use crate::error::Result;
+use crate::gate::redact::redact;
+use crate::report::AuditHead;
+use crate::workspace::Workspace;
+
+/// Where the lines go.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    records: Records,
+    clock: Clock,
+    directory: PathBuf,
+}
+
+/// Which file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// `INFO`.
+    Info,
+    /// `WARN`.
+    Warn,
+    /// `ERROR`.
+    Error,
+}
+
+impl Level {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+        }
+    }
+}
+
+impl Logs {
+    /// The logs of a workspace. Nothing is made yet.
+    #[must_use]
+    pub fn new(records: Records, clock: Clock, workspace: &Workspace) -> Self {
+        Self {
+            records,
+            clock,
+            directory: workspace.root().join("logs"),
+        }
+    }
+
+    /// Appends one line to both files.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn both(&self, level: Level, event: &str, data: Value, head: &AuditHead) -> Result<()> {
+        let line = self.line(level, event, data, head);
+        for name in ["security.log", "audit.log"] {
+            self.records.append_line(&self.directory.join(name), &line)?;
+        }
+        Ok(())
+    }
+
+    /// Appends a notification to `security.log`.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn notification(&self, story: &str, message: &str, head: &AuditHead) -> Result<()> {
+        let data = json!({ "storyId": story, "message": redact(message) });
+        let line = self.line(Level::Info, "notification", data, head);
+        self.records
+            .append_line(&self.directory.join("security.log"), &line)
+    }
+
+    fn line(&self, level: Level, event: &str, data: Value, head: &AuditHead) -> String {
+        let mut line = Map::new();
+        line.insert("timestamp".to_owned(), json!(self.clock.timestamp()));
+        line.insert("level".to_owned(), json!(level.name()));
+        line.insert("event".to_owned(), json!(event));
+        if let Value::Object(data) = data {
+            line.extend(data);
+        }
+        line.insert("auditHead".to_owned(), json!(head));
+        Value::Object(line).to_string()
+    }
+}

@@ -1,0 +1,591 @@
+//! Packages below a `package.json`, read from `node_modules` itself: lock files say what should be there, not what is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::host::commands::Invocation;
+use crate::host::packages::{Manager, Package, Packages, check_version};
+
+/// How deep packages inside packages are followed.
+const DEEPEST: usize = 16;
+
+/// What makes npm act on this directory and nothing else, whatever an `.npmrc` or a parent directory says. Without
+/// `--no-workspaces` it would also take out every package that nothing declares, such as one put there by hand.
+const HERE: &[&str] = &[
+    "--location=project",
+    "--no-global",
+    "--no-workspaces",
+    "--no-dry-run",
+    "--no-package-lock-only",
+    "--include=dev",
+    "--include=optional",
+    "--include=peer",
+    "--ignore-scripts",
+    "--no-audit",
+    "--no-fund",
+    "--no-update-notifier",
+    "--loglevel=error",
+];
+
+/// What is installed below `place`, the directory of a `package.json`. Linked packages (`file:`) count; a package
+/// nested in another belongs to that one, and what it needs from outside is needed by that one.
+///
+/// # Errors
+/// Where `node_modules` is there but can't be listed.
+pub fn installed(place: &Path) -> Result<Packages> {
+    let mut packages = Packages::new();
+    for (name, directory) in package_directories(&place.join("node_modules"))? {
+        let Some(manifest) = Manifest::read(&directory) else {
+            continue;
+        };
+        // A link to the project itself, or to what contains it, holds this same tree.
+        let mut requires = if directory.is_symlink() && leads_around(&directory, place) {
+            manifest.needs()
+        } else {
+            needs_from_outside(&directory, &manifest, 0)?
+        };
+        requires.remove(&name);
+        let requires = requires.into_iter().collect();
+        packages.insert(
+            name.clone(),
+            Package {
+                name,
+                version: manifest.text("version").to_owned(),
+                requires,
+            },
+        );
+    }
+    Ok(packages)
+}
+
+fn leads_around(link: &Path, place: &Path) -> bool {
+    match (link.canonicalize(), place.canonicalize()) {
+        (Ok(target), Ok(place)) => place.starts_with(target),
+        _ => true,
+    }
+}
+
+/// What a package and those nested in it need that none nested in it gives.
+fn needs_from_outside(directory: &Path, manifest: &Manifest, depth: usize) -> Result<BTreeSet<String>> {
+    let mut needs = manifest.needs();
+    if depth >= DEEPEST {
+        return Ok(needs);
+    }
+    let nested = package_directories(&directory.join("node_modules"))?;
+    for inner in nested.values() {
+        let Some(manifest) = Manifest::read(inner) else {
+            continue;
+        };
+        if inner.is_symlink() {
+            needs.extend(manifest.needs());
+        } else {
+            needs.extend(needs_from_outside(inner, &manifest, depth + 1)?);
+        }
+    }
+    needs.retain(|name| !nested.contains_key(name));
+    Ok(needs)
+}
+
+/// Directories of packages by name, those of scopes included; empty where there is no `node_modules`.
+fn package_directories(node_modules: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let mut found = BTreeMap::new();
+    for (name, path) in list(node_modules)? {
+        if name.starts_with('@') {
+            found.extend(
+                list(&path)?
+                    .into_iter()
+                    .map(|(inner, path)| (format!("{name}/{inner}"), path)),
+            );
+        } else if !name.starts_with('.') {
+            found.insert(name, path);
+        }
+    }
+    Ok(found)
+}
+
+fn list(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let failed = |error: &std::io::Error| Error::io(format_args!("list `{}`", directory.display()), error);
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(failed(&error)),
+    };
+    let mut named = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| failed(&error))?;
+        // A name that isn't UTF-8 is no package's.
+        if let Ok(name) = entry.file_name().into_string() {
+            named.push((name, entry.path()));
+        }
+    }
+    Ok(named)
+}
+
+/// A `package.json`.
+struct Manifest(Value);
+
+impl Manifest {
+    /// The manifest in a directory; none if it isn't there. One that is no JSON declares nothing.
+    fn read(directory: &Path) -> Option<Self> {
+        let bytes = std::fs::read(directory.join("package.json")).ok()?;
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        Some(Self(serde_json::from_slice(text).unwrap_or_default()))
+    }
+
+    fn text(&self, key: &str) -> &str {
+        self.0.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn names(&self, key: &str) -> impl Iterator<Item = (&String, &Value)> {
+        self.0.get(key).and_then(Value::as_object).into_iter().flatten()
+    }
+
+    /// Dependencies, optional ones too, and peers that are not optional.
+    fn needs(&self) -> BTreeSet<String> {
+        let optional = |name: &str| {
+            let meta = self.0.get("peerDependenciesMeta").and_then(|meta| meta.get(name));
+            meta.and_then(|meta| meta.get("optional"))
+                .and_then(Value::as_bool)
+                .unwrap_or(false)
+        };
+        let peers = self.names("peerDependencies").filter(|(name, _)| !optional(name));
+        let own = self
+            .names("dependencies")
+            .chain(self.names("optionalDependencies"));
+        own.chain(peers).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// What the `package.json` in `place` declares, of every kind; name to range. Empty where there is none.
+///
+/// # Errors
+/// `configuration` if it is no JSON.
+pub fn declared(place: &Path) -> Result<BTreeMap<String, String>> {
+    let Some(manifest) = Manifest::read(place) else {
+        return Ok(BTreeMap::new());
+    };
+    if !manifest.0.is_object() {
+        let file = place.join("package.json");
+        return Err(
+            Error::configuration(format!("`{}` is not a JSON object", file.display()))
+                .hint("repair it: nothing can be said about its packages"),
+        );
+    }
+    let kinds = [
+        "peerDependencies",
+        "optionalDependencies",
+        "devDependencies",
+        "dependencies",
+    ];
+    let all = kinds.iter().flat_map(|kind| manifest.names(kind));
+    Ok(all
+        .map(|(name, range)| (name.clone(), range.as_str().unwrap_or_default().to_owned()))
+        .collect())
+}
+
+/// Tells what `npm uninstall` takes out of `place` together with `names`: packages that are reached from what is
+/// declared now, and not without the names. npm takes them out even where a package that nothing declares needs
+/// them: give names and orphans to `removable` to see that. Name to version.
+///
+/// # Errors
+/// As for [`declared`].
+pub fn orphans(place: &Path, installed: &Packages, names: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut roots: BTreeSet<String> = declared(place)?.into_keys().collect();
+    if Manifest::read(place).is_some_and(|manifest| manifest.0.get("workspaces").is_some()) {
+        let is_link = |name: &&String| place.join("node_modules").join(name).is_symlink();
+        roots.extend(installed.keys().filter(is_link).cloned());
+    }
+    let before = reached(installed, roots.iter());
+    let after = reached(installed, roots.iter().filter(|name| !names.contains(name)));
+    let lost = before.difference(&after).filter(|name| !names.contains(name));
+    let version = |name: &String| installed.get(name).map(|package| package.version.clone());
+    Ok(lost
+        .filter_map(|name| Some((name.clone(), version(name)?)))
+        .collect())
+}
+
+fn reached<'a>(installed: &'a Packages, roots: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<&String> = roots.collect();
+    while let Some(name) = open.pop() {
+        if let Some(package) = installed.get(name)
+            && reached.insert(name.clone())
+        {
+            open.extend(&package.requires);
+        }
+    }
+    reached
+}
+
+/// npm in `place`, with a configuration of ours: its cache below `cache`, no log files, no file of the user.
+fn npm(program: &Path, place: &Path, root: &Path, cache: &Path, command: &str) -> Invocation {
+    let mut invocation = Invocation::new(program, root)
+        .cwd(place)
+        .arguments([command])
+        .arguments(HERE)
+        .arguments([format!("--prefix={}", place.display())])
+        .variable("npm_config_cache", cache.display().to_string())
+        .variable("npm_config_logs_max", "0")
+        .variable("npm_config_userconfig", "/dev/null")
+        // npm refuses the same file twice; this one is never there.
+        .variable(
+            "npm_config_globalconfig",
+            cache.join("no-npmrc").display().to_string(),
+        )
+        .timeout(Duration::from_mins(10));
+    // npm makes a lock file where there is none.
+    if !has_lock(place) {
+        invocation = invocation.arguments(["--no-package-lock"]);
+    }
+    invocation
+}
+
+fn has_lock(place: &Path) -> bool {
+    ["package-lock.json", "npm-shrinkwrap.json"]
+        .iter()
+        .any(|file| place.join(file).exists())
+}
+
+/// The one command that uninstalls all `names`, without the network: where a declared package is missing, npm would
+/// first download it, so it fails and changes nothing.
+///
+/// npm writes `package.json` anew in its own format and takes out what [`orphans`] tells. Names that are not declared are
+/// ignored with status 0: look at what is installed after.
+///
+/// # Errors
+/// `invalid` for no name, or one that is not a package's name.
+pub fn uninstall(
+    program: &Path,
+    place: &Path,
+    root: &Path,
+    names: &[String],
+    cache: &Path,
+) -> Result<Invocation> {
+    if names.is_empty() {
+        return Err(Error::invalid("no package to uninstall").hint("name at least one"));
+    }
+    for name in names {
+        Manager::Npm.check_name(name)?;
+    }
+    Ok(npm(program, place, root, cache, "uninstall")
+        .arguments(["--offline", "--save", "--"])
+        .arguments(names))
+}
+
+/// The one command that brings `node_modules` back to what `package.json` and the lock file say, after both were put
+/// back. Without a lock file the `packages` (name to version) are asked for in these versions.
+///
+/// Linked packages need no network, others come from the registry or `cache`. It fails without a change.
+///
+/// # Errors
+/// `invalid` for a name or version that is none; as for [`declared`].
+pub fn install(
+    program: &Path,
+    place: &Path,
+    root: &Path,
+    packages: &BTreeMap<String, String>,
+    cache: &Path,
+) -> Result<Invocation> {
+    // Never `npm ci`: it empties `node_modules` before it knows whether it can fill it.
+    let invocation = npm(program, place, root, cache, "install")
+        .arguments(["--prefer-offline", "--no-save"])
+        .variable("npm_config_fetch_retries", "1");
+    if has_lock(place) {
+        return Ok(invocation);
+    }
+    let declared = declared(place)?;
+    let mut pinned = Vec::new();
+    for (name, version) in packages {
+        Manager::Npm.check_name(name)?;
+        // A range with a colon or a slash is no range but a place: `file:`, `git+ssh:`, `owner/name`.
+        if declared
+            .get(name)
+            .is_some_and(|range| !range.contains([':', '/']))
+        {
+            check_version(version)?;
+            pinned.push(format!("{name}@{version}"));
+        }
+    }
+    Ok(invocation.arguments(["--"]).arguments(pinned))
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests build their packages in temporary directories"
+)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::gate::Permit;
+    use crate::host::commands::{Ran, find_program, run};
+    use crate::host::packages::removable;
+
+    fn put(root: &Path, path: &str, contents: &Value) {
+        let path = root.join(path).join("package.json");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, contents.to_string()).unwrap();
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn shown(packages: &Packages) -> Vec<String> {
+        let one = |package: &Package| {
+            format!(
+                "{}@{} {}",
+                package.name,
+                package.version,
+                package.requires.join(" ")
+            )
+        };
+        packages
+            .values()
+            .map(|package| one(package).trim_end().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn reads_what_is_there_with_links_scopes_and_nested_packages() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        assert!(installed(root).unwrap().is_empty());
+        put(root, "", &json!({"name": "w", "dependencies": {"a": "1"}}));
+        put(
+            root,
+            "node_modules/a",
+            &json!({"version": "1.0.0", "dependencies": {"b": "*", "inner": "1"},
+            "devDependencies": {"dev": "*"}, "peerDependencies": {"peer": "*", "maybe": "*"},
+            "peerDependenciesMeta": {"maybe": {"optional": true}}}),
+        );
+        put(
+            root,
+            "node_modules/a/node_modules/inner",
+            &json!({"version": "1", "dependencies": {"b": "*", "c": "*"}}),
+        );
+        put(
+            root,
+            "node_modules/a/node_modules/inner/node_modules/c",
+            &json!({"version": "1", "dependencies": {"d": "*"}}),
+        );
+        put(
+            root,
+            "node_modules/@s/c",
+            &json!({"version": "2.0.0", "optionalDependencies": {"a": "*"}, "dependencies": []}),
+        );
+        put(
+            root,
+            "vendor/link",
+            &json!({"version": "3.0.0", "dependencies": {"a": "*", "own": "*"}}),
+        );
+        put(root, "vendor/link/node_modules/own", &json!({"version": "1"}));
+        std::fs::create_dir_all(root.join("node_modules/not-a-package")).unwrap();
+        std::fs::create_dir_all(root.join("node_modules/.bin")).unwrap();
+        std::fs::write(
+            root.join("node_modules/.package-lock.json"),
+            r#"{"packages":{"node_modules/gone":{}}}"#,
+        )
+        .unwrap();
+        std::os::unix::fs::symlink("../vendor/link", root.join("node_modules/link")).unwrap();
+        std::os::unix::fs::symlink("..", root.join("node_modules/w")).unwrap();
+        std::os::unix::fs::symlink("nowhere", root.join("node_modules/dangling")).unwrap();
+        assert_eq!(
+            shown(&installed(root).unwrap()),
+            ["@s/c@2.0.0 a", "a@1.0.0 b d peer", "link@3.0.0 a", "w@ a"]
+        );
+    }
+
+    #[test]
+    fn declares_every_kind_and_refuses_what_it_can_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(declared(dir.path()).unwrap().is_empty());
+        put(
+            dir.path(),
+            "",
+            &json!({"dependencies": {"a": "^1"}, "devDependencies": {"b": "file:b"}, "peerDependencies": {"a": "*"}}),
+        );
+        let expected = BTreeMap::from([
+            ("a".to_owned(), "^1".to_owned()),
+            ("b".to_owned(), "file:b".to_owned()),
+        ]);
+        assert_eq!(declared(dir.path()).unwrap(), expected);
+        std::fs::write(dir.path().join("package.json"), "{").unwrap();
+        assert!(declared(dir.path()).is_err());
+    }
+
+    #[test]
+    fn without_a_lock_only_versions_of_the_registry_are_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path();
+        put(
+            place,
+            "",
+            &json!({"dependencies": {"a": "^1", "b": "file:b", "c": "owner/c"}}),
+        );
+        let packages: BTreeMap<_, _> = ["a", "b", "c", "orphan"]
+            .map(|name| (name.to_owned(), "1.2.3".to_owned()))
+            .into();
+        let words = |invocation: &Invocation| invocation.arguments.last().unwrap().clone();
+        assert_eq!(
+            words(&install(place, place, place, &packages, place).unwrap()),
+            "a@1.2.3"
+        );
+        std::fs::write(place.join("package-lock.json"), "{}").unwrap();
+        assert_eq!(
+            words(&install(place, place, place, &packages, place).unwrap()),
+            "--no-save"
+        );
+        assert!(uninstall(place, place, place, &names(&["--global"]), place).is_err());
+    }
+
+    struct Project {
+        dir: tempfile::TempDir,
+        npm: PathBuf,
+    }
+
+    impl Project {
+        /// A project of linked packages, installed by the real npm, with an `.npmrc` that leads elsewhere.
+        fn new() -> Option<Self> {
+            let npm = find_program("npm", Path::new("/nowhere")).ok()?;
+            let project = Self {
+                dir: tempfile::tempdir().unwrap(),
+                npm,
+            };
+            let root = project.dir.path();
+            put(root, "", &json!({"name": "parent", "workspaces": ["w"]}));
+            put(
+                root,
+                "w",
+                &json!({"name": "w", "dependencies":
+                {"a": "file:vendor/a", "@s/c": "file:vendor/c", "stays": "file:vendor/stays"}}),
+            );
+            put(
+                root,
+                "w/vendor/a",
+                &json!({"name": "a", "version": "1.0.0", "dependencies": {"b": "file:../b", "d": "file:../d"}}),
+            );
+            put(root, "w/vendor/b", &json!({"name": "b", "version": "2.0.0"}));
+            put(root, "w/vendor/c", &json!({"name": "@s/c", "version": "3.0.0"}));
+            put(root, "w/vendor/d", &json!({"name": "d", "version": "4.0.0"}));
+            put(
+                root,
+                "w/vendor/stays",
+                &json!({"name": "stays", "version": "5.0.0", "dependencies": {"d": "file:../d"}}),
+            );
+            let hostile = "global=true\ndry-run=true\nsave=false\nomit=dev\npackage-lock-only=true\n";
+            std::fs::write(project.place().join(".npmrc"), hostile).unwrap();
+            std::fs::create_dir(root.join("cache")).unwrap();
+            Some(project)
+        }
+
+        fn place(&self) -> PathBuf {
+            self.dir.path().join("w")
+        }
+
+        fn run(&self, invocation: &Invocation) -> Ran {
+            // No test may ask the registry.
+            let unreachable = invocation
+                .clone()
+                .variable("npm_config_registry", "http://127.0.0.1:9/");
+            assert_eq!(invocation.cwd, self.place());
+            run(&Permit::for_tests(), &unreachable, None).unwrap()
+        }
+
+        fn install(&self) -> Ran {
+            let place = self.place();
+            let cache = self.dir.path().join("cache");
+            self.run(&install(&self.npm, &place, Path::new("/nowhere"), &BTreeMap::new(), &cache).unwrap())
+        }
+
+        fn uninstall(&self, names: &[String]) -> Ran {
+            let place = self.place();
+            let cache = self.dir.path().join("cache");
+            self.run(&uninstall(&self.npm, &place, Path::new("/nowhere"), names, &cache).unwrap())
+        }
+    }
+
+    #[test]
+    fn the_real_npm_takes_out_what_was_foretold_and_puts_it_back_offline() {
+        let Some(project) = Project::new() else {
+            return skipped("no npm");
+        };
+        let place = project.place();
+        let ran = project.install();
+        assert!(ran.succeeded(), "{}", ran.failure());
+        assert!(!place.join("package-lock.json").exists(), "a lock file was made");
+        put(
+            &place,
+            "node_modules/by-hand",
+            &json!({"name": "by-hand", "version": "0.1.0", "dependencies": {"b": "*"}}),
+        );
+        let before = installed(&place).unwrap();
+        let manifest = std::fs::read(place.join("package.json")).unwrap();
+
+        let asked = names(&["a", "@s/c", "d"]);
+        let removal = removable(Manager::Npm, &before, &asked, &BTreeMap::new());
+        assert_eq!(
+            removal.kept,
+            BTreeMap::from([("d".to_owned(), names(&["stays"]))])
+        );
+        let going: Vec<String> = removal.remove.into_keys().collect();
+        assert_eq!(
+            orphans(&place, &before, &going).unwrap(),
+            BTreeMap::from([("b".to_owned(), "2.0.0".to_owned())])
+        );
+
+        let ran = project.uninstall(&going);
+        assert!(ran.succeeded(), "{}", ran.failure());
+        let mut expected = before.clone();
+        expected.retain(|name, _| !going.contains(name) && name != "b");
+        assert_eq!(shown(&installed(&place).unwrap()), shown(&expected));
+        assert_eq!(
+            declared(&place).unwrap().into_keys().collect::<Vec<_>>(),
+            ["stays"]
+        );
+        assert!(
+            !project.dir.path().join("node_modules").exists(),
+            "the parent was changed"
+        );
+
+        std::fs::write(place.join("package.json"), &manifest).unwrap();
+        let ran = project.install();
+        assert!(ran.succeeded(), "{}", ran.failure());
+        assert_eq!(shown(&installed(&place).unwrap()), shown(&before));
+        assert_eq!(std::fs::read(place.join("package.json")).unwrap(), manifest);
+    }
+
+    #[test]
+    fn the_real_npm_changes_nothing_where_it_would_have_to_download() {
+        let Some(project) = Project::new() else {
+            return skipped("no npm");
+        };
+        let place = project.place();
+        assert!(project.install().succeeded());
+        let text = std::fs::read_to_string(place.join("package.json")).unwrap();
+        let text = text.replace("\"dependencies\":{", "\"dependencies\":{\"left-pad\":\"^1.0.0\",");
+        std::fs::write(place.join("package.json"), &text).unwrap();
+        let before = installed(&place).unwrap();
+        let ran = project.uninstall(&names(&["a"]));
+        assert!(!ran.succeeded());
+        assert_eq!(installed(&place).unwrap(), before);
+        assert_eq!(std::fs::read_to_string(place.join("package.json")).unwrap(), text);
+    }
+
+    #[expect(clippy::print_stderr, reason = "a test that proves nothing says so")]
+    fn skipped(why: &str) {
+        eprintln!("skipped: {why}");
+    }
+}

@@ -1,0 +1,501 @@
+//! Packages of a Python virtual environment, read from the metadata below `site-packages` without starting Python.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::host::commands::Invocation;
+use crate::host::packages::{Manager, Package, Packages, check_version};
+
+/// How much of a metadata file is read, in bytes. Its headers come first; the rest is a description.
+const HEADER_LIMIT: u64 = 256 * 1024;
+
+/// PEP 503: lower case, runs of `-`, `_` and `.` as one `-`.
+#[must_use]
+pub fn normalise(name: &str) -> String {
+    let mut normal = String::with_capacity(name.len());
+    for character in name.chars() {
+        if "-_.".contains(character) {
+            if !normal.ends_with('-') {
+                normal.push('-');
+            }
+        } else {
+            normal.push(character.to_ascii_lowercase());
+        }
+    }
+    normal
+}
+
+/// The virtual environment that is configured, relative to `root` or absolute, if it is one.
+#[must_use]
+pub fn environment(root: &Path, configured: &str) -> Option<PathBuf> {
+    let place = root.join(if configured.is_empty() {
+        ".venv"
+    } else {
+        configured
+    });
+    (place.join("pyvenv.cfg").is_file() && python(&place).is_file()).then_some(place)
+}
+
+fn python(environment: &Path) -> PathBuf {
+    environment.join("bin/python")
+}
+
+/// A requirement as metadata gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Requirement {
+    name: String,
+    /// The extras of `name` that it asks for.
+    extras: Vec<String>,
+    /// The extra of the requiring package that it belongs to.
+    under: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    version: String,
+    requirements: Vec<Requirement>,
+}
+
+/// What is installed in the environment `place`.
+///
+/// # Errors
+/// Where `site-packages` can't be listed.
+pub fn installed(place: &Path) -> Result<Packages> {
+    let mut found: BTreeMap<String, Found> = BTreeMap::new();
+    for site in site_packages(place)? {
+        for entry in list(&site)? {
+            let Some((name, one)) = read_distribution(&entry) else {
+                continue;
+            };
+            // What an interrupted upgrade leaves twice has the requirements of both.
+            let known = found.entry(name).or_default();
+            known.version = one.version;
+            known.requirements.extend(one.requirements);
+        }
+    }
+    Ok(resolve(&found))
+}
+
+/// Leaves out requirements of extras that no installed package asks for.
+fn resolve(found: &BTreeMap<String, Found>) -> Packages {
+    let mut asked: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let wanted = |name: &str, requirement: &Requirement, asked: &BTreeSet<(&str, &str)>| {
+        requirement
+            .under
+            .as_deref()
+            .is_none_or(|extra| asked.contains(&(name, extra)))
+    };
+    loop {
+        let before = asked.len();
+        for (name, one) in found {
+            for requirement in &one.requirements {
+                if wanted(name, requirement, &asked) {
+                    asked.extend(
+                        requirement
+                            .extras
+                            .iter()
+                            .map(|extra| (requirement.name.as_str(), extra.as_str())),
+                    );
+                }
+            }
+        }
+        if asked.len() == before {
+            break;
+        }
+    }
+    let package = |(name, one): (&String, &Found)| {
+        let needed = one
+            .requirements
+            .iter()
+            .filter(|requirement| wanted(name, requirement, &asked));
+        let requires: BTreeSet<String> = needed.map(|requirement| requirement.name.clone()).collect();
+        let requires = requires.into_iter().filter(|required| required != name).collect();
+        (
+            name.clone(),
+            Package {
+                name: name.clone(),
+                version: one.version.clone(),
+                requires,
+            },
+        )
+    };
+    found.iter().map(package).collect()
+}
+
+fn site_packages(place: &Path) -> Result<Vec<PathBuf>> {
+    let lib = place.join("lib");
+    if !lib.is_dir() {
+        return Ok(Vec::new());
+    }
+    let interpreters = list(&lib)?
+        .into_iter()
+        .filter(|entry| file_name(entry).starts_with("python"));
+    Ok(interpreters
+        .map(|entry| entry.join("site-packages"))
+        .filter(|site| site.is_dir())
+        .collect())
+}
+
+fn list(directory: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |error: &std::io::Error| Error::io(format_args!("list `{}`", directory.display()), error);
+    let entries = std::fs::read_dir(directory).map_err(|error| failed(&error))?;
+    let mut paths = entries
+        .map(|entry| Ok(entry.map_err(|error| failed(&error))?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Reads `<name>-<version>.dist-info`, or `.egg-info` as a directory or a file. What pip left half removed (`~name`)
+/// is none.
+fn read_distribution(path: &Path) -> Option<(String, Found)> {
+    let file = file_name(path);
+    if file.starts_with('~') {
+        return None;
+    }
+    let (stem, headers, listed) = if let Some(stem) = file.strip_suffix(".dist-info") {
+        (stem, head(&path.join("METADATA")), None)
+    } else {
+        let stem = file.strip_suffix(".egg-info")?;
+        match head(&path.join("PKG-INFO")) {
+            Some(headers) => (stem, Some(headers), head(&path.join("requires.txt"))),
+            None => (stem, head(path), None),
+        }
+    };
+    let (mut name, mut found) = parse_headers(headers.as_deref().unwrap_or_default());
+    found
+        .requirements
+        .extend(parse_listed(listed.as_deref().unwrap_or_default()));
+    // A directory whose metadata is gone still says what it was.
+    let mut named = stem.splitn(3, '-');
+    if name.is_empty() {
+        named.next().unwrap_or_default().clone_into(&mut name);
+        named.next().unwrap_or_default().clone_into(&mut found.version);
+    }
+    (!name.is_empty()).then(|| (normalise(&name), found))
+}
+
+fn head(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .ok()?
+        .take(HEADER_LIMIT)
+        .read_to_end(&mut bytes)
+        .ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Name, version and requirements from the headers of `METADATA` or `PKG-INFO`.
+fn parse_headers(text: &str) -> (String, Found) {
+    let (mut name, mut found) = (String::new(), Found::default());
+    for line in text.lines().take_while(|line| !line.trim().is_empty()) {
+        let Some((header, value)) = line.split_once(':') else {
+            continue;
+        };
+        let value = value.trim();
+        match header.to_ascii_lowercase().as_str() {
+            "name" => value.clone_into(&mut name),
+            "version" => value.clone_into(&mut found.version),
+            "requires-dist" => found.requirements.extend(parse_requirement(value)),
+            _ => {}
+        }
+    }
+    (name, found)
+}
+
+/// Requirements from an egg's `requires.txt`: one a line, below `[extra:marker]` headings.
+fn parse_listed(text: &str) -> Vec<Requirement> {
+    let mut under = None;
+    let mut requirements = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if let Some(heading) = line.strip_prefix('[') {
+            let extra = heading.split([':', ']']).next().unwrap_or_default();
+            under = (!extra.is_empty()).then(|| normalise(extra));
+        } else if let Some(requirement) = parse_requirement(line) {
+            requirements.push(Requirement {
+                under: under.clone(),
+                ..requirement
+            });
+        }
+    }
+    requirements
+}
+
+/// `name[extra,...] (>=1); marker` of PEP 508. A marker other than of one extra counts as fulfilled: a package that
+/// may be needed is kept.
+fn parse_requirement(text: &str) -> Option<Requirement> {
+    let (what, marker) = text.split_once(';').unwrap_or((text, ""));
+    let what = what.trim_start();
+    let end = what.find(|character: char| !(character.is_ascii_alphanumeric() || "._-".contains(character)));
+    let (name, rest) = what.split_at(end.unwrap_or(what.len()));
+    if name.is_empty() {
+        return None;
+    }
+    let extras = rest
+        .trim_start()
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'));
+    let extras = extras.map_or_else(Vec::new, |(extras, _)| {
+        extras.split(',').map(|one| normalise(one.trim())).collect()
+    });
+    Some(Requirement {
+        name: normalise(name),
+        extras,
+        under: marker_extra(marker),
+    })
+}
+
+/// The extra that a marker asks for; `None` if it holds without one (`or`) or is not understood.
+fn marker_extra(marker: &str) -> Option<String> {
+    if marker.split_whitespace().any(|word| word == "or") {
+        return None;
+    }
+    let mut rest = marker;
+    while let Some(at) = rest.find("extra") {
+        let after = rest.get(at + "extra".len()..)?;
+        if let Some(value) = after.trim_start().strip_prefix("==") {
+            let value = value.trim_start();
+            let quote = value.chars().next().filter(|quote| "'\"".contains(*quote))?;
+            return value.split(quote).nth(1).map(normalise);
+        }
+        rest = after;
+    }
+    None
+}
+
+/// pip of an environment, without what could change where it acts: isolated, no configuration, no questions.
+fn pip(environment: &Path, root: &Path, command: &str) -> Invocation {
+    Invocation::new(python(environment), root)
+        .cwd(environment)
+        .arguments([
+            "-I",
+            "-m",
+            "pip",
+            command,
+            "--no-input",
+            "--disable-pip-version-check",
+            "--no-color",
+        ])
+        .variable("PIP_CONFIG_FILE", "/dev/null")
+        .timeout(Duration::from_mins(10))
+}
+
+/// The one command that uninstalls all `names`. pip skips absent names with status 0: look at what is installed after.
+///
+/// # Errors
+/// `invalid` for no name, or one that is not a package's name.
+pub fn uninstall(environment: &Path, root: &Path, names: &[String]) -> Result<Invocation> {
+    if names.is_empty() {
+        return Err(Error::invalid("no package to uninstall").hint("name at least one"));
+    }
+    for name in names {
+        Manager::Pip.check_name(name)?;
+    }
+    Ok(pip(environment, root, "uninstall")
+        .arguments(["--yes", "--"])
+        .arguments(names))
+}
+
+/// The one command that installs exactly these versions again, without touching other packages. It needs the package
+/// index, or wheels in `cache`.
+///
+/// # Errors
+/// `invalid` for no package, or for a name or version that is none.
+pub fn install(
+    environment: &Path,
+    root: &Path,
+    packages: &BTreeMap<String, String>,
+    cache: &Path,
+) -> Result<Invocation> {
+    if packages.is_empty() {
+        return Err(Error::invalid("no package to install").hint("name at least one"));
+    }
+    let mut pinned = Vec::new();
+    for (name, version) in packages {
+        Manager::Pip.check_name(name)?;
+        check_version(version)?;
+        pinned.push(format!("{name}=={version}"));
+    }
+    // Without dependencies: what was uninstalled is named in full, and nothing else may change.
+    Ok(pip(environment, root, "install")
+        .arguments(["--no-deps", "--prefer-binary", "--cache-dir"])
+        .arguments([cache])
+        .arguments(["--"])
+        .arguments(pinned))
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests build their environments in temporary directories"
+)]
+mod tests {
+    use super::*;
+    use crate::gate::Permit;
+    use crate::host::commands::{find_program, look, run};
+
+    fn requires(packages: &Packages, name: &str) -> String {
+        packages[name].requires.join(" ")
+    }
+
+    fn put(site: &Path, path: &str, text: &str) {
+        let path = site.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn reads_headers_and_leaves_out_extras_that_nobody_asks_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = dir.path().join("lib/python3.11/site-packages");
+        put(
+            &site,
+            "Dagster_Webserver-1.2.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: Dagster_Webserver\nVersion: 1.2\nRequires-Dist: uvicorn[standard]\n\
+             Requires-Dist: click (<9,>=8) ; python_version < '3.8'\nRequires-Dist: pytest; extra == \"test\"\n\
+             Requires-Dist: colorama; extra == 'test' or sys_platform == 'win32'\n\nRequires-Dist: not-a-header\n",
+        );
+        put(
+            &site,
+            "uvicorn-0.3.dist-info/METADATA",
+            "Name: uvicorn\nVersion: 0.3\nRequires-Dist: h11>=0.8\nRequires-Dist: httptools ; extra == 'Standard'\n\
+             Requires-Dist: watch[fast] ; (python_version > '3') and extra == 'standard'\n",
+        );
+        put(
+            &site,
+            "watch-1.dist-info/METADATA",
+            "Name: watch\nVersion: 1\nRequires-Dist: speed; extra==\"fast\"\n",
+        );
+        put(&site, "old.egg-info/PKG-INFO", "Name: old\nVersion: 9\n");
+        put(
+            &site,
+            "old.egg-info/requires.txt",
+            "six\n\n[:python_version<\"3\"]\nfutures\n\n[docs]\nsphinx\n",
+        );
+        put(&site, "flat-2.0.egg-info", "Name: flat\nVersion: 2.0\n");
+        put(&site, "broken_one-3.1.dist-info/RECORD", "");
+        put(&site, "~half-1.dist-info/METADATA", "Name: half\nVersion: 1\n");
+        put(&site, "plain/__init__.py", "");
+        let packages = installed(dir.path()).unwrap();
+        let known: Vec<_> = packages
+            .values()
+            .map(|package| format!("{} {}", package.name, package.version))
+            .collect();
+        assert_eq!(
+            known,
+            [
+                "broken-one 3.1",
+                "dagster-webserver 1.2",
+                "flat 2.0",
+                "old 9",
+                "uvicorn 0.3",
+                "watch 1"
+            ]
+        );
+        assert_eq!(requires(&packages, "dagster-webserver"), "click colorama uvicorn");
+        assert_eq!(requires(&packages, "uvicorn"), "h11 httptools watch");
+        assert_eq!(requires(&packages, "watch"), "speed");
+        assert_eq!(requires(&packages, "old"), "futures six");
+    }
+
+    #[test]
+    fn an_environment_has_its_configuration_and_its_python() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(environment(dir.path(), ".venv"), None);
+        put(dir.path(), ".venv/bin/python", "");
+        assert_eq!(environment(dir.path(), ""), None);
+        put(dir.path(), ".venv/pyvenv.cfg", "");
+        assert_eq!(environment(dir.path(), ""), Some(dir.path().join(".venv")));
+        assert!(installed(&dir.path().join(".venv")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn commands_take_only_names_and_versions() {
+        let place = Path::new("/nowhere");
+        assert!(uninstall(place, place, &["-r".to_owned()]).is_err());
+        assert!(uninstall(place, place, &[]).is_err());
+        let pinned = |version: &str| BTreeMap::from([("a".to_owned(), version.to_owned())]);
+        assert!(install(place, place, &pinned("1 @ file:///x"), place).is_err());
+        assert!(install(place, place, &pinned("1.0+cu1"), place).is_ok());
+    }
+
+    /// The real pip agrees on names, versions and requirements, and takes out what it is told to.
+    #[test]
+    fn a_real_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = Path::new("/nowhere");
+        let Ok(python) = find_program("python3", outside) else {
+            return skipped("no python3");
+        };
+        let place = dir.path().join("venv");
+        let made = Invocation::new(python, outside)
+            .cwd(dir.path())
+            .arguments(["-I", "-m", "venv"])
+            .arguments([&place]);
+        if !look(&made, None).is_ok_and(|ran| ran.succeeded()) {
+            return skipped("python3 can't make an environment");
+        }
+        let site = site_packages(&place).unwrap().remove(0);
+        for (name, needs) in [("first_one", "Requires-Dist: second.one\n"), ("second_one", "")] {
+            let info = format!("{name}-1.0.dist-info");
+            put(&site, &format!("{name}.py"), "");
+            put(
+                &site,
+                &format!("{info}/METADATA"),
+                &format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}"),
+            );
+            put(&site, &format!("{info}/INSTALLER"), "pip\n");
+            put(
+                &site,
+                &format!("{info}/RECORD"),
+                &format!("{name}.py,,\n{info}/METADATA,,\n{info}/INSTALLER,,\n{info}/RECORD,,\n"),
+            );
+        }
+        let before = installed(&place).unwrap();
+        assert_eq!(requires(&before, "first-one"), "second-one");
+        let told = look(&pip(&place, outside, "list").arguments(["--format=json"]), None).unwrap();
+        let told: Vec<serde_json::Value> = serde_json::from_slice(&told.stdout).unwrap();
+        let told: BTreeMap<String, &str> = told
+            .iter()
+            .map(|one| {
+                (
+                    normalise(one["name"].as_str().unwrap()),
+                    one["version"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        let ours: BTreeMap<String, &str> = before
+            .values()
+            .map(|package| (package.name.clone(), package.version.as_str()))
+            .collect();
+        assert_eq!(ours, told);
+
+        let command = uninstall(
+            &place,
+            outside,
+            &["first-one".to_owned(), "second-one".to_owned()],
+        )
+        .unwrap();
+        let ran = run(&Permit::for_tests(), &command, None).unwrap();
+        assert!(ran.succeeded(), "{}", ran.failure());
+        let mut expected = before;
+        expected.retain(|name, _| !name.ends_with("-one"));
+        assert_eq!(installed(&place).unwrap(), expected);
+        assert!(!site.join("first_one.py").exists());
+    }
+
+    #[expect(clippy::print_stderr, reason = "a test that proves nothing says so")]
+    fn skipped(why: &str) {
+        eprintln!("skipped: {why}");
+    }
+}

@@ -1,0 +1,114 @@
+//! Looking at processes from a confined program. Landlock denies a confined thread what it would have to read of
+//! processes outside (their working directories, their open files), so that a dry run would see no service at all. One
+//! thread that was started before the wall went up keeps looking; it does nothing but the look-ups of this file.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
+
+use super::{Found, Holder, OpenFiles, Process, Query, Scope};
+use crate::error::{Error, Result};
+
+/// A question, and the way back for its answer.
+enum Question {
+    Find(Query, Scope, Option<Arc<OpenFiles>>, Sender<Result<Found>>),
+    Holders(PathBuf, Option<Arc<OpenFiles>>, Sender<Result<Vec<Holder>>>),
+    OpenFiles(Sender<Result<OpenFiles>>),
+    Look(i32, Sender<Result<Option<Process>>>),
+}
+
+impl Question {
+    fn answer(self) {
+        // Whoever asked may have gone; then nobody waits for the answer.
+        match self {
+            Self::Find(query, scope, open, back) => {
+                let _ = back.send(super::find_among(&query, &scope, open.as_deref()));
+            }
+            Self::Holders(path, open, back) => {
+                let _ = back.send(holders(&path, open.as_deref()));
+            }
+            Self::OpenFiles(back) => {
+                let _ = back.send(OpenFiles::look());
+            }
+            Self::Look(pid, back) => {
+                let _ = back.send(super::look(pid));
+            }
+        }
+    }
+}
+
+fn holders(path: &Path, open: Option<&OpenFiles>) -> Result<Vec<Holder>> {
+    match open {
+        Some(open) => super::holders_among(path, open),
+        None => super::holders(path),
+    }
+}
+
+/// Looks at processes: directly, or through the thread that stands before the wall.
+#[derive(Debug, Default)]
+pub struct Eyes {
+    outside: OnceLock<Sender<Question>>,
+}
+
+impl Eyes {
+    /// Starts the thread. Must be called before the program is confined.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn keep_open(&self) -> Result<()> {
+        let (questions, asked) = channel::<Question>();
+        std::thread::Builder::new()
+            .name("eyes".to_owned())
+            .spawn(move || asked.into_iter().for_each(Question::answer))
+            .map_err(|error| Error::io("start the thread that looks at processes", &error))?;
+        // A second wall needs no second thread.
+        let _ = self.outside.set(questions);
+        Ok(())
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(Sender<Result<T>>) -> Question) -> Result<T> {
+        let (back, answer) = channel();
+        let question = question(back);
+        match self.outside.get() {
+            None => question.answer(),
+            Some(outside) => outside.send(question).map_err(|_| gone())?,
+        }
+        answer.recv().map_err(|_| gone())?
+    }
+
+    /// As [`super::find_among`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn find(&self, query: &Query, scope: &Scope, open: Option<Arc<OpenFiles>>) -> Result<Found> {
+        self.ask(|back| Question::Find(query.clone(), scope.clone(), open, back))
+    }
+
+    /// As [`super::holders_among`], or [`super::holders`] without files that were looked at already.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn holders(&self, path: &Path, open: Option<Arc<OpenFiles>>) -> Result<Vec<Holder>> {
+        self.ask(|back| Question::Holders(path.to_path_buf(), open, back))
+    }
+
+    /// As [`OpenFiles::look`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_files(&self) -> Result<OpenFiles> {
+        self.ask(Question::OpenFiles)
+    }
+
+    /// As [`super::look`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn look(&self, pid: i32) -> Result<Option<Process>> {
+        self.ask(|back| Question::Look(pid, back))
+    }
+}
+
+fn gone() -> Error {
+    Error::bug("the thread that looks at processes has gone")
+}

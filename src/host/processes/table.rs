@@ -1,0 +1,453 @@
+//! `/proc`, read only when asked: each file of a process at most once, and through one handle, so that a number
+//! that is given to another process meanwhile reads as gone and never as a mixture of the two.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::time::ClockId;
+
+use super::Process;
+use super::command::Command;
+use crate::error::{Error, Result};
+
+/// `PF_KTHREAD` of the kernel's `include/linux/sched.h`.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// What one look at the table rests on.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Our effective user: only its processes are ever returned.
+    pub user: u32,
+    own: i32,
+    ancestors: Vec<i32>,
+    mounts: Option<OsString>,
+    users: OnceCell<HashMap<u32, String>>,
+    boot: SystemTime,
+}
+
+impl Table {
+    /// Opens the table.
+    ///
+    /// # Errors
+    /// `/proc` is not mounted, or shows another process namespace than the one in which signals are sent.
+    pub fn open() -> Result<Self> {
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let shown = std::fs::read_link("/proc/self").map_err(|error| {
+            Error::io("read `/proc`", &error)
+                .hint("mount the proc file system: processes cannot be seen without it")
+        })?;
+        if shown.to_str() != Some(own.to_string().as_str()) {
+            return Err(Error::failed("`/proc` shows the processes of another namespace")
+                .hint("mount a proc file system of this process namespace, or run outside the container"));
+        }
+        let mut ancestors = Vec::new();
+        let mut child = own;
+        while let Some(parent) = Seen::open(child).and_then(|seen| seen.stat().map(|stat| stat.parent)) {
+            if parent <= 0 || ancestors.contains(&parent) {
+                break;
+            }
+            ancestors.push(parent);
+            child = parent;
+        }
+        Ok(Self {
+            user: rustix::process::geteuid().as_raw(),
+            own,
+            ancestors,
+            mounts: std::fs::read_link("/proc/self/ns/mnt")
+                .ok()
+                .map(PathBuf::into_os_string),
+            users: OnceCell::new(),
+            boot: boot(),
+        })
+    }
+
+    /// Every number in use, in order.
+    ///
+    /// # Errors
+    /// `/proc` cannot be listed.
+    pub fn pids() -> Result<Vec<i32>> {
+        let entries = std::fs::read_dir("/proc").map_err(|error| Error::io("list `/proc`", &error))?;
+        let mut pids: Vec<i32> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        pids.sort_unstable();
+        Ok(pids)
+    }
+
+    /// Whether it is this process.
+    pub fn is_own(&self, pid: i32) -> bool {
+        pid == self.own
+    }
+
+    /// Whether it is the first process, or one that started this one, however indirectly.
+    pub fn is_above(&self, pid: i32) -> bool {
+        pid <= 1 || self.ancestors.contains(&pid)
+    }
+
+    /// The name of a user, or the number where `/etc/passwd` has none.
+    pub fn user_name(&self, uid: u32) -> String {
+        self.users
+            .get_or_init(users)
+            .get(&uid)
+            .cloned()
+            .unwrap_or_else(|| uid.to_string())
+    }
+
+    /// When a process that started at this tick did so.
+    pub fn time(&self, ticks: u64) -> SystemTime {
+        let second = rustix::param::clock_ticks_per_second().max(1);
+        let rest = (ticks % second) * (1_000_000_000 / second);
+        let since = Duration::from_secs(ticks / second).saturating_add(Duration::from_nanos(rest));
+        self.boot.checked_add(since).unwrap_or(self.boot)
+    }
+
+    /// Whether the process sees another mount tree: the names that the kernel gives for its files are then not ours.
+    pub fn is_elsewhere(&self, seen: &Seen) -> bool {
+        match (&self.mounts, seen.link("ns/mnt")) {
+            (Some(ours), Some(theirs)) => *ours != theirs,
+            // What we may not read here, we may not read for any path of it either.
+            _ => false,
+        }
+    }
+
+    /// Whether the paths on its command line are ours too: in another mount tree, or under another root directory,
+    /// they mean other files.
+    pub fn means_our_files(&self, seen: &Seen) -> bool {
+        !self.is_elsewhere(seen) && seen.link("root").is_some_and(|root| root == "/")
+    }
+
+    /// The path behind a link of the process, in our own mount tree; `None` where it has no name in it.
+    pub fn path(&self, seen: &Seen, link: &str) -> Option<PathBuf> {
+        let path = seen.path(link)?;
+        if self.is_elsewhere(seen) {
+            let theirs = seen.identity(link)?;
+            let ours = rustix::fs::stat(&path).ok()?;
+            if theirs != (ours.st_dev, ours.st_ino) {
+                return None;
+            }
+        }
+        Some(path)
+    }
+
+    /// The working directory, read once.
+    pub fn cwd<'a>(&self, seen: &'a Seen) -> Option<&'a Path> {
+        seen.cwd.get_or_init(|| self.path(seen, "cwd")).as_deref()
+    }
+
+    /// The executable, read once.
+    pub fn executable<'a>(&self, seen: &'a Seen) -> Option<&'a Path> {
+        seen.executable.get_or_init(|| self.path(seen, "exe")).as_deref()
+    }
+
+    /// The whole record. `None` where the process has ended, is a kernel thread, or became another program while
+    /// it was looked at.
+    pub fn process(&self, seen: &Seen) -> Option<Process> {
+        let stat = seen.stat().filter(|stat| stat.is_alive() && !stat.is_kernel())?;
+        let uid = seen.owner()?.effective;
+        let command = seen.command();
+        let name = Command::parse(command).map_or_else(
+            || stat.name.clone(),
+            |command| command.name().to_string_lossy().into_owned(),
+        );
+        let process = Process {
+            pid: seen.pid,
+            started_ticks: stat.started_ticks,
+            started: self.time(stat.started_ticks),
+            uid,
+            user: self.user_name(uid),
+            executable: self.executable(seen).map(Path::to_path_buf),
+            command: command
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect(),
+            name,
+            cwd: self.cwd(seen).map(Path::to_path_buf),
+            memory: stat
+                .resident_pages
+                .saturating_mul(rustix::param::page_size() as u64),
+            parent: stat.parent,
+        };
+        (seen.read_command() == command).then_some(process)
+    }
+}
+
+/// One process, behind an open handle.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// Its number.
+    pub pid: i32,
+    directory: OnceCell<Option<OwnedFd>>,
+    command: OnceCell<Vec<OsString>>,
+    stat: OnceCell<Option<Stat>>,
+    cwd: OnceCell<Option<PathBuf>>,
+    executable: OnceCell<Option<PathBuf>>,
+}
+
+impl Seen {
+    /// `None` where there is no such process.
+    pub fn open(pid: i32) -> Option<Self> {
+        let seen = Self::remembered(pid, None);
+        seen.directory().is_some().then_some(seen)
+    }
+
+    /// A process whose command line was read before; its handle is opened when more is asked.
+    pub fn remembered(pid: i32, command: Option<Vec<OsString>>) -> Self {
+        Self {
+            pid,
+            directory: OnceCell::new(),
+            command: command.map(OnceCell::from).unwrap_or_default(),
+            stat: OnceCell::new(),
+            cwd: OnceCell::new(),
+            executable: OnceCell::new(),
+        }
+    }
+
+    fn directory(&self) -> Option<&OwnedFd> {
+        let open = || {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open(format!("/proc/{}", self.pid), flags, Mode::empty()).ok()
+        };
+        self.directory.get_or_init(open).as_ref()
+    }
+
+    /// The arguments; empty for kernel threads and zombies.
+    pub fn command(&self) -> &[OsString] {
+        self.command.get_or_init(|| self.read_command())
+    }
+
+    fn read_command(&self) -> Vec<OsString> {
+        let bytes = self.read("cmdline").unwrap_or_default();
+        // A process that rewrites its title leaves a tail of zeros.
+        let end = bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
+        let bytes = bytes.get(..end).unwrap_or_default();
+        if bytes.is_empty() {
+            return Vec::new();
+        }
+        bytes
+            .split(|byte| *byte == 0)
+            .map(|word| OsStr::from_bytes(word).to_os_string())
+            .collect()
+    }
+
+    /// State, parent and start, read once.
+    pub fn stat(&self) -> Option<&Stat> {
+        self.stat
+            .get_or_init(|| Stat::parse(&self.read("stat")?))
+            .as_ref()
+    }
+
+    /// The users that it runs as.
+    pub fn owner(&self) -> Option<Owner> {
+        Owner::parse(&String::from_utf8_lossy(&self.read("status")?))
+    }
+
+    /// The contents of one of its files. `None` where it has ended or we may not read it.
+    pub fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let file = rustix::fs::openat(
+            self.directory()?,
+            name,
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .ok()?;
+        // These files say nothing of their size; many small reads would cost more than the buffer.
+        let mut bytes = Vec::with_capacity(16 << 10);
+        File::from(file).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// The names in one of its directories. `None` where it has ended or we may not read it.
+    pub fn list(&self, name: &str) -> Option<Vec<OsString>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(self.directory()?, name, flags, Mode::empty()).ok()?;
+        let entries = rustix::fs::Dir::read_from(directory).ok()?;
+        Some(
+            entries
+                .flatten()
+                .map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_os_string())
+                .filter(|name| name != "." && name != "..")
+                .collect(),
+        )
+    }
+
+    /// What one of its links says.
+    pub fn link(&self, name: &str) -> Option<OsString> {
+        let target = rustix::fs::readlinkat(self.directory()?, name, Vec::new()).ok()?;
+        Some(OsString::from_vec(target.into_bytes()))
+    }
+
+    /// The path behind one of its links, without the kernel's remark that it was deleted. `None` for what has no
+    /// path: a socket, a pipe.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        let target = self.link(name)?;
+        if !target.as_bytes().starts_with(b"/") {
+            return None;
+        }
+        if let Some(before) = target.as_bytes().strip_suffix(b" (deleted)")
+            && rustix::fs::lstat(&target).is_err()
+        {
+            return Some(PathBuf::from(OsStr::from_bytes(before)));
+        }
+        Some(PathBuf::from(target))
+    }
+
+    /// Device and inode of what one of its links leads to, in the mount tree of the process itself.
+    pub fn identity(&self, name: &str) -> Option<(u64, u64)> {
+        let seen = rustix::fs::statat(self.directory()?, name, AtFlags::empty()).ok()?;
+        Some((seen.st_dev, seen.st_ino))
+    }
+}
+
+/// What `/proc/<pid>/stat` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// The kernel's short name of the program.
+    pub name: String,
+    state: u8,
+    /// The process that started it, or that took it over.
+    pub parent: i32,
+    flags: u64,
+    /// Start, in clock ticks since boot: with the number, the identity of a process.
+    pub started_ticks: u64,
+    /// Resident memory in pages.
+    pub resident_pages: u64,
+}
+
+impl Stat {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        // The name may hold anything, parentheses and spaces included: it ends at the last one.
+        let open = bytes.iter().position(|byte| *byte == b'(')?;
+        let close = bytes.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(bytes.get(close + 1..)?).ok()?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        Some(Self {
+            name: String::from_utf8_lossy(bytes.get(open + 1..close)?).into_owned(),
+            state: *fields.first()?.as_bytes().first()?,
+            parent: fields.get(1)?.parse().ok()?,
+            flags: fields.get(6)?.parse().ok()?,
+            started_ticks: fields.get(19)?.parse().ok()?,
+            resident_pages: fields.get(21)?.parse().ok()?,
+        })
+    }
+
+    /// Neither a zombie nor dead.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    /// Stopped by a signal or a debugger.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, b'T' | b't')
+    }
+
+    /// A thread of the kernel.
+    pub fn is_kernel(&self) -> bool {
+        self.flags & KERNEL_THREAD != 0
+    }
+}
+
+/// The users that a process runs as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner {
+    real: u32,
+    /// Whose rights it has.
+    pub effective: u32,
+    saved: u32,
+}
+
+impl Owner {
+    fn parse(status: &str) -> Option<Self> {
+        let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+        Some(Self {
+            real: numbers.next()?.ok()?,
+            effective: numbers.next()?.ok()?,
+            saved: numbers.next()?.ok()?,
+        })
+    }
+
+    /// Whether it runs as this user and as nobody else: a program with borrowed rights is not the user's.
+    pub fn is_wholly(self, user: u32) -> bool {
+        self.real == user && self.effective == user && self.saved == user
+    }
+}
+
+/// The name of a user, or the number where `/etc/passwd` has none.
+pub(super) fn user_name(uid: u32) -> String {
+    users().remove(&uid).unwrap_or_else(|| uid.to_string())
+}
+
+/// When the clock that counts a process's start stood at zero.
+fn boot() -> SystemTime {
+    let since = rustix::time::clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(since.tv_sec).unwrap_or_default();
+    let nanoseconds = u32::try_from(since.tv_nsec).unwrap_or_default();
+    SystemTime::now()
+        .checked_sub(Duration::new(seconds, nanoseconds))
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn users() -> HashMap<u32, String> {
+    let mut names = HashMap::new();
+    for line in String::from_utf8_lossy(&std::fs::read("/etc/passwd").unwrap_or_default()).lines() {
+        let mut fields = line.split(':');
+        if let (Some(name), Some(Ok(uid))) = (fields.next(), fields.nth(1).map(str::parse)) {
+            names.entry(uid).or_insert_with(|| name.to_owned());
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_name_with_anything_in_it_does_not_shift_the_fields(name in "[ -~\n]{0,15}", parent in 0..=i32::MAX, ticks in any::<u64>()) {
+            let line = format!("7 ({name}) S {parent} 1 1 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 {ticks} 900 42 1");
+            let stat = Stat::parse(line.as_bytes()).expect("a line as the kernel writes it");
+            prop_assert_eq!(stat.name.as_str(), name.as_str());
+            prop_assert_eq!((stat.parent, stat.started_ticks, stat.resident_pages), (parent, ticks, 42));
+            prop_assert!(stat.is_alive() && !stat.is_kernel());
+        }
+    }
+
+    #[test]
+    fn borrowed_rights_are_not_the_users_own() {
+        let parse = |line| Owner::parse(line).expect("a line as the kernel writes it");
+        assert!(parse("Name:\tx\nUid:\t7\t7\t7\t7\n").is_wholly(7));
+        assert!(!parse("Uid:\t7\t0\t0\t0\n").is_wholly(7));
+        assert!(!parse("Uid:\t7\t0\t0\t0\n").is_wholly(0));
+        assert_eq!(Owner::parse("Uid:\t7\n"), None);
+    }
+
+    #[test]
+    fn this_process_is_its_own_and_its_parent_is_above() {
+        let table = Table::open().expect("a proc file system");
+        let own = i32::try_from(std::process::id()).expect("a pid fits");
+        let seen = Seen::open(own).expect("we are here");
+        let stat = seen.stat().expect("we have a state");
+        assert!(table.is_own(own) && table.is_above(stat.parent) && table.is_above(1));
+        let age = SystemTime::now()
+            .duration_since(table.time(stat.started_ticks))
+            .expect("we started before now");
+        assert!(age < Duration::from_hours(24), "{age:?}");
+    }
+}

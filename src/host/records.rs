@@ -1,0 +1,250 @@
+//! The program's own records: audit log, run records, reports, lines of `logs/`. They need no permit, because a
+//! permit rests on them; in exchange they reach nothing else: `.rollback/`, `rollback_reports/`, `logs/`.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the one place that writes the program's own records"
+)]
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use crate::error::{Error, Result};
+use crate::workspace::{REPORTS, STATE, Workspace};
+
+/// Where the program writes its own records.
+#[derive(Debug, Clone)]
+pub struct Records {
+    root: PathBuf,
+}
+
+impl Records {
+    /// The records of a workspace. Nothing is made yet.
+    #[must_use]
+    pub fn of(workspace: &Workspace) -> Self {
+        Self {
+            root: workspace.root().to_path_buf(),
+        }
+    }
+
+    /// `.rollback`.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.root.join(STATE)
+    }
+
+    /// Makes `.rollback/` with its own `.gitignore`.
+    ///
+    /// # Errors
+    /// What the system says: a read-only workspace, no room.
+    pub fn prepare(&self) -> Result<()> {
+        self.directory(&self.state())?;
+        let ignore = self.state().join(".gitignore");
+        if std::fs::symlink_metadata(&ignore).is_err() {
+            self.write(&ignore, b"*\n")?;
+        }
+        Ok(())
+    }
+
+    /// Makes a directory of ours, and its parents, readable by this user alone below `.rollback`.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn directory(&self, path: &Path) -> Result<()> {
+        self.ours(path)?;
+        let mode = if path.starts_with(self.state()) {
+            0o700
+        } else {
+            0o755
+        };
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(path)
+            .map_err(|error| self.failed("make", path, &error))
+    }
+
+    /// Opens a record for appending whole lines, and reading; makes it. Never follows a link.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn append(&self, path: &Path) -> Result<File> {
+        self.ours(path)?;
+        if let Some(parent) = path.parent() {
+            self.directory(parent)?;
+        }
+        OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(if path.starts_with(self.state()) {
+                0o600
+            } else {
+                0o644
+            })
+            .custom_flags(nofollow())
+            .open(path)
+            .map_err(|error| self.failed("open", path, &error))
+    }
+
+    /// Replaces a record of ours atomically: temporary file, fsync, rename, fsync of the directory.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.replace(path, bytes, true)
+    }
+
+    /// Replaces a record atomically without waiting for the disk: for what a later record anchors anyway.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn write_lazily(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.replace(path, bytes, false)
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8], durable: bool) -> Result<()> {
+        self.ours(path)?;
+        let parent = path.parent().unwrap_or(&self.root);
+        self.directory(parent)?;
+        let write = || -> std::io::Result<()> {
+            let mut file = tempfile::Builder::new()
+                .prefix(".rollback-")
+                .tempfile_in(parent)?;
+            file.write_all(bytes)?;
+            if durable {
+                file.as_file().sync_data()?;
+            }
+            if !path.starts_with(self.state()) {
+                file.as_file()
+                    .set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+            }
+            file.persist(path)?;
+            if durable {
+                File::open(parent)?.sync_all()?;
+            }
+            Ok(())
+        };
+        write().map_err(|error| self.failed("write", path, &error))
+    }
+
+    /// Removes a record of ours: the mark of a run that has ended.
+    ///
+    /// # Errors
+    /// What the system says; a record that is not there is no error.
+    pub fn remove(&self, path: &Path) -> Result<()> {
+        self.ours(path)?;
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(self.failed("remove", path, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends one whole line to a log that other programs append to as well.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn append_line(&self, path: &Path, line: &str) -> Result<()> {
+        let mut file = self.append(path)?;
+        let mut bytes = line.replace(['\n', '\r'], " ").into_bytes();
+        bytes.push(b'\n');
+        file.write_all(&bytes)
+            .and_then(|()| file.sync_data())
+            .map_err(|error| self.failed("append to", path, &error))
+    }
+
+    fn ours(&self, path: &Path) -> Result<()> {
+        let relative = path
+            .strip_prefix(&self.root)
+            .map_err(|_| Error::bug(format!("`{}` is not a place for records", path.display())))?;
+        let own = [STATE, REPORTS, "logs"]
+            .iter()
+            .any(|own| relative.starts_with(own));
+        let plain = relative
+            .components()
+            .all(|part| matches!(part, std::path::Component::Normal(_)));
+        if !own || !plain {
+            return Err(Error::bug(format!(
+                "`{}` is not a place for records",
+                path.display()
+            )));
+        }
+        // A planted link would lead our writes elsewhere.
+        let mut walked = self.root.clone();
+        for component in relative.components() {
+            walked.push(component);
+            if walked != path
+                && std::fs::symlink_metadata(&walked).is_ok_and(|metadata| metadata.file_type().is_symlink())
+            {
+                return Err(
+                    Error::denied(format!("`{}` is a symbolic link", walked.display()))
+                        .hint("records are only written into real directories; remove the link"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, doing: &str, path: &Path, error: &std::io::Error) -> Error {
+        let shown = path.strip_prefix(&self.root).unwrap_or(path);
+        Error::failed(format!("cannot {doing} `{}`: {error}", shown.display())).hint(
+            "nothing is done that cannot be recorded; make the workspace writable and leave room on the disk",
+        )
+    }
+}
+
+/// Opens the file of `-o` for a plan; it is replaced.
+///
+/// # Errors
+/// What the system says.
+pub fn create_output(path: &Path) -> Result<File> {
+    File::create(path).map_err(|error| {
+        Error::usage(format!("cannot write `{}`: {error}", path.display()))
+            .hint("name a file that can be written")
+    })
+}
+
+fn nofollow() -> i32 {
+    i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0)
+}
+
+/// A file that `init` makes.
+#[derive(Debug)]
+pub struct NewFile<'a> {
+    /// Relative to the directory.
+    pub path: &'a str,
+    /// Its text.
+    pub text: &'a str,
+    /// Whether it can be run.
+    pub executable: bool,
+}
+
+/// Makes new files in a directory that is to be a workspace; never replaces one.
+///
+/// # Errors
+/// What the system says; [`crate::error::Kind::Exists`] where a file stands already.
+pub fn create_new(directory: &Path, files: &[NewFile<'_>]) -> Result<()> {
+    for file in files {
+        let path = directory.join(file.path);
+        let make = || -> std::io::Result<()> {
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            let mode = if file.executable { 0o755 } else { 0o644 };
+            let mut made = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(mode)
+                .open(&path)?;
+            made.write_all(file.text.as_bytes())?;
+            made.sync_all()
+        };
+        make().map_err(|error| Error::io(format!("make `{}`", path.display()), &error))?;
+    }
+    Ok(())
+}

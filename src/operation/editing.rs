@@ -1,0 +1,137 @@
+//! Changing the text of a file: the former contents go to the run's store first, the new ones in by rename.
+
+use crate::error::Result;
+use crate::gate::{Overlay, Permit};
+use crate::host::Host;
+use crate::host::files::Expect;
+use crate::operation::{Capability, Done, Fact, Operation, Risk, Saved, Undo};
+use crate::view::View;
+use crate::workspace::Place;
+
+/// New contents for a file.
+#[derive(Debug)]
+pub struct Edit {
+    place: Place,
+    before: Option<String>,
+    after: Vec<u8>,
+    saved: Place,
+    risk: Risk,
+    times: Vec<(String, i64)>,
+    made: Vec<String>,
+    needs: Vec<Capability>,
+    facts: Vec<Fact>,
+}
+
+impl Edit {
+    /// New contents for `place`, which holds `before` now (`None`: nothing stands there).
+    ///
+    /// # Errors
+    /// What the view says.
+    pub fn new(view: &View, place: &Place, before: Option<&[u8]>, after: Vec<u8>) -> Result<Self> {
+        let name = place
+            .absolute
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let digest = before.map(digest);
+        Ok(Self {
+            facts: vec![Fact {
+                about: place.shown.clone(),
+                seen: serde_json::json!(digest),
+            }],
+            before: digest,
+            after,
+            saved: view.slot("saved", &name),
+            risk: Risk::Reversible,
+            times: view.parent_times(&[place]),
+            made: view.absent_parents(place),
+            needs: vec![view.write(place, false)],
+            place: place.clone(),
+        })
+    }
+
+    /// An edit that the host itself asks for, with nothing of the user's at stake.
+    #[must_use]
+    pub fn harmless(mut self) -> Self {
+        self.risk = Risk::None;
+        self
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+impl Operation for Edit {
+    fn risk(&self) -> Risk {
+        self.risk
+    }
+
+    fn needs(&self) -> Vec<Capability> {
+        self.needs.clone()
+    }
+
+    fn undo(&self) -> Undo {
+        let after = Some(digest(&self.after));
+        match self.before {
+            None => Undo::RemoveCreated {
+                path: self.place.shown.clone(),
+                after,
+                made: self.made.clone(),
+                times: self.times.clone(),
+            },
+            Some(_) => Undo::RestoreContents {
+                files: vec![Saved {
+                    path: self.place.shown.clone(),
+                    saved: self.saved.shown.clone(),
+                    after,
+                }],
+                times: self.times.clone(),
+            },
+        }
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        self.facts.clone()
+    }
+
+    fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
+        overlay.write(&self.place.absolute, self.after.clone());
+        Ok(Done::default())
+    }
+
+    fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
+        match &self.before {
+            None => {
+                if let Some(parent) = self.place.absolute.parent() {
+                    host.files.make_directories(permit, parent)?;
+                }
+                host.files
+                    .write(permit, &self.place.absolute, &self.after, &Expect::Absent)?;
+            }
+            Some(before) => {
+                save(permit, host, &self.place, &self.saved)?;
+                host.files.write(
+                    permit,
+                    &self.place.absolute,
+                    &self.after,
+                    &Expect::Digest(before.clone()),
+                )?;
+            }
+        }
+        Ok(Done::default())
+    }
+}
+
+/// Copies a file into the run's store.
+///
+/// # Errors
+/// What the system says.
+pub fn save(permit: &Permit, host: &Host, place: &Place, saved: &Place) -> Result<()> {
+    if let Some(parent) = saved.absolute.parent() {
+        host.files.make_directories(permit, parent)?;
+    }
+    host.files
+        .copy_file(permit, &place.absolute, &saved.absolute)
+        .map(|_| ())
+}

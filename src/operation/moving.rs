@@ -1,0 +1,131 @@
+//! Moving paths: removal is a move into the run's own store.
+
+use crate::error::{Error, Result};
+use crate::gate::{Overlay, Permit};
+use crate::host::Host;
+use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Undo};
+use crate::view::View;
+use crate::workspace::Place;
+
+/// Paths that move together, or not at all.
+#[derive(Debug)]
+pub struct MovePaths {
+    moves: Vec<(Place, Place)>,
+    times: Vec<(String, i64)>,
+    made: Vec<String>,
+    needs: Vec<Capability>,
+    facts: Vec<Fact>,
+}
+
+impl MovePaths {
+    /// A move of each first place to its second. Only the first places are asked of the policy; with `both`, the
+    /// second ones too.
+    ///
+    /// # Errors
+    /// What the view says.
+    pub fn new(view: &View, moves: Vec<(Place, Place)>, both: bool) -> Result<Self> {
+        let mut needs = Vec::new();
+        let mut facts = Vec::new();
+        for (from, to) in &moves {
+            needs.push(view.write(from, true));
+            if both {
+                needs.push(view.write(to, false));
+            }
+            facts.push(view.fact(from)?);
+        }
+        let touched: Vec<&Place> = moves
+            .iter()
+            .flat_map(|(from, to)| if both { vec![from, to] } else { vec![from] })
+            .collect();
+        let made = if both {
+            moves.iter().flat_map(|(_, to)| view.absent_parents(to)).collect()
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            times: view.parent_times(&touched),
+            moves,
+            made,
+            needs,
+            facts,
+        })
+    }
+}
+
+impl Operation for MovePaths {
+    fn risk(&self) -> Risk {
+        Risk::Reversible
+    }
+
+    fn needs(&self) -> Vec<Capability> {
+        self.needs.clone()
+    }
+
+    fn undo(&self) -> Undo {
+        let moves = self
+            .moves
+            .iter()
+            .map(|(from, to)| Move {
+                from: from.shown.clone(),
+                to: to.shown.clone(),
+            })
+            .collect();
+        Undo::MoveBack {
+            moves,
+            times: self.times.clone(),
+            drop: self.made.clone(),
+        }
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        self.facts.clone()
+    }
+
+    fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
+        for (from, to) in &self.moves {
+            overlay.rename(&from.absolute, &to.absolute);
+        }
+        Ok(Done::default())
+    }
+
+    fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
+        for (index, (from, to)) in self.moves.iter().enumerate() {
+            if let Err(error) = move_one(permit, host, from, to) {
+                return Err(take_back(
+                    permit,
+                    host,
+                    self.moves.get(..index).unwrap_or_default(),
+                    error,
+                ));
+            }
+        }
+        Ok(Done::default())
+    }
+}
+
+/// Moves one path; across file systems it is copied, compared, and only then removed.
+///
+/// # Errors
+/// [`crate::error::Kind::Exists`] where something stands at `to`, otherwise what the system says; `from` is then whole.
+pub fn move_one(permit: &Permit, host: &Host, from: &Place, to: &Place) -> Result<()> {
+    if let Some(parent) = to.absolute.parent() {
+        host.files.make_directories(permit, parent)?;
+    }
+    host.files
+        .relocate(permit, &from.absolute, &to.absolute)
+        .map(|_| ())
+}
+
+/// Takes back moves after a failure; says so where even that fails.
+pub fn take_back(permit: &Permit, host: &Host, done: &[(Place, Place)], error: Error) -> Error {
+    for (from, to) in done.iter().rev() {
+        if let Err(second) = move_one(permit, host, to, from) {
+            return error
+                .context(format!(
+                    "`{from}` now stands at `{to}` and could not be moved back ({second})"
+                ))
+                .after_changes();
+        }
+    }
+    error
+}

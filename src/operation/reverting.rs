@@ -1,0 +1,403 @@
+//! Taking an operation back, as an operation of its own: it passes the gate, is recorded, and can be taken back too.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::gate::{Overlay, Permit};
+use crate::host::Host;
+use crate::host::files::{EntryKind, Expect, Files};
+use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Saved, Undo};
+use crate::view::View;
+use crate::workspace::{Place, Workspace};
+
+/// The state in which an undo finds the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ready {
+    /// It can be taken back.
+    Yes,
+    /// The operation never had its effect, or it was taken back already.
+    Nothing(String),
+    /// What it made has been changed since.
+    ChangedSince(String),
+    /// It can't be taken back.
+    Never(String),
+}
+
+/// The reverse of an operation.
+#[derive(Debug)]
+pub struct Revert {
+    undo: Undo,
+    /// Where what this run displaces goes: current contents before they are overwritten, created things.
+    displaced: Vec<Place>,
+    workspace: Workspace,
+    facts: Vec<Fact>,
+}
+
+impl Revert {
+    /// The reverse, as far as the world is as the operation left it.
+    ///
+    /// # Errors
+    /// What the view says.
+    pub fn new(view: &View, undo: Undo) -> Result<(Self, Ready)> {
+        let workspace = (*view.workspace).clone();
+        let place = |shown: &str| own_place(&workspace, shown);
+        let mut facts = Vec::new();
+        let mut displaced = Vec::new();
+        let ready = match &undo {
+            Undo::Nothing { why } => Ready::Never(why.clone()),
+            Undo::MoveBack { moves, .. } => {
+                let mut there = 0_usize;
+                let mut blocked = None;
+                for Move { from, to } in moves {
+                    facts.push(view.fact(&place(to)?)?);
+                    if view.exists(&place(to)?.absolute)? {
+                        there += 1;
+                        if view.exists(&place(from)?.absolute)? {
+                            blocked = Some(from.clone());
+                        }
+                    }
+                }
+                match blocked {
+                    Some(from) => Ready::ChangedSince(format!("something stands at `{from}` again")),
+                    None if there == 0 => Ready::Nothing("nothing was moved".to_owned()),
+                    None => Ready::Yes,
+                }
+            }
+            Undo::RemoveCreated { path, after, .. } => {
+                let created = place(path)?;
+                facts.push(view.fact(&created)?);
+                displaced.push(view.slot("removed", name_of(path)));
+                match (view.stat(&created.absolute)?, after) {
+                    (None, _) => Ready::Nothing(format!("`{path}` is not there")),
+                    (Some(_), Some(after)) if view.digest(&created).ok().as_ref() != Some(after) => {
+                        Ready::ChangedSince(format!("`{path}` was changed since"))
+                    }
+                    _ => Ready::Yes,
+                }
+            }
+            Undo::RestoreContents { files, .. } | Undo::InstallPackages { files, .. } => {
+                let mut ready = if files.is_empty() {
+                    Ready::Yes
+                } else {
+                    Ready::Nothing("nothing was changed".to_owned())
+                };
+                for file in files {
+                    facts.push(view.fact(&place(&file.path)?)?);
+                    displaced.push(view.slot("saved", name_of(&file.path)));
+                    match contents(view, &workspace, file)? {
+                        Ready::Nothing(_) => {}
+                        other @ Ready::ChangedSince(_) => {
+                            ready = other;
+                            break;
+                        }
+                        other => ready = other,
+                    }
+                }
+                if matches!(undo, Undo::InstallPackages { .. }) && !matches!(ready, Ready::ChangedSince(_)) {
+                    ready = Ready::Yes;
+                }
+                ready
+            }
+            Undo::Command { .. } => Ready::Yes,
+        };
+        Ok((
+            Self {
+                undo,
+                displaced,
+                workspace,
+                facts,
+            },
+            ready,
+        ))
+    }
+
+    fn place(&self, shown: &str) -> Result<Place> {
+        own_place(&self.workspace, shown)
+    }
+
+    fn move_back(&self, permit: &Permit, host: &Host, moves: &[Move], drop: &[String]) -> Result<()> {
+        // Files of ours inside what moves back go first, so that what comes back is what was.
+        for shown in drop {
+            let own = self.place(shown)?;
+            if host
+                .files
+                .stat(&own.absolute)?
+                .is_some_and(|stat| stat.kind == EntryKind::File)
+            {
+                host.files.remove_file(permit, &own.absolute)?;
+            }
+        }
+        for Move { from, to } in moves.iter().rev() {
+            let (from, to) = (self.place(from)?, self.place(to)?);
+            if host.files.stat(&to.absolute)?.is_some() {
+                super::moving::move_one(permit, host, &to, &from)?;
+            }
+        }
+        self.drop_empty(permit, host, drop)
+    }
+
+    fn drop_empty(&self, permit: &Permit, host: &Host, directories: &[String]) -> Result<()> {
+        for shown in directories.iter().rev() {
+            let own = self.place(shown)?;
+            let is_directory = host
+                .files
+                .stat(&own.absolute)?
+                .is_some_and(|stat| stat.kind == EntryKind::Directory);
+            if is_directory && host.files.list(&own.absolute)?.is_empty() {
+                host.files.remove_tree(permit, &own.absolute)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn restore_contents(&self, permit: &Permit, host: &Host, files: &[Saved]) -> Result<()> {
+        for (file, displaced) in files.iter().zip(&self.displaced) {
+            let place = self.place(&file.path)?;
+            let saved = self.place(&file.saved)?;
+            let Some(stat) = host.files.stat(&saved.absolute)? else {
+                continue;
+            };
+            let bytes = host.files.read(&saved.absolute, crate::view::TEXT_LIMIT)?;
+            let expect = match host.files.stat(&place.absolute)? {
+                Some(_) => {
+                    super::editing::save(permit, host, &place, displaced)?;
+                    Expect::Digest(host.files.digest(&place.absolute)?)
+                }
+                None => Expect::Absent,
+            };
+            host.files.write(permit, &place.absolute, &bytes, &expect)?;
+            host.files.set_mtime(permit, &place.absolute, stat.mtime_ns)?;
+        }
+        Ok(())
+    }
+}
+
+/// A path of an undo record: it was made by us, so it may lie in `.rollback` or the backups.
+fn own_place(workspace: &Workspace, shown: &str) -> Result<Place> {
+    workspace.place(shown)
+}
+
+fn name_of(shown: &str) -> &str {
+    Path::new(shown)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("file")
+}
+
+fn contents(view: &View, workspace: &Workspace, file: &Saved) -> Result<Ready> {
+    let place = own_place(workspace, &file.path)?;
+    let saved = own_place(workspace, &file.saved)?;
+    if !view.exists(&saved.absolute)? {
+        return Ok(Ready::Nothing(format!("`{}` was not changed", file.path)));
+    }
+    let now = view.digest(&place).ok();
+    if now.is_some() && now == view.digest(&saved).ok() {
+        return Ok(Ready::Nothing(format!("`{}` is as it was", file.path)));
+    }
+    match (&file.after, &now) {
+        (Some(after), Some(now)) if after != now => {
+            Ok(Ready::ChangedSince(format!("`{}` was changed since", file.path)))
+        }
+        (Some(_), None) => Ok(Ready::ChangedSince(format!("`{}` is gone", file.path))),
+        _ => Ok(Ready::Yes),
+    }
+}
+
+fn put_times(permit: &Permit, files: &Files, workspace: &Workspace, times: &[(String, i64)]) -> Result<()> {
+    for (shown, nanoseconds) in times {
+        let place = own_place(workspace, shown)?;
+        if files.stat(&place.absolute)?.is_some() {
+            files.set_mtime(permit, &place.absolute, *nanoseconds)?;
+        }
+    }
+    Ok(())
+}
+
+impl Operation for Revert {
+    fn risk(&self) -> Risk {
+        Risk::Reversible
+    }
+
+    fn needs(&self) -> Vec<Capability> {
+        match &self.undo {
+            Undo::InstallPackages { manager, .. } => vec![Capability::Packages {
+                manager: manager.clone(),
+            }],
+            Undo::Command { argv, .. } => argv
+                .first()
+                .map(|program| Capability::Command {
+                    program: program.clone(),
+                })
+                .into_iter()
+                .collect(),
+            // What an undo touches was allowed when it was done; its records are ours.
+            _ => Vec::new(),
+        }
+    }
+
+    fn undo(&self) -> Undo {
+        match &self.undo {
+            Undo::MoveBack { moves, times, .. } => Undo::MoveBack {
+                moves: moves
+                    .iter()
+                    .rev()
+                    .map(|each| Move {
+                        from: each.to.clone(),
+                        to: each.from.clone(),
+                    })
+                    .collect(),
+                times: times.clone(),
+                drop: Vec::new(),
+            },
+            Undo::RemoveCreated { path, times, .. } => Undo::MoveBack {
+                moves: self
+                    .displaced
+                    .first()
+                    .map(|to| Move {
+                        from: path.clone(),
+                        to: to.shown.clone(),
+                    })
+                    .into_iter()
+                    .collect(),
+                times: times.clone(),
+                drop: Vec::new(),
+            },
+            Undo::RestoreContents { files, times } => Undo::RestoreContents {
+                files: files
+                    .iter()
+                    .zip(&self.displaced)
+                    .map(|(file, displaced)| Saved {
+                        path: file.path.clone(),
+                        saved: displaced.shown.clone(),
+                        after: None,
+                    })
+                    .collect(),
+                times: times.clone(),
+            },
+            Undo::InstallPackages { manager, .. } => Undo::Nothing {
+                why: format!("uninstall the packages of {manager} again by rolling back"),
+            },
+            Undo::Command { .. } => Undo::Nothing {
+                why: "the command names no way back".to_owned(),
+            },
+            Undo::Nothing { why } => Undo::Nothing { why: why.clone() },
+        }
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        self.facts.clone()
+    }
+
+    fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
+        match &self.undo {
+            Undo::MoveBack { moves, drop, .. } => {
+                for Move { from, to } in moves.iter().rev() {
+                    overlay.rename(&self.place(to)?.absolute, &self.place(from)?.absolute);
+                }
+                for shown in drop {
+                    overlay.remove(&self.place(shown)?.absolute);
+                }
+            }
+            Undo::RemoveCreated { path, .. } => overlay.remove(&self.place(path)?.absolute),
+            Undo::RestoreContents { files, .. } | Undo::InstallPackages { files, .. } => {
+                for file in files {
+                    overlay.copy(
+                        &self.place(&file.saved)?.absolute,
+                        &self.place(&file.path)?.absolute,
+                    );
+                }
+                if let Undo::InstallPackages { manager, .. } = &self.undo {
+                    overlay.cannot_simulate(format!("{manager} install"));
+                }
+            }
+            Undo::Command { argv, .. } => overlay.cannot_simulate(argv.join(" ")),
+            Undo::Nothing { .. } => {}
+        }
+        Ok(Done::default())
+    }
+
+    fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
+        match &self.undo {
+            Undo::MoveBack { moves, times, drop } => {
+                self.move_back(permit, host, moves, drop)?;
+                put_times(permit, &host.files, &self.workspace, times)?;
+            }
+            Undo::RemoveCreated {
+                path, made, times, ..
+            } => {
+                if let Some(displaced) = self.displaced.first() {
+                    super::moving::move_one(permit, host, &self.place(path)?, displaced)?;
+                }
+                self.drop_empty(permit, host, made)?;
+                put_times(permit, &host.files, &self.workspace, times)?;
+            }
+            Undo::RestoreContents { files, times } => {
+                self.restore_contents(permit, host, files)?;
+                put_times(permit, &host.files, &self.workspace, times)?;
+            }
+            Undo::InstallPackages {
+                manager,
+                packages,
+                files,
+            } => {
+                self.restore_contents(permit, host, files)?;
+                host.packages
+                    .install(permit, &host.cancelled, manager, packages)?;
+            }
+            Undo::Command { argv, cwd } => {
+                let output = host.run_listed(permit, argv, &self.place(cwd)?.absolute, &[], None)?;
+                return Ok(Done {
+                    output: Some(output),
+                    ..Done::default()
+                });
+            }
+            Undo::Nothing { why } => return Err(Error::failed(format!("it can't be taken back: {why}"))),
+        }
+        Ok(Done::default())
+    }
+}
+
+/// What an undo is about, for the plan.
+#[must_use]
+pub fn describe(undo: &Undo) -> String {
+    match undo {
+        Undo::Nothing { why } => why.clone(),
+        Undo::MoveBack { moves, .. } => match moves.as_slice() {
+            [one] => format!("move `{}` back to `{}`", one.to, one.from),
+            many => format!(
+                "move {} back",
+                crate::cli::terminal::plural(many.len() as u64, "path")
+            ),
+        },
+        Undo::RemoveCreated { path, .. } => format!("remove `{path}`, which the run made"),
+        Undo::RestoreContents { files, .. } => {
+            let names: Vec<String> = files.iter().map(|file| format!("`{}`", file.path)).collect();
+            format!("put back the contents of {}", names.join(", "))
+        }
+        Undo::InstallPackages {
+            manager, packages, ..
+        } => {
+            let names: Vec<String> = packages
+                .iter()
+                .map(|(name, version)| format!("{name} {version}"))
+                .collect();
+            format!("install with {manager}: {}", names.join(", "))
+        }
+        Undo::Command { argv, .. } => format!("run `{}`", argv.join(" ")),
+    }
+}
+
+/// What a move or restoration is about, for the target column.
+#[must_use]
+pub fn target(undo: &Undo) -> String {
+    match undo {
+        Undo::Nothing { .. } => String::new(),
+        Undo::MoveBack { moves, .. } => moves.first().map(|each| each.from.clone()).unwrap_or_default(),
+        Undo::RemoveCreated { path, .. } => path.clone(),
+        Undo::RestoreContents { files, .. } => {
+            files.first().map(|file| file.path.clone()).unwrap_or_default()
+        }
+        Undo::InstallPackages { manager, .. } => manager.clone(),
+        Undo::Command { argv, .. } => argv.join(" "),
+    }
+}

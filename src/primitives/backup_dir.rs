@@ -1,0 +1,77 @@
+//! `backup_dir(path, name)`.
+
+use crate::backup::manifest::Origin;
+use crate::error::{Error, Result};
+use crate::operation::copying::Copy;
+use crate::operation::{Capability, Proposal};
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "backup_dir",
+    parameters: &[
+        Parameter::needed("path", Type::Text),
+        Parameter::needed("name", Type::Text),
+        Parameter::options(&[("allow_open", Type::Boolean)]),
+    ],
+    returns: Type::Text,
+    about: "Makes a verified copy in a timestamped backup; the source stays. Refuses a source that a process writes. Gives \
+            the backup's name; nothing where the path does not exist.",
+    example: r#"backup_dir("data/duckdb", "example")"#,
+    action: Action::Change(propose),
+};
+
+fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
+    let place = view.workspace.place(&arguments.text(0))?;
+    let name = arguments.text(1);
+    let to = view.backup_directory(&name)?;
+    if !view.exists(&place.absolute)? {
+        return Ok(vec![super::not_present(WORD.name, &place, Vec::new())]);
+    }
+    let (source, _) = view.follow(&place)?;
+    super::require_quiet(view, &source, arguments.option_flag(2, "allow_open"))?;
+    let size = view.size(&source.absolute)?;
+    let facts = vec![view.fact(&source)?];
+    let needs = Capability::Backup {
+        source: source.shown.clone(),
+    };
+    let summary = format!("copy {} into backup `{name}`", super::sized(view, &source)?);
+    if view.workspace.backups().starts_with(&source.absolute) {
+        return Err(
+            Error::invalid(format!("`{source}` holds the backups themselves")).hint("name a part of it")
+        );
+    }
+    let directory = to
+        .absolute
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let kind = view.kind(&source)?;
+    let copy = Copy {
+        kind,
+        restores: None,
+        backup: Some(Origin {
+            name,
+            source: source.shown.clone(),
+            run: view.errand.run.clone(),
+            story: view
+                .story
+                .borrow()
+                .as_ref()
+                .map(|story| story.id.clone())
+                .unwrap_or_default(),
+            created: view.host.clock.timestamp(),
+        }),
+        from: source,
+        to,
+        size,
+        times: Vec::new(),
+        made: Vec::new(),
+        needs: vec![needs],
+        facts,
+    };
+    Ok(vec![
+        Proposal::act(WORD.name, place.shown, summary, copy).returning(directory),
+    ])
+}

@@ -1,0 +1,63 @@
+//! `check(title, closure)`.
+
+use rhai::{Dynamic, EvalAltResult, Map};
+
+use crate::error::Error;
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::script::diagnostics::{raise, said};
+use crate::script::session::Telling;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "check",
+    parameters: &[
+        Parameter::needed("title", Type::Text),
+        Parameter::needed("body", Type::Closure),
+    ],
+    returns: Type::Boolean,
+    about: "One check of the validation. The closure gives true or false, a string that says what is wrong (empty: nothing), \
+            an array of such strings, or a map #{ passed, detail }. An error inside is a failed check.",
+    example: r#"check("there is a package.json", || path_exists("package.json"))"#,
+    action: Action::Tell(tell),
+};
+
+fn tell(arguments: &Arguments, telling: &Telling<'_>) -> Result<Dynamic, Box<EvalAltResult>> {
+    let closure = arguments
+        .closure(1)
+        .ok_or_else(|| raise(Error::invalid("`check` takes a closure")))?;
+    let title = arguments.text(0);
+    let (passed, detail) = match telling.call(&closure) {
+        Ok(value) => verdict(&title, &value).map_err(raise)?,
+        Err(error) if !error.is_catchable() => return Err(error),
+        Err(error) => (false, Some(said(&error))),
+    };
+    telling.session.check(&title, passed, detail);
+    Ok(passed.into())
+}
+
+fn verdict(title: &str, value: &Dynamic) -> Result<(bool, Option<String>), Error> {
+    if let Ok(passed) = value.as_bool() {
+        return Ok((passed, None));
+    }
+    if let Ok(wrong) = value.clone().into_string() {
+        return Ok((wrong.is_empty(), (!wrong.is_empty()).then_some(wrong)));
+    }
+    if let Some(list) = value.read_lock::<rhai::Array>() {
+        let wrong: Vec<String> = list.iter().map(ToString::to_string).collect();
+        return Ok((wrong.is_empty(), (!wrong.is_empty()).then(|| wrong.join("; "))));
+    }
+    if let Some(map) = value.read_lock::<Map>()
+        && let Some(passed) = map.get("passed").and_then(|passed| passed.as_bool().ok())
+    {
+        let detail = map
+            .get("detail")
+            .map(ToString::to_string)
+            .filter(|detail| !detail.is_empty());
+        return Ok((passed, detail));
+    }
+    Err(Error::script(format!(
+        "check `{title}` gives {}, which is no verdict",
+        value.type_name()
+    ))
+    .hint("give true or false, a text that says what is wrong, or #{ passed, detail }"))
+}

@@ -1,0 +1,21 @@
+//! `digest(path)`.
+
+use rhai::Dynamic;
+
+use crate::error::Result;
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "digest",
+    parameters: &[Parameter::needed("path", Type::Text)],
+    returns: Type::Text,
+    about: "BLAKE3 of a file's contents, in hexadecimal.",
+    example: r#"digest("package.json").len() == 64"#,
+    action: Action::Look(look),
+};
+
+fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
+    Ok(view.digest(&view.workspace.place(&arguments.text(0))?)?.into())
+}

@@ -1,0 +1,27 @@
+//! `disk_free(path)`.
+
+use rhai::Dynamic;
+
+use crate::error::Result;
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "disk_free",
+    parameters: &[Parameter::needed("path", Type::Text)],
+    returns: Type::Integer,
+    about: "Bytes free for this user on the file system that holds the path.",
+    example: r#"disk_free(".") > 0"#,
+    action: Action::Look(look),
+};
+
+fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
+    let place = view.workspace.place(&arguments.text(0))?;
+    let free = rustix::fs::statvfs(&place.absolute).map_err(|error| {
+        crate::error::Error::io(format!("ask for the free space of `{place}`"), &error.into())
+    })?;
+    Ok(i64::try_from(free.f_bavail.saturating_mul(free.f_frsize))
+        .unwrap_or(i64::MAX)
+        .into())
+}

@@ -1,0 +1,30 @@
+//! `env_keys(prefix)`.
+
+use rhai::Dynamic;
+
+use crate::error::{Kind, Result};
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "env_keys",
+    parameters: &[Parameter::needed("prefix", Type::Text)],
+    returns: Type::Texts,
+    about: "Names of the keys in the environment file that begin with the prefix; never their values.",
+    example: r#"env_keys("DUCKDB_").len() > 0"#,
+    action: Action::Look(look),
+};
+
+fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
+    let text = match view.read_text(&view.workspace.env_file()) {
+        Ok(text) => text,
+        Err(error) if error.kind() == Kind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    let keys: rhai::Array = crate::edit::env::keys(&text, &arguments.text(0))
+        .into_iter()
+        .map(Dynamic::from)
+        .collect();
+    Ok(keys.into())
+}

@@ -1,0 +1,22 @@
+//! `fail(text)`.
+
+use rhai::{Dynamic, EvalAltResult};
+
+use crate::error::Error;
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::script::diagnostics::raise;
+use crate::script::session::Telling;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "fail",
+    parameters: &[Parameter::needed("text", Type::Text)],
+    returns: Type::Nothing,
+    about: "Ends the story with this failure; a script can catch it.",
+    example: r#"try { fail("not today") } catch { }"#,
+    action: Action::Tell(tell),
+};
+
+fn tell(arguments: &Arguments, _telling: &Telling<'_>) -> Result<Dynamic, Box<EvalAltResult>> {
+    Err(raise(Error::failed(arguments.text(0))))
+}

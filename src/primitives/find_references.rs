@@ -1,0 +1,31 @@
+//! `find_references(path)`: "safe delete".
+
+use rhai::{Dynamic, Map};
+
+use crate::error::Result;
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "find_references",
+    parameters: &[Parameter::needed("path", Type::Text)],
+    returns: Type::Array,
+    about: "Source files that name this file or module (`require`, `import`, paths in YAML and JSON) and stay: files of \
+            the run's stories, and files that are gone, don't count. Gives maps with file, line, text.",
+    example: r#"find_references("bmad-method/tools/data-services/hypothesis-generator.js").len() > 0"#,
+    action: Action::Look(look),
+};
+
+fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
+    let place = view.workspace.place(&arguments.text(0))?;
+    let mut found = rhai::Array::new();
+    for reference in view.references_that_stay(&place)? {
+        let mut map = Map::new();
+        map.insert("file".into(), reference.file.into());
+        map.insert("line".into(), i64::try_from(reference.line).unwrap_or(0).into());
+        map.insert("text".into(), reference.text.into());
+        found.push(map.into());
+    }
+    Ok(found.into())
+}

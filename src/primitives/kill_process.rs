@@ -1,0 +1,66 @@
+//! `kill_process(process)`.
+
+use std::time::Duration;
+
+use rhai::Map;
+
+use crate::error::{Error, Result};
+use crate::operation::Proposal;
+use crate::operation::stopping::EndProcesses;
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "kill_process",
+    parameters: &[
+        Parameter::needed("process", Type::Map),
+        Parameter::options(&[("kill", Type::Boolean), ("grace", Type::Any)]),
+    ],
+    returns: Type::Nothing,
+    about: "Ends one process that find_processes gave, if it is still the same: TERM, wait for the grace (5 s), KILL if told \
+            #{ kill: true }. Its identity is checked again at the last moment.",
+    example: r#"for process in find_processes(#{ pid_file: "logs/duckdb.pid" }) { kill_process(process) }"#,
+    action: Action::Change(propose),
+};
+
+fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
+    let map: Map = arguments.map(0);
+    let wrong = || {
+        Error::invalid("`kill_process` takes a process as `find_processes` gives it")
+            .hint("for process in find_processes(#{ pid_file: \"...\" }) { kill_process(process) }")
+    };
+    let pid = map
+        .get("pid")
+        .and_then(|pid| pid.as_int().ok())
+        .and_then(|pid| i32::try_from(pid).ok())
+        .ok_or_else(wrong)?;
+    let ticks = map
+        .get("ticks")
+        .and_then(|ticks| ticks.as_int().ok())
+        .and_then(|ticks| u64::try_from(ticks).ok())
+        .ok_or_else(wrong)?;
+    let kill = arguments.option_flag(1, "kill");
+    let grace = arguments.option_duration(1, "grace", Duration::from_secs(5))?;
+    let target = format!("process {pid}");
+    let Some(process) = view.process(pid, ticks)? else {
+        return Ok(vec![Proposal::settled(
+            WORD.name,
+            target,
+            crate::operation::Outcome::NotPresent,
+            "it has ended",
+            Vec::new(),
+        )]);
+    };
+    let summary = format!("stop process {pid} (`{}`)", process.describe());
+    Ok(vec![Proposal::act(
+        WORD.name,
+        target,
+        summary,
+        EndProcesses {
+            processes: vec![process],
+            grace,
+            kill,
+        },
+    )])
+}

@@ -1,0 +1,23 @@
+//! `list_containers(prefix)`.
+
+use rhai::Dynamic;
+
+use crate::error::Result;
+use crate::operation::containers::Kind;
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "list_containers",
+    parameters: &[Parameter::needed("prefix", Type::Text)],
+    returns: Type::Array,
+    about: "Containers, running or not, whose name begins with the prefix (up to a word's end) or whose label has it. Gives \
+            maps with id, name; nothing where no engine answers.",
+    example: r#"list_containers("airbyte").len() >= 0"#,
+    action: Action::Look(look),
+};
+
+fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
+    super::engine_list(view, Kind::Container, &arguments.text(0))
+}

@@ -1,0 +1,46 @@
+//! `move_path(from, to)`.
+
+use crate::error::{Error, Result};
+use crate::operation::Proposal;
+use crate::operation::moving::MovePaths;
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "move_path",
+    parameters: &[
+        Parameter::needed("from", Type::Text),
+        Parameter::needed("to", Type::Text),
+        Parameter::options(&[("overwrite", Type::Boolean)]),
+    ],
+    returns: Type::Nothing,
+    about: "Moves a path. Refuses where something stands at the target, unless told #{ overwrite: true }: that goes into \
+            the run's store first.",
+    example: r#"move_path("logs/dbt", "logs/dbt-old")"#,
+    action: Action::Change(propose),
+};
+
+fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
+    let from = view.workspace.place(&arguments.text(0))?;
+    let to = view.workspace.place(&arguments.text(1))?;
+    if !view.exists(&from.absolute)? {
+        return Err(Error::not_found(format!("`{from}` does not exist")).hint("ask path_exists() first"));
+    }
+    if to.absolute.starts_with(&from.absolute) {
+        return Err(Error::invalid(format!(
+            "`{from}` can't be moved into itself (`{to}`)"
+        )));
+    }
+    let mut proposals = Vec::new();
+    proposals.extend(super::displace(
+        WORD.name,
+        view,
+        &to,
+        arguments.option_flag(2, "overwrite"),
+    )?);
+    let summary = format!("move {} to `{to}`", super::sized(view, &from)?);
+    let moves = MovePaths::new(view, vec![(from.clone(), to)], true)?;
+    proposals.push(Proposal::act(WORD.name, from.shown, summary, moves));
+    Ok(proposals)
+}

@@ -1,0 +1,21 @@
+//! `note(text)`.
+
+use rhai::{Dynamic, EvalAltResult};
+
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::script::session::Telling;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "note",
+    parameters: &[Parameter::needed("text", Type::Text)],
+    returns: Type::Nothing,
+    about: "A remark for whoever watches the run.",
+    example: r#"note("the reports are kept for a year")"#,
+    action: Action::Tell(tell),
+};
+
+fn tell(arguments: &Arguments, telling: &Telling<'_>) -> Result<Dynamic, Box<EvalAltResult>> {
+    telling.session.note(&arguments.text(0));
+    Ok(Dynamic::UNIT)
+}

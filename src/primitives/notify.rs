@@ -1,0 +1,75 @@
+//! `notify(message)`.
+
+use crate::error::{Error, Result};
+use crate::gate::redact::redact;
+use crate::gate::{Overlay, Permit};
+use crate::host::Host;
+use crate::operation::{Capability, Done, Fact, Operation, Proposal, Risk, Undo};
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "notify",
+    parameters: &[Parameter::needed("message", Type::Text)],
+    returns: Type::Nothing,
+    about: "Tells stakeholders: a line of level INFO and event `notification` in `logs/security.log`.",
+    example: r#"notify("DuckDB was rolled back")"#,
+    action: Action::Change(propose),
+};
+
+#[derive(Debug)]
+struct Notify {
+    message: String,
+    story: String,
+}
+
+fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
+    let message = redact(&arguments.text(0));
+    if message.trim().is_empty() {
+        return Err(Error::invalid("`notify` takes a message").hint("notify(\"what happened\")"));
+    }
+    let story = view
+        .story
+        .borrow()
+        .as_ref()
+        .map(|story| story.id.clone())
+        .unwrap_or_default();
+    let summary = format!("notify: {message}");
+    Ok(vec![Proposal::act(
+        WORD.name,
+        "logs/security.log",
+        summary,
+        Notify { message, story },
+    )])
+}
+
+impl Operation for Notify {
+    fn risk(&self) -> Risk {
+        Risk::None
+    }
+
+    fn needs(&self) -> Vec<Capability> {
+        vec![Capability::Notify]
+    }
+
+    fn undo(&self) -> Undo {
+        Undo::Nothing {
+            why: "what was said can't be unsaid".to_owned(),
+        }
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        Vec::new()
+    }
+
+    fn pretend(&self, _overlay: &mut Overlay) -> Result<Done> {
+        Ok(Done::default())
+    }
+
+    fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
+        host.logs
+            .notification(&self.story, &self.message, permit.head())?;
+        Ok(Done::default())
+    }
+}

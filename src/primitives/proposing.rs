@@ -1,0 +1,170 @@
+//! What several words propose alike: removals, edits, and the sizes that the plan shows.
+
+use crate::cli::terminal::{bytes, plural};
+use crate::edit::Edited;
+use crate::error::{Error, Kind, Result};
+use crate::host::files::EntryKind;
+use crate::operation::editing::Edit;
+use crate::operation::moving::MovePaths;
+use crate::operation::{Capability, Outcome, Proposal};
+use crate::view::{Size, TEXT_LIMIT, View};
+use crate::workspace::Place;
+
+/// "`data/duckdb` (3 files, 1.2 MiB)".
+///
+/// # Errors
+/// What the view says.
+pub fn sized(view: &View, place: &Place) -> Result<String> {
+    described(view, place, view.size(&place.absolute)?)
+}
+
+/// As [`sized`], with sizes that are known already.
+///
+/// # Errors
+/// What the view says.
+pub fn described(view: &View, place: &Place, size: Size) -> Result<String> {
+    let kind = view.stat(&place.absolute)?.map(|stat| stat.kind);
+    Ok(match kind {
+        Some(EntryKind::Directory) => format!(
+            "`{place}` ({}, {})",
+            plural(size.files, "file"),
+            bytes(size.bytes)
+        ),
+        Some(EntryKind::Symlink) => format!("the link `{place}`"),
+        _ => format!("`{place}` ({})", bytes(size.bytes)),
+    })
+}
+
+/// Nothing is there.
+#[must_use]
+pub fn not_present(word: &'static str, place: &Place, needs: Vec<Capability>) -> Proposal {
+    Proposal::settled(
+        word,
+        place.shown.clone(),
+        Outcome::NotPresent,
+        "not present",
+        needs,
+    )
+}
+
+/// It is so already.
+#[must_use]
+pub fn already(word: &'static str, view: &View, place: &Place, why: &str) -> Proposal {
+    Proposal::settled(
+        word,
+        place.shown.clone(),
+        Outcome::NotPresent,
+        why,
+        vec![view.write(place, false)],
+    )
+}
+
+/// A removal into the run's store.
+///
+/// # Errors
+/// What the view says; [`Kind::Denied`] for the workspace itself.
+pub fn removal(word: &'static str, view: &View, place: &Place) -> Result<Proposal> {
+    if !view.exists(&place.absolute)? {
+        return Ok(not_present(word, place, vec![view.write(place, false)]));
+    }
+    let name = place
+        .absolute
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let slot = view.slot("removed", &name);
+    let summary = format!("remove {}", sized(view, place)?);
+    let moves = MovePaths::new(view, vec![(place.clone(), slot)], false)?;
+    Ok(Proposal::act(word, place.shown.clone(), summary, moves))
+}
+
+/// Makes room at a target: refuses, or moves what stands there into the run's store.
+///
+/// # Errors
+/// [`Kind::Exists`] where something stands there and nobody said to overwrite it.
+pub fn displace(word: &'static str, view: &View, to: &Place, overwrite: bool) -> Result<Option<Proposal>> {
+    if !view.exists(&to.absolute)? {
+        return Ok(None);
+    }
+    if !overwrite {
+        return Err(Error::exists(format!("`{to}` exists")).hint("say #{ overwrite: true } to replace it"));
+    }
+    removal(word, view, to).map(Some)
+}
+
+/// The text after an edit, if it changed.
+#[must_use]
+pub fn edited_text(edited: Edited) -> Option<String> {
+    match edited {
+        Edited::Unchanged => None,
+        Edited::Changed(text) => Some(text),
+    }
+}
+
+/// An edit of a text file. What is not there, or needs no change, is recorded as not present.
+///
+/// # Errors
+/// What the view or the edit says.
+pub fn edit(
+    word: &'static str,
+    view: &View,
+    place: &Place,
+    change: &mut dyn FnMut(&str) -> Result<(Edited, String)>,
+) -> Result<Vec<Proposal>> {
+    let text = match view.read(place, TEXT_LIMIT) {
+        Ok(bytes) => String::from_utf8(bytes)
+            .map_err(|_| Error::invalid(format!("`{place}` is not UTF-8")).hint("edit it by hand"))?,
+        Err(error) if error.kind() == Kind::NotFound => {
+            return Ok(vec![not_present(word, place, vec![view.write(place, false)])]);
+        }
+        Err(error) => return Err(error),
+    };
+    let (edited, summary) = change(&text).map_err(|error| error.context(format!("`{place}`")))?;
+    let Some(after) = edited_text(edited) else {
+        return Ok(vec![already(word, view, place, "nothing of it is there")]);
+    };
+    let edit = Edit::new(view, place, Some(text.as_bytes()), after.into_bytes())?;
+    Ok(vec![Proposal::act(word, place.shown.clone(), summary, edit)])
+}
+
+/// Refuses a source that a process has open for writing.
+///
+/// # Errors
+/// [`Kind::InUse`] naming the process.
+pub fn require_quiet(view: &View, source: &Place, allow_open: bool) -> Result<()> {
+    if allow_open {
+        return Ok(());
+    }
+    let writers = view.writers(source)?;
+    let Some(first) = writers.first() else {
+        return Ok(());
+    };
+    let more = match writers.len() {
+        1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    Err(Error::in_use(format!(
+        "`{source}` is not quiet: process {} (`{}`) writes `{}`{more}",
+        first.process.pid,
+        first.process.describe(),
+        view.workspace.show(&first.path)
+    ))
+    .hint("stop it first; a copy of what is being written is not a backup"))
+}
+
+/// Where a backup's contents stand: the backup's directory, or the one file in it.
+///
+/// # Errors
+/// What the view says.
+pub fn backup_contents(view: &View, directory: &Place, kind: &str) -> Result<Place> {
+    if kind != "file" {
+        return Ok(directory.clone());
+    }
+    let name = view
+        .list(&directory.absolute)?
+        .into_iter()
+        .map(|(name, _)| name)
+        .find(|name| name != crate::backup::MANIFEST)
+        .ok_or_else(|| Error::corrupt(format!("backup `{directory}` holds no file")))?;
+    Ok(directory.below(&name.to_string_lossy()))
+}

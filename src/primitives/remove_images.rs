@@ -1,0 +1,21 @@
+//! `remove_images(prefix)`.
+
+use crate::error::Result;
+use crate::operation::Proposal;
+use crate::operation::containers::Kind;
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "remove_images",
+    parameters: &[Parameter::needed("prefix", Type::Text)],
+    returns: Type::Integer,
+    about: "Removes the images that list_images gives. Gives how many matched.",
+    example: r#"remove_images("airbyte")"#,
+    action: Action::Change(propose),
+};
+
+fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
+    super::engine_removal(WORD.name, view, Kind::Image, &arguments.text(0))
+}

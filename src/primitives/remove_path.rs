@@ -1,0 +1,22 @@
+//! `remove_path(path)`.
+
+use crate::error::Result;
+use crate::operation::Proposal;
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "remove_path",
+    parameters: &[Parameter::needed("path", Type::Text)],
+    returns: Type::Nothing,
+    about: "Moves a file, a directory with all that is in it, or a link (as a link) into the run's own store. What is not \
+            there is recorded as not present.",
+    example: r#"remove_path("logs/dbt")"#,
+    action: Action::Change(propose),
+};
+
+fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
+    let place = view.workspace.place(&arguments.text(0))?;
+    Ok(vec![super::removal(WORD.name, view, &place)?])
+}

@@ -1,0 +1,38 @@
+//! `remove_paths(paths)`.
+
+use crate::error::Result;
+use crate::operation::Proposal;
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+use crate::workspace::Place;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "remove_paths",
+    parameters: &[Parameter::needed("paths", Type::TextOrTexts)],
+    returns: Type::Nothing,
+    about: "As remove_path, for each of several paths; one that lies below another goes with it.",
+    example: r#"remove_paths(["logs/dbt", "logs/qa"])"#,
+    action: Action::Change(propose),
+};
+
+fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
+    let mut places: Vec<Place> = Vec::new();
+    for path in arguments.texts(0) {
+        let place = view.workspace.place(&path)?;
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    let tops: Vec<&Place> = places
+        .iter()
+        .filter(|place| {
+            !places
+                .iter()
+                .any(|other| other != *place && place.absolute.starts_with(&other.absolute))
+        })
+        .collect();
+    tops.into_iter()
+        .map(|place| super::removal(WORD.name, view, place))
+        .collect()
+}

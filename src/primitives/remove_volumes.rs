@@ -1,0 +1,22 @@
+//! `remove_volumes(prefix)`.
+
+use crate::error::Result;
+use crate::operation::Proposal;
+use crate::operation::containers::Kind;
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "remove_volumes",
+    parameters: &[Parameter::needed("prefix", Type::Text)],
+    returns: Type::Integer,
+    about: "Removes the volumes that list_volumes gives, with their contents, for good: it is asked for separately. Gives how \
+            many matched.",
+    example: r#"remove_volumes("airbyte")"#,
+    action: Action::Change(propose),
+};
+
+fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
+    super::engine_removal(WORD.name, view, Kind::Volume, &arguments.text(0))
+}

@@ -1,0 +1,94 @@
+//! `restore_backup(name, path)`.
+
+use crate::error::{Error, Result};
+use crate::operation::Proposal;
+use crate::operation::copying::Copy;
+use crate::operation::moving::MovePaths;
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "restore_backup",
+    parameters: &[
+        Parameter::needed("name", Type::Text),
+        Parameter::optional("path", Type::Text),
+    ],
+    returns: Type::Nothing,
+    about: "Puts a backup's contents back, to where they came from or to another path. What stands there goes into the \
+            run's store first. The backup stays.",
+    example: r#"restore_backup(backup_dir("data/duckdb", "example"), "data/restored")"#,
+    action: Action::Change(propose),
+};
+
+fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
+    let name = arguments.text(0);
+    let text = |backup: &serde_json::Value, key: &str| {
+        backup
+            .get(key)
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let backups = view.backups()?;
+    let Some(backup) = backups.iter().find(|backup| text(backup, "name") == name) else {
+        let near = crate::workspace::config::nearest(
+            &name,
+            backups
+                .iter()
+                .filter_map(|backup| backup.get("name").and_then(serde_json::Value::as_str)),
+        );
+        return Err(
+            Error::not_found(format!("there is no backup `{name}`")).hint(match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`rollback backup list` lists them".to_owned(),
+            }),
+        );
+    };
+    if backup.get("complete").and_then(serde_json::Value::as_bool) != Some(true) {
+        return Err(Error::corrupt(format!(
+            "backup `{name}` has no finished manifest: it is not whole"
+        ))
+        .hint("look into it by hand, or take another"));
+    }
+    let to = match arguments.get(1) {
+        Some(_) => view.workspace.place(&arguments.text(1))?,
+        None => view.workspace.place(&text(backup, "source"))?,
+    };
+    let directory = view.workspace.show(&view.workspace.backups().join(&name));
+    let from = super::backup_contents(view, &directory, &text(backup, "kind"))?;
+    let mut proposals = Vec::new();
+    if view.exists(&to.absolute)? {
+        let slot = view.slot(
+            "removed",
+            &to.absolute.file_name().unwrap_or_default().to_string_lossy(),
+        );
+        let moved = MovePaths::new(view, vec![(to.clone(), slot)], false)?;
+        proposals.push(Proposal::act(
+            WORD.name,
+            to.shown.clone(),
+            format!("move {} out of the way", super::sized(view, &to)?),
+            moved,
+        ));
+    }
+    let size = view.size(&from.absolute)?;
+    let kind = view.kind(&from)?;
+    let copy = Copy {
+        kind,
+        times: view.parent_times(&[&to]),
+        made: view.absent_parents(&to),
+        needs: vec![view.write(&to, false)],
+        facts: vec![view.fact(&from)?],
+        backup: None,
+        restores: Some(directory.absolute.clone()),
+        from,
+        to: to.clone(),
+        size,
+    };
+    let summary = format!(
+        "restore backup `{name}` ({}) to `{to}`",
+        crate::cli::terminal::bytes(size.bytes)
+    );
+    proposals.push(Proposal::act(WORD.name, to.shown, summary, copy));
+    Ok(proposals)
+}

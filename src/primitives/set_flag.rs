@@ -1,0 +1,120 @@
+//! `set_flag(name, on)`.
+
+use serde_json::json;
+
+use crate::error::Result;
+use crate::flags::Flags;
+use crate::gate::{Overlay, Permit};
+use crate::host::Host;
+use crate::host::logs::Level;
+use crate::operation::editing::Edit;
+use crate::operation::{Capability, Done, Fact, Operation, Outcome, Proposal, Risk, Undo};
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "set_flag",
+    parameters: &[
+        Parameter::needed("name", Type::Text),
+        Parameter::needed("on", Type::Boolean),
+        Parameter::options(&[("force", Type::Boolean)]),
+    ],
+    returns: Type::Texts,
+    about: "Switches a feature. Off: every enabled feature that depends on it goes off too, however indirectly. On: what it \
+            depends on must be on, unless told #{ force: true }. Gives the names of all features that change.",
+    example: r#"set_flag("duckdb_analytics", false)"#,
+    action: Action::Change(propose),
+};
+
+/// The edit of the flags file, with a line in the logs for every feature that changes.
+#[derive(Debug)]
+struct Switch {
+    edit: Edit,
+    features: Vec<String>,
+    on: bool,
+}
+
+impl Operation for Switch {
+    fn risk(&self) -> Risk {
+        self.edit.risk()
+    }
+
+    fn needs(&self) -> Vec<Capability> {
+        self.edit.needs()
+    }
+
+    fn undo(&self) -> Undo {
+        self.edit.undo()
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        self.edit.facts()
+    }
+
+    fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
+        self.edit.pretend(overlay)
+    }
+
+    fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
+        let done = self.edit.execute(permit, host)?;
+        let action = if self.on { "enabled" } else { "disabled" };
+        for feature in &self.features {
+            let data = json!({ "feature": feature, "action": action, "cascade": self.features.len() > 1 });
+            host.logs
+                .both(Level::Info, "feature_flag_changed", data, permit.head())?;
+        }
+        Ok(done)
+    }
+}
+
+fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
+    let name = arguments.text(0);
+    let on = arguments.boolean(1);
+    let place = view.workspace.flags_file();
+    let needs = vec![view.write(&place, false)];
+    let Some(text) = view.flags_text()? else {
+        let why = format!("there is no flags file `{place}`");
+        return Ok(vec![
+            Proposal::settled(WORD.name, name, Outcome::NotPresent, why, needs).returning(rhai::Array::new()),
+        ]);
+    };
+    let flags = Flags::parse(&text)?;
+    let changed = if on {
+        flags.enable(&name, arguments.option_flag(2, "force"))?
+    } else {
+        flags.disable(&name)?
+    };
+    let state = if on { "on" } else { "off" };
+    if changed.is_empty() {
+        let why = format!("it is {state} already");
+        return Ok(vec![
+            Proposal::settled(WORD.name, name, Outcome::NotPresent, why, needs).returning(rhai::Array::new()),
+        ]);
+    }
+    let changes: Vec<(&str, bool)> = changed.iter().map(|name| (name.as_str(), on)).collect();
+    let edited = crate::flags::edit(&text, &changes, &view.host.clock.timestamp())?;
+    let after = super::edited_text(edited).unwrap_or_else(|| text.clone());
+    let others: Vec<&str> = changed
+        .iter()
+        .filter(|other| **other != name)
+        .map(String::as_str)
+        .collect();
+    let mut summary = format!("switch {state} feature `{name}`");
+    if !others.is_empty() {
+        summary = format!("{summary} and with it {}", others.join(", "));
+    }
+    let edit = Edit::new(view, &place, Some(text.as_bytes()), after.into_bytes())?;
+    let switch = Switch {
+        edit,
+        features: changed.clone(),
+        on,
+    };
+    let value: rhai::Array = changed
+        .iter()
+        .map(|name| rhai::Dynamic::from(name.clone()))
+        .collect();
+    Ok(vec![
+        Proposal::act(WORD.name, name, summary, switch).returning(value),
+    ])
+}

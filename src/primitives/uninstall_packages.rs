@@ -1,0 +1,277 @@
+//! `uninstall_packages(manager, names)`.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::error::Result;
+use crate::gate::{Overlay, Permit};
+use crate::host::Host;
+use crate::host::files::Expect;
+use crate::host::packages::{self, Manager, Packages, Removal};
+use crate::operation::{Capability, Done, Fact, Operation, Outcome, Proposal, Risk, Saved, Undo};
+use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::view::View;
+use crate::workspace::Place;
+
+/// The word.
+pub static WORD: Primitive = Primitive {
+    name: "uninstall_packages",
+    parameters: &[
+        Parameter::needed("manager", Type::Text),
+        Parameter::needed("names", Type::TextOrTexts),
+    ],
+    returns: Type::Texts,
+    about: "Uninstalls packages with \"npm\" or \"pip\" (in the configured environment), all in one command. What another \
+            package or a source file that stays still needs is left, and the plan says for whom. Gives the names that go.",
+    example: r#"uninstall_packages("npm", ["jest-extended"])"#,
+    action: Action::Change(propose),
+};
+
+#[derive(Debug)]
+struct Uninstall {
+    manager: Manager,
+    /// What the command names.
+    names: Vec<String>,
+    /// What goes: those, and what only they needed.
+    remove: BTreeMap<String, String>,
+    /// Manifest and lock files, and where their contents go first.
+    saved: Vec<(Place, Place)>,
+    /// Paths below node_modules that go.
+    gone: Vec<Place>,
+    manifest: Option<(Place, String)>,
+}
+
+fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
+    let manager = Manager::parse(&arguments.text(0))?;
+    let names = arguments.texts(1);
+    for name in &names {
+        manager.check_name(name)?;
+    }
+    let needs = vec![Capability::Packages {
+        manager: manager.name().to_owned(),
+    }];
+    let mut proposals = Vec::new();
+    let Some(installed) = view.installed_if_any(manager)? else {
+        let why = match manager {
+            Manager::Pip => "no Python environment is configured or found: packages are left alone",
+            Manager::Npm => "there is no package.json",
+        };
+        return Ok(vec![
+            Proposal::settled(WORD.name, names.join(", "), Outcome::NotPresent, why, needs)
+                .returning(rhai::Array::new()),
+        ]);
+    };
+    let mut needed_by_source = BTreeMap::new();
+    for name in &names {
+        let files = view.sources_that_need(manager, name)?;
+        if !files.is_empty() {
+            needed_by_source.insert(manager.normalise(name), files);
+        }
+    }
+    let mut removal = packages::removable(manager, &installed, &names, &needed_by_source);
+    if manager == Manager::Npm {
+        keep_what_npm_would_tear_out(view, &installed, &mut removal)?;
+    }
+    for (name, dependents) in &removal.kept {
+        let why = format!(
+            "{} {} it",
+            dependents.join(", "),
+            if dependents.len() == 1 { "needs" } else { "need" }
+        );
+        proposals.push(Proposal::settled(
+            WORD.name,
+            name.clone(),
+            Outcome::Kept,
+            why,
+            needs.clone(),
+        ));
+    }
+    for name in &removal.absent {
+        proposals.push(Proposal::settled(
+            WORD.name,
+            name.clone(),
+            Outcome::NotPresent,
+            "it is not installed",
+            needs.clone(),
+        ));
+    }
+    let value: rhai::Array = removal
+        .remove
+        .keys()
+        .map(|name| rhai::Dynamic::from(name.clone()))
+        .collect();
+    if !removal.remove.is_empty() {
+        let described: Vec<String> = removal
+            .remove
+            .iter()
+            .map(|(name, version)| format!("{name} {version}"))
+            .collect();
+        let operation = Uninstall::new(view, manager, removal.remove)?;
+        proposals.push(Proposal::act(
+            WORD.name,
+            format!("{} {}", manager.name(), names.join(", ")),
+            format!("uninstall with {}: {}", manager.name(), described.join(", ")),
+            operation,
+        ));
+    }
+    Ok(proposals
+        .into_iter()
+        .map(|proposal| proposal.returning(value.clone()))
+        .collect())
+}
+
+/// npm takes out what only the named packages needed, even where a package that nothing declares needs it too. Then
+/// the named ones stay.
+fn keep_what_npm_would_tear_out(view: &View, installed: &Packages, removal: &mut Removal) -> Result<()> {
+    let names: Vec<String> = removal.remove.keys().cloned().collect();
+    let orphans = packages::npm::orphans(view.workspace.root(), installed, &names)?;
+    let all: Vec<String> = names.iter().chain(orphans.keys()).cloned().collect();
+    let whole = packages::removable(Manager::Npm, installed, &all, &BTreeMap::new());
+    let Some((orphan, dependents)) = whole.kept.iter().find(|(name, _)| orphans.contains_key(*name)) else {
+        return Ok(());
+    };
+    let who = dependents
+        .iter()
+        .map(|dependent| format!("{dependent} (through {orphan})"))
+        .collect::<Vec<_>>();
+    for name in names {
+        removal.remove.remove(&name);
+        removal.kept.insert(name, who.clone());
+    }
+    Ok(())
+}
+
+impl Uninstall {
+    /// npm writes its manifest in a format of its own; where it says the same, the file keeps its formatting.
+    fn keep_formatting(&self, permit: &Permit, host: &Host) -> Result<()> {
+        let Some((place, text)) = &self.manifest else {
+            return Ok(());
+        };
+        let written = host.files.read(&place.absolute, crate::view::TEXT_LIMIT)?;
+        let parse = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
+        let same = parse(&written).is_some_and(|value| parse(text.as_bytes()) == Some(value));
+        if same && written != text.as_bytes() {
+            let expect = Expect::Digest(blake3::hash(&written).to_hex().to_string());
+            host.files
+                .write(permit, &place.absolute, text.as_bytes(), &expect)?;
+        }
+        Ok(())
+    }
+
+    fn new(view: &View, manager: Manager, remove: BTreeMap<String, String>) -> Result<Self> {
+        let names: Vec<String> = remove.keys().cloned().collect();
+        let mut remove = remove;
+        let mut saved = Vec::new();
+        let mut gone = Vec::new();
+        let mut manifest = None;
+        if manager == Manager::Npm {
+            let installed = view.installed(manager)?;
+            remove.extend(packages::npm::orphans(view.workspace.root(), &installed, &names)?);
+            for name in [
+                "package.json",
+                "package-lock.json",
+                "node_modules/.package-lock.json",
+            ] {
+                let place = view.workspace.place(name)?;
+                if view.exists(&place.absolute)? {
+                    let slot = view.slot("saved", name.rsplit('/').next().unwrap_or(name));
+                    saved.push((place, slot));
+                }
+            }
+            let place = view.workspace.place("package.json")?;
+            let mut text = view.read_text(&place)?;
+            for name in remove.keys() {
+                gone.push(view.workspace.place(&format!("node_modules/{name}"))?);
+                for group in [
+                    "dependencies",
+                    "devDependencies",
+                    "optionalDependencies",
+                    "peerDependencies",
+                ] {
+                    let key = format!("{group}.\"{name}\"");
+                    if let Some(after) = crate::edit::json::remove(&text, &key)
+                        .ok()
+                        .and_then(super::edited_text)
+                    {
+                        text = after;
+                    }
+                }
+            }
+            manifest = Some((place, text));
+        }
+        Ok(Self {
+            manager,
+            names,
+            remove,
+            saved,
+            gone,
+            manifest,
+        })
+    }
+}
+
+impl Operation for Uninstall {
+    fn risk(&self) -> Risk {
+        Risk::Reversible
+    }
+
+    fn needs(&self) -> Vec<Capability> {
+        vec![Capability::Packages {
+            manager: self.manager.name().to_owned(),
+        }]
+    }
+
+    fn undo(&self) -> Undo {
+        Undo::InstallPackages {
+            manager: self.manager.name().to_owned(),
+            packages: self.remove.clone(),
+            files: self
+                .saved
+                .iter()
+                .map(|(place, slot)| Saved {
+                    path: place.shown.clone(),
+                    saved: slot.shown.clone(),
+                    after: None,
+                })
+                .collect(),
+        }
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        vec![Fact {
+            about: format!("packages of {}", self.manager.name()),
+            seen: json!(self.remove),
+        }]
+    }
+
+    fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
+        for name in self.remove.keys() {
+            overlay.uninstall(self.manager.name(), name);
+        }
+        for place in &self.gone {
+            overlay.remove(&place.absolute);
+        }
+        for (place, _) in &self.saved {
+            overlay.doubt(&place.absolute, format!("{} writes it", self.manager.name()));
+        }
+        if let Some((place, text)) = &self.manifest {
+            overlay.write(&place.absolute, text.clone().into_bytes());
+        }
+        Ok(Done::default())
+    }
+
+    fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
+        for (place, slot) in &self.saved {
+            crate::operation::editing::save(permit, host, place, slot)?;
+        }
+        let output = host
+            .packages
+            .uninstall(permit, &host.cancelled, self.manager, &self.names)?;
+        self.keep_formatting(permit, host)?;
+        Ok(Done {
+            output: Some(output),
+            ..Done::default()
+        })
+    }
+}

@@ -1,0 +1,377 @@
+//! The validation checklist of the procedures: eight items a story, looked at through the view, so that a preview
+//! checks what the run would leave.
+
+use serde_json::Value;
+
+use crate::backup;
+use crate::cli::terminal::plural;
+use crate::error::Result;
+use crate::host::files::EntryKind;
+use crate::host::packages::{self, Manager};
+use crate::host::processes::Query;
+use crate::operation::Outcome;
+use crate::script::session::Session;
+use crate::view::View;
+use crate::workspace::catalogue::{Story, entries, texts};
+
+/// What an item found: nothing wrong, or what is; and a remark.
+struct Finding {
+    wrong: Vec<String>,
+    remark: Option<String>,
+}
+
+impl Finding {
+    fn of(wrong: Vec<String>) -> Self {
+        Self { wrong, remark: None }
+    }
+
+    fn remarking(mut self, remark: impl Into<String>) -> Self {
+        self.remark = Some(remark.into());
+        self
+    }
+}
+
+/// One item.
+type Item = (&'static str, fn(&Session, &Story) -> Result<Finding>);
+
+/// The eight items, in the order of the procedures.
+const ITEMS: [Item; 8] = [
+    ("Feature flag is disabled", flags_are_off),
+    ("No related processes running", no_processes),
+    ("Service files removed", files_are_gone),
+    ("Data backed up successfully", data_is_backed_up),
+    ("Dependencies uninstalled", packages_are_gone),
+    ("System functionality restored", system_works),
+    ("No error messages in logs", logs_are_clean),
+    ("Core BMad-Method functions normally", core_works),
+];
+
+/// Makes the eight checks of a story.
+///
+/// # Errors
+/// Only [`crate::error::Kind::Cancelled`] and [`crate::error::Kind::Denied`]; any other failure is a failed check.
+pub fn check(session: &Session, story: &Story) -> Result<()> {
+    for (title, item) in ITEMS {
+        match item(session, story) {
+            Ok(finding) => {
+                let passed = finding.wrong.is_empty();
+                let detail = if passed {
+                    finding.remark
+                } else {
+                    Some(finding.wrong.join("; "))
+                };
+                session.check(title, passed, detail);
+            }
+            Err(error) if super::ends_everything(&error) => return Err(error),
+            Err(error) => session.check(title, false, Some(format!("it could not be checked: {error}"))),
+        }
+    }
+    Ok(())
+}
+
+fn flags_are_off(session: &Session, story: &Story) -> Result<Finding> {
+    if story.flags().is_empty() {
+        return Ok(Finding::of(Vec::new()).remarking("the story has no feature flag"));
+    }
+    let Some(flags) = session.view.flags()? else {
+        return Ok(Finding::of(vec![format!(
+            "there is no flags file `{}`",
+            session.view.workspace.flags_file()
+        )]));
+    };
+    let on = story
+        .flags()
+        .into_iter()
+        .filter(|name| flags.raw(name).unwrap_or(false))
+        .map(|name| format!("`{name}` is on"))
+        .collect();
+    let unknown = story.feature.iter().find(|name| flags.raw(name).is_none());
+    let finding = Finding::of(on);
+    Ok(match unknown {
+        Some(name) => finding.remarking(format!("the flags file knows no feature `{name}`")),
+        None => finding,
+    })
+}
+
+fn no_processes(session: &Session, story: &Story) -> Result<Finding> {
+    let mut running = Vec::new();
+    for query in service_queries(&session.view, story)? {
+        for process in session.view.processes(&query)? {
+            let found = format!("process {} (`{}`) is running", process.pid, process.describe());
+            if !running.contains(&found) {
+                running.push(found);
+            }
+        }
+    }
+    Ok(Finding::of(running))
+}
+
+/// A query for each way to recognise a service of the story.
+fn service_queries(view: &View, story: &Story) -> Result<Vec<Query>> {
+    let mut queries = Vec::new();
+    for service in entries(&story.script.header, "services") {
+        if let Some(path) = service
+            .get("pid_file")
+            .and_then(|path| path.clone().into_string().ok())
+        {
+            queries.push(Query {
+                pid_file: Some(view.workspace.place(&path)?.absolute),
+                ..Query::default()
+            });
+        }
+        for command in texts(&service, "commands") {
+            let words = command.split_whitespace().map(str::to_owned).collect();
+            queries.push(Query {
+                command: Some(words),
+                ..Query::default()
+            });
+        }
+        for path in texts(&service, "holds") {
+            for place in view.parts(&path)? {
+                queries.push(Query {
+                    holds: Some(place.absolute),
+                    ..Query::default()
+                });
+            }
+        }
+    }
+    Ok(queries)
+}
+
+fn files_are_gone(session: &Session, story: &Story) -> Result<Finding> {
+    let view = &session.view;
+    let mut there = Vec::new();
+    for part in texts(&story.script.header, "files")
+        .iter()
+        .chain(&texts(&story.script.header, "caches"))
+    {
+        for place in view.parts(part)? {
+            if view.exists(&place.absolute)? && !there.contains(&place) {
+                there.push(place);
+            }
+        }
+    }
+    let required = view.required(&there)?;
+    let kept: Vec<String> = kept_by_the_script(session);
+    let (left, wrong): (Vec<_>, Vec<_>) = there
+        .into_iter()
+        .map(|place| place.shown)
+        .partition(|shown| required.contains_key(shown) || kept.contains(shown));
+    let finding = Finding::of(wrong.iter().map(|shown| format!("`{shown}` is there")).collect());
+    Ok(if left.is_empty() {
+        finding
+    } else {
+        finding.remarking(format!("kept because others need them: {}", left.join(", ")))
+    })
+}
+
+fn kept_by_the_script(session: &Session) -> Vec<String> {
+    let journal = session.journal.borrow();
+    journal
+        .operations
+        .iter()
+        .filter(|operation| operation.outcome == Outcome::Kept)
+        .map(|operation| operation.target.clone())
+        .collect()
+}
+
+fn data_is_backed_up(session: &Session, story: &Story) -> Result<Finding> {
+    let view = &session.view;
+    let mut wrong = Vec::new();
+    let mut count = 0_u64;
+    let backups = view.backups()?;
+    for part in &story.data {
+        for place in view.parts(part)? {
+            if view.exists(&place.absolute)? && !is_empty(view, &place)? && !only_foreign(view, &place)? {
+                wrong.push(format!("`{place}` is in place and was not backed up"));
+            }
+            for backup in backups
+                .iter()
+                .filter(|backup| text(backup, "source") == place.shown)
+            {
+                count += 1;
+                if backup.get("complete").and_then(Value::as_bool) != Some(true) {
+                    wrong.push(format!("backup `{}` is not whole", text(backup, "name")));
+                }
+            }
+        }
+    }
+    for backup in &session.journal.borrow().backups {
+        let directory = view.workspace.backups().join(&backup.name);
+        if view.overlay().seen(&directory) == crate::gate::overlay::Seen::Real(directory.clone()) {
+            let verified = backup::verify::verify(&view.host.files, &directory, false)?;
+            wrong.extend(
+                verified
+                    .problems
+                    .iter()
+                    .map(|problem| format!("backup `{}`: `{}` {}", backup.name, problem.path, problem.what)),
+            );
+        }
+    }
+    Ok(Finding::of(wrong).remarking(plural(count, "backup")))
+}
+
+/// Whether nothing but directories is left: what stayed for another story has gone with that one.
+fn is_empty(view: &View, place: &crate::workspace::Place) -> Result<bool> {
+    let mut empty = true;
+    view.walk(&place.absolute, &mut |_, stat| {
+        empty &= stat.kind == EntryKind::Directory;
+        Ok(())
+    })?;
+    Ok(empty)
+}
+
+/// Whether all that is left of a directory belongs to other stories.
+fn only_foreign(view: &View, place: &crate::workspace::Place) -> Result<bool> {
+    let foreign = view.foreign_parts(place)?;
+    if foreign.is_empty() {
+        return Ok(false);
+    }
+    let mut only = true;
+    view.walk(&place.absolute, &mut |path, _| {
+        let relative = path.strip_prefix(&place.absolute).unwrap_or(path);
+        only &= foreign
+            .iter()
+            .any(|other| other.starts_with(relative) || relative.starts_with(other));
+        Ok(())
+    })?;
+    Ok(only)
+}
+
+fn packages_are_gone(session: &Session, story: &Story) -> Result<Finding> {
+    let view = &session.view;
+    let mut wrong = Vec::new();
+    let mut left = Vec::new();
+    for manager in [Manager::Npm, Manager::Pip] {
+        let names = texts(&story.script.header, manager.name());
+        if names.is_empty() {
+            continue;
+        }
+        let Some(installed) = view.installed_if_any(manager)? else {
+            continue;
+        };
+        let mut needed = std::collections::BTreeMap::new();
+        for name in &names {
+            let files = view.sources_that_need(manager, name)?;
+            if !files.is_empty() {
+                needed.insert(manager.normalise(name), files);
+            }
+        }
+        let removal = packages::removable(manager, &installed, &names, &needed);
+        wrong.extend(
+            removal
+                .remove
+                .keys()
+                .map(|name| format!("{} package {name} is installed", manager.name())),
+        );
+        left.extend(removal.kept.into_keys());
+    }
+    let finding = Finding::of(wrong);
+    Ok(if left.is_empty() {
+        finding
+    } else {
+        finding.remarking(format!("kept because others need them: {}", left.join(", ")))
+    })
+}
+
+fn system_works(session: &Session, story: &Story) -> Result<Finding> {
+    let view = &session.view;
+    let mut wrong = Vec::new();
+    if let Err(error) = view.flags() {
+        wrong.push(error.message().to_owned());
+    }
+    let manifest = view.workspace.place("package.json")?;
+    if view.exists(&manifest.absolute)?
+        && let Err(error) = serde_json::from_str::<Value>(&view.read_text(&manifest)?)
+    {
+        wrong.push(format!("`package.json` is not JSON: {error}"));
+    }
+    // What stays must not need what went.
+    for part in texts(&story.script.header, "files") {
+        for place in view.parts(&part)? {
+            if view.exists(&place.absolute)? {
+                continue;
+            }
+            for reference in view.references_that_stay(&place)? {
+                wrong.push(format!("`{}` needs `{place}`, which is gone", reference.file));
+            }
+        }
+    }
+    Ok(Finding::of(wrong))
+}
+
+/// How much of the end of a log is looked at, in bytes.
+const LOG_TAIL: usize = 1 << 20;
+
+fn logs_are_clean(session: &Session, story: &Story) -> Result<Finding> {
+    let view = &session.view;
+    let since = &session.since;
+    let mut wrong = Vec::new();
+    let log = view.workspace.place("logs/security.log")?;
+    if !view.exists(&log.absolute)? {
+        return Ok(Finding::of(wrong));
+    }
+    let bytes = view.host.files.read(&log.absolute, u64::MAX)?;
+    let tail = bytes
+        .get(bytes.len().saturating_sub(LOG_TAIL)..)
+        .unwrap_or_default();
+    for line in tail.split(|byte| *byte == b'\n') {
+        let Ok(event) = serde_json::from_slice::<Value>(line) else {
+            continue;
+        };
+        let concerns = text(&event, "storyId") == story.id
+            || story
+                .feature
+                .as_deref()
+                .is_some_and(|feature| text(&event, "feature") == feature);
+        if concerns && text(&event, "level") == "ERROR" && text(&event, "timestamp") >= since.as_str() {
+            wrong.push(format!("{} {}", text(&event, "timestamp"), text(&event, "event")));
+        }
+    }
+    Ok(Finding::of(wrong))
+}
+
+fn core_works(session: &Session, story: &Story) -> Result<Finding> {
+    let view = &session.view;
+    let mut wrong = Vec::new();
+    let gone: Vec<String> = session
+        .journal
+        .borrow()
+        .operations
+        .iter()
+        .filter(|operation| matches!(operation.outcome, Outcome::Done | Outcome::Planned))
+        .map(|operation| operation.target.clone())
+        .collect();
+    let mut count = 0;
+    for part in &story.shared {
+        for place in view.parts(part)? {
+            if view.exists(&place.absolute)? {
+                count += 1;
+            } else if gone.contains(&place.shown) && !owned_by_the_run(view, &place)? {
+                wrong.push(format!("`{place}`, which others use, is gone"));
+            }
+        }
+    }
+    Ok(Finding::of(wrong).remarking(format!("{} in place", plural(count, "shared part"))))
+}
+
+/// Whether a part is another story's own, and that story is rolled back in the same run.
+fn owned_by_the_run(view: &View, place: &crate::workspace::Place) -> Result<bool> {
+    for story in view
+        .catalogue
+        .stories()
+        .iter()
+        .filter(|story| view.errand.stories.contains(&story.id))
+    {
+        for part in &story.parts {
+            if view.parts(part)?.contains(place) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}

@@ -1,0 +1,228 @@
+//! What a real run leaves to be read: lines of `logs/`, the entry in `docs/ROLLBACKS.md`, the report files.
+
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::error::{Error, Kind, Result};
+use crate::gate::redact::redact;
+use crate::history::History;
+use crate::host::files::EntryKind;
+use crate::host::logs::Level;
+use crate::operation::editing::Edit;
+use crate::operation::{Outcome, Proposal};
+use crate::report::{Report, markdown};
+use crate::script::session::Session;
+use crate::view::TEXT_LIMIT;
+use crate::workspace::REPORTS;
+use crate::workspace::catalogue::Story;
+
+/// The workspace's list of rollbacks.
+const DOCUMENT: &str = "docs/ROLLBACKS.md";
+
+/// The head of the audit log in a real pass; `None` in a preview.
+fn head(session: &Session) -> Option<crate::report::AuditHead> {
+    session.gate.borrow_mut().audit().map(|audit| audit.head())
+}
+
+/// Logs that a story's rollback begins, with the state before.
+///
+/// # Errors
+/// What the system says.
+pub fn story_begun(context: &Context, session: &Session, story: &Story) -> Result<()> {
+    let Some(head) = head(session) else { return Ok(()) };
+    let view = &session.view;
+    let mut files = Vec::new();
+    for part in &story.parts {
+        for place in view.parts(part)? {
+            let stat = view.stat(&place.absolute)?;
+            let size = match &stat {
+                Some(stat) if stat.kind == EntryKind::Directory => view.size(&place.absolute)?.bytes,
+                Some(stat) => stat.size,
+                None => 0,
+            };
+            files.push(json!({
+                "path": place.absolute.to_string_lossy(), "exists": stat.is_some(), "size": size,
+            }));
+        }
+    }
+    let data = json!({
+        "storyId": story.id, "feature": story.feature,
+        "reason": session.reason.clone().unwrap_or_else(|| "Manual rollback".to_owned()),
+        "preState": {
+            "timestamp": context.host.clock.timestamp(), "storyId": story.id, "feature": story.feature,
+            "environment": environment(session), "files": files, "packages": declared(session),
+        },
+    });
+    context
+        .host
+        .logs
+        .both(Level::Warn, "rollback_initiated", data, &head)
+}
+
+/// `metadata.environment` of the flags file.
+fn environment(session: &Session) -> Value {
+    let text = session.view.flags_text().ok().flatten().unwrap_or_default();
+    crate::edit::yaml::get(&text, "metadata.environment")
+        .ok()
+        .flatten()
+        .unwrap_or(Value::Null)
+}
+
+/// Names that `package.json` declares.
+fn declared(session: &Session) -> Vec<String> {
+    let Ok(place) = session.view.workspace.place("package.json") else {
+        return Vec::new();
+    };
+    let text = session.view.read_text(&place).unwrap_or_default();
+    let manifest: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+    ["dependencies", "devDependencies"]
+        .iter()
+        .filter_map(|group| manifest.get(group)?.as_object())
+        .flat_map(|group| group.keys().cloned())
+        .collect()
+}
+
+/// Logs that a story's rollback is complete, with its validation.
+///
+/// # Errors
+/// What the system says.
+pub fn story_completed(
+    context: &Context,
+    session: &Session,
+    story: &Story,
+    failed: &[String],
+    acted: bool,
+) -> Result<()> {
+    let Some(head) = head(session) else { return Ok(()) };
+    let data = json!({
+        "storyId": story.id, "feature": story.feature,
+        "validation": { "success": failed.is_empty(), "errors": failed, "warnings": session.journal.borrow().warnings },
+        "changed": acted,
+    });
+    let level = if failed.is_empty() {
+        Level::Info
+    } else {
+        Level::Warn
+    };
+    context.host.logs.both(level, "rollback_completed", data, &head)
+}
+
+/// Logs that a story's rollback failed.
+///
+/// # Errors
+/// What the system says.
+pub fn story_failed(context: &Context, session: &Session, story: &Story, error: &Error) -> Result<()> {
+    let Some(head) = head(session) else { return Ok(()) };
+    let data = json!({ "storyId": story.id, "feature": story.feature, "error": redact(error.message()) });
+    context
+        .host
+        .logs
+        .both(Level::Error, "rollback_failed", data, &head)
+}
+
+/// Adds a dated entry to `docs/ROLLBACKS.md`, as an operation like any other.
+///
+/// # Errors
+/// What the gate says.
+pub fn document(session: &Session, story: &Story) -> Result<()> {
+    let view = &session.view;
+    let place = view.workspace.place(DOCUMENT)?;
+    let before = match view.read(&place, TEXT_LIMIT) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == Kind::NotFound => None,
+        Err(error) => {
+            session.warn(&format!("`{DOCUMENT}` was left alone: {error}"));
+            return Ok(());
+        }
+    };
+    let mut text = match &before {
+        Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        None => "# Rollbacks\n".to_owned(),
+    };
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    let journal = session.journal.borrow();
+    let backups: Vec<String> = journal
+        .operations
+        .iter()
+        .filter(|operation| operation.story == story.id && operation.op == "retire_dir")
+        .filter(|operation| matches!(operation.outcome, Outcome::Done | Outcome::Planned))
+        .map(|operation| format!("`{}`", operation.target))
+        .collect();
+    let (user, _) = super::user_and_host();
+    text.push_str(&format!(
+        "\n## {} - Story {}: {}\n\n- Run: `{}`\n- By: {user}\n- Reason: {}\n- Data retired into backups: {}\n- Take back with: `rollback undo {}`\n",
+        view.host.clock.timestamp().get(..10).unwrap_or_default(),
+        story.id,
+        plain(&story.title),
+        view.errand.run,
+        plain(session.reason.as_deref().unwrap_or("Manual rollback")),
+        if backups.is_empty() { "none".to_owned() } else { backups.join(", ") },
+        view.errand.run,
+    ));
+    drop(journal);
+    let edit = Edit::new(view, &place, before.as_deref(), text.into_bytes())?.harmless();
+    let proposal = Proposal::act(
+        "write_text",
+        DOCUMENT,
+        format!("add a dated entry to `{DOCUMENT}`"),
+        edit,
+    );
+    session.submit(&proposal)
+}
+
+/// One line of text that can't break out of a Markdown list.
+fn plain(text: &str) -> String {
+    redact(text).replace(['\n', '\r'], " ").replace('<', "&lt;")
+}
+
+/// Closes a real pass: the end in the audit log, the report in the run's directory and in `rollback_reports/`.
+///
+/// # Errors
+/// What the system says.
+pub fn finish(context: &Context, session: &Session, report: &mut Report) -> Result<()> {
+    close(context, session, report)?;
+    let stories = match report.stories.as_slice() {
+        [one] => one.clone(),
+        many => many.join("_"),
+    };
+    let base = context.workspace.root().join(REPORTS);
+    let stamp = &session.view.errand.stamp;
+    let mut name = format!("rollback_{stories}_{stamp}");
+    let mut number = 2;
+    while base.join(format!("{name}.json")).exists() {
+        name = format!("rollback_{stories}_{stamp}_{number}");
+        number += 1;
+    }
+    let titles = context
+        .catalogue
+        .stories()
+        .iter()
+        .map(|story| (story.id.clone(), story.title.clone()))
+        .collect();
+    let json = serde_json::to_string_pretty(report).unwrap_or_default() + "\n";
+    context
+        .host
+        .records
+        .write(&base.join(format!("{name}.json")), json.as_bytes())?;
+    context.host.records.write(
+        &base.join(format!("{name}.md")),
+        markdown::render(report, &titles).as_bytes(),
+    )?;
+    report.next.push(format!("less {REPORTS}/{name}.md"));
+    Ok(())
+}
+
+/// Closes a real pass: the end in the audit log, the report in the run's directory.
+///
+/// # Errors
+/// What the system says.
+pub fn close(context: &Context, session: &Session, report: &mut Report) -> Result<()> {
+    report.finished = context.host.clock.timestamp();
+    if let Some(audit) = session.gate.borrow_mut().audit() {
+        let head = audit.run_finished(json!({ "outcome": report.outcome, "exit_code": report.exit_code }))?;
+        report.audit_head = Some(head);
+    }
+    History::of(context).save(report)
+}

@@ -1,0 +1,164 @@
+//! One word outside a story, for commands such as `feature disable` and `backup restore`: a recorded run of its own.
+
+use rhai::Dynamic;
+use serde_json::json;
+
+use super::{Context, Request, begin, plan, records};
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+use crate::gate::Pass;
+use crate::gate::audit::AuditLog;
+use crate::gate::confirm::{self, Answers, Confirm};
+use crate::history::History;
+use crate::operation::Outcome;
+use crate::primitive::Action;
+use crate::primitives;
+use crate::report::{Flags, Mode, Report, RunOutcome};
+use crate::run::Audience;
+use crate::script::session::{Questions, Session, Silent};
+use crate::view::Errand;
+
+/// A word with its arguments.
+pub struct Single {
+    /// The word.
+    pub word: &'static str,
+    /// Its arguments.
+    pub arguments: Vec<Dynamic>,
+}
+
+impl Single {
+    fn say(&self, session: &Session) -> Result<()> {
+        let word = primitives::find(self.word)
+            .ok_or_else(|| Error::bug(format!("there is no word `{}`", self.word)))?;
+        let Action::Change(propose) = word.action else {
+            return Err(Error::bug(format!("`{}` changes nothing", self.word)));
+        };
+        let arguments = word.accept(self.arguments.clone())?;
+        session.change(word, &arguments, propose).map(|_| ())
+    }
+}
+
+/// Says the word for real, without asking.
+///
+/// # Errors
+/// What the word or the gate says.
+pub fn carry_out(context: &Context, single: &Single) -> Result<Report> {
+    let _lock = begin(context)?;
+    let errand = errand(context, false);
+    let shown = preview(context, single, &errand)?;
+    real_pass(context, single, errand, &shown, &[])
+}
+
+/// Previews the word.
+///
+/// # Errors
+/// What the word or the policy says.
+pub fn preview(context: &Context, single: &Single, errand: &Errand) -> Result<Report> {
+    let session = context.session(
+        errand.clone(),
+        Pass::Preview,
+        Questions::Preview,
+        Box::new(Silent),
+    )?;
+    single.say(&session)?;
+    let request = Request {
+        trigger: "manual".to_owned(),
+        ..Request::default()
+    };
+    let started = context.host.clock.timestamp();
+    let mut report = plan::report(&session, &request, errand, started, Flags::default());
+    report.plan = plan::id(&report, &session.journal.borrow().facts, &request);
+    Ok(report)
+}
+
+/// The errand of a single word.
+#[must_use]
+pub fn errand(context: &Context, dry_run: bool) -> Errand {
+    Errand {
+        run: context.host.clock.unique(),
+        stamp: context.host.clock.stamp(),
+        dry_run,
+        ..Errand::default()
+    }
+}
+
+/// Shows, asks, and says the word for real.
+///
+/// # Errors
+/// What the word, the gate or the person says.
+pub fn ask_and_carry_out(
+    context: &Context,
+    single: &Single,
+    question: &str,
+    answers: &Answers,
+    audience: &dyn Audience,
+) -> Result<Report> {
+    let _lock = begin(context)?;
+    let errand = errand(context, false);
+    let shown = preview(context, single, &errand)?;
+    audience.show_plan(&shown)?;
+    let mut person = audience.person();
+    let said = match &mut person {
+        Some(person) => confirm::approve(&shown, question, answers, Some(person.as_mut())),
+        None => confirm::approve(&shown, question, answers, None),
+    }
+    .map_err(|error| context.by_signal(error))?;
+    real_pass(context, single, errand, &shown, &said)
+}
+
+fn real_pass(
+    context: &Context,
+    single: &Single,
+    errand: Errand,
+    shown: &Report,
+    said: &[(String, String)],
+) -> Result<Report> {
+    if !shown
+        .operations
+        .iter()
+        .any(|operation| operation.outcome == Outcome::Planned)
+    {
+        return Ok(plan::nothing_to_do(shown.clone()));
+    }
+    let host = &context.host;
+    let request = Request {
+        trigger: "manual".to_owned(),
+        ..Request::default()
+    };
+    host.records.prepare()?;
+    let mut audit = AuditLog::open(&host.records, &host.clock, &errand.run)?;
+    audit.run_started(json!({
+        "kind": "rollback", "plan": shown.plan, "stories": [], "word": single.word, "user": shown.user,
+        "host": shown.host,
+    }))?;
+    let history = History::of(context);
+    history.activate(&errand.run, &[], &request)?;
+    for (question, answer) in said {
+        audit.answered(question, answer)?;
+    }
+    let pass = Pass::Real {
+        confirm: Confirm::of_plan(shown),
+        audit: Box::new(audit),
+    };
+    let session = context.session(errand.clone(), pass, Questions::Yes, Box::new(Silent))?;
+    let result = single.say(&session).map_err(|error| context.by_signal(error));
+    let mut report = plan::report(
+        &session,
+        &request,
+        &errand,
+        shown.started.clone(),
+        Flags::default(),
+    );
+    report.plan.clone_from(&shown.plan);
+    report.mode = Mode::Real;
+    report.outcome = result
+        .as_ref()
+        .map_or_else(plan::outcome_of, |()| RunOutcome::Done);
+    report.exit_code = result
+        .as_ref()
+        .map_or_else(Error::exit_code, |()| ExitCode::Done)
+        .number();
+    records::close(context, &session, &mut report)?;
+    history.deactivate()?;
+    result.map(|()| report)
+}

@@ -1,0 +1,203 @@
+//! The phases of a story: before (the feature goes off), prepare, execute, validate, finish, after.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use rhai::{CallFnOptions, Dynamic, Scope};
+
+use super::{Context, Request, checklist, ends_everything, records};
+use crate::error::{Error, Kind, Result};
+use crate::operation::Outcome;
+use crate::primitive::Action;
+use crate::primitives;
+use crate::report::FailureRecord;
+use crate::script::session::Session;
+use crate::script::{Origin, Script, diagnostics, engine};
+use crate::workspace::catalogue::Story;
+
+/// Runs every story of a request, in order.
+///
+/// # Errors
+/// The failure that ended the pass; with `--continue-on-error` the others stand in the journal only.
+pub fn run_all(context: &Context, session: &Rc<Session>, request: &Request) -> Result<()> {
+    let mut last = None;
+    for story in &request.stories {
+        let Err(error) = run_one(context, session, story) else {
+            continue;
+        };
+        session
+            .journal
+            .borrow_mut()
+            .failures
+            .push(FailureRecord::of(&story.id, &error));
+        records::story_failed(context, session, story, &error)?;
+        if !request.continue_on_error || ends_everything(&error) {
+            session.journal.borrow_mut().scene = crate::gate::Scene::default();
+            return Err(error);
+        }
+        session.warn(&format!("story {} failed: {}", story.id, error.message()));
+        last = Some(error);
+    }
+    session.journal.borrow_mut().scene = crate::gate::Scene::default();
+    match last {
+        Some(error) if session.journal.borrow().failures.len() == request.stories.len() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn enter(session: &Session, story: &Story, phase: &str) {
+    session.listener.phase(&story.id, phase);
+    let mut journal = session.journal.borrow_mut();
+    journal.scene.story.clone_from(&story.id);
+    phase.clone_into(&mut journal.scene.phase);
+    journal.scene.steps.clear();
+}
+
+fn run_one(context: &Context, session: &Rc<Session>, story: &Rc<Story>) -> Result<()> {
+    *session.view.story.borrow_mut() = Some(Rc::clone(story));
+    enter(session, story, "before");
+    let operations_before = session.journal.borrow().operations.len();
+    let checks_before = session.journal.borrow().checks.len();
+    records::story_begun(context, session, story)?;
+    switch_off(session, story)?;
+    let machine = Machine::of(session, &story.script);
+    for phase in ["prepare", "execute"] {
+        if story.script.has_phase(phase) {
+            enter(session, story, phase);
+            machine.call(&story.script, phase)?;
+        }
+    }
+    enter(session, story, "validate");
+    checklist::check(session, story)?;
+    if story.script.has_phase("validate") {
+        machine.call(&story.script, "validate")?;
+    }
+    if story.script.has_phase("finish") {
+        enter(session, story, "finish");
+        machine.call(&story.script, "finish")?;
+    }
+    let acted = session
+        .journal
+        .borrow()
+        .operations
+        .iter()
+        .skip(operations_before)
+        .any(|operation| matches!(operation.outcome, Outcome::Done | Outcome::Planned));
+    if acted {
+        enter(session, story, "after");
+        session.step("Update documentation", || records::document(session, story))?;
+    }
+    let failed: Vec<String> = session
+        .journal
+        .borrow()
+        .checks
+        .iter()
+        .skip(checks_before)
+        .filter(|check| !check.passed)
+        .map(|check| check.title.clone())
+        .collect();
+    records::story_completed(context, session, story, &failed, acted)?;
+    if failed.is_empty() || context_is_preview(session) {
+        return Ok(());
+    }
+    let count = crate::cli::terminal::plural(failed.len() as u64, "check");
+    Err(Error::failed(format!(
+        "{count} of story {} failed: {}",
+        story.id,
+        failed.join("; ")
+    ))
+    .hint("what was done is done and recorded; `rollback undo` takes it back")
+    .after_changes())
+}
+
+fn context_is_preview(session: &Session) -> bool {
+    session.gate.borrow_mut().audit().is_none()
+}
+
+/// Runs the checklist and the script's own checks alone, for `rollback validate`.
+///
+/// # Errors
+/// What the script says; a failed check is no error.
+pub fn validate_one(session: &Rc<Session>, story: &Rc<Story>) -> Result<()> {
+    *session.view.story.borrow_mut() = Some(Rc::clone(story));
+    enter(session, story, "validate");
+    checklist::check(session, story)?;
+    if story.script.has_phase("validate") {
+        Machine::of(session, &story.script).call(&story.script, "validate")?;
+    }
+    Ok(())
+}
+
+/// Switches off the features that gate the story's code, with what depends on them.
+fn switch_off(session: &Session, story: &Story) -> Result<()> {
+    let Some(word) = primitives::find("set_flag") else {
+        return Err(Error::bug("there is no word `set_flag`"));
+    };
+    let Action::Change(propose) = word.action else {
+        return Err(Error::bug("`set_flag` changes nothing"));
+    };
+    let names = story.flags();
+    if names.is_empty() {
+        return Ok(());
+    }
+    session.step("Switch the feature off", || {
+        let Some(flags) = session.view.flags()? else {
+            session.warn(&format!(
+                "there is no flags file `{}`: nothing was switched off",
+                session.view.workspace.flags_file()
+            ));
+            return Ok(());
+        };
+        for cycle in flags.cycles() {
+            session.warn(&format!(
+                "features depend on each other in a circle: {}",
+                cycle.join(" -> ")
+            ));
+        }
+        for (index, name) in names.iter().enumerate() {
+            let known = flags.raw(name).is_some();
+            if !known && index > 0 {
+                continue;
+            }
+            if !known {
+                session.warn(&format!("the flags file knows no feature `{name}`"));
+                continue;
+            }
+            let arguments = word.accept(vec![name.clone().into(), false.into()])?;
+            session.change(word, &arguments, propose).map(|_| ())?;
+        }
+        Ok(())
+    })
+}
+
+/// The engine of one story in one pass.
+struct Machine {
+    engine: rhai::Engine,
+}
+
+impl Machine {
+    fn of(session: &Rc<Session>, script: &Script) -> Self {
+        let beside = match &script.origin {
+            Origin::Embedded => None,
+            Origin::File(path) => path.parent().map(PathBuf::from),
+        };
+        Self {
+            engine: engine::engine(session, beside),
+        }
+    }
+
+    fn call(&self, script: &Script, phase: &str) -> Result<()> {
+        let options = CallFnOptions::new().eval_ast(true).rewind_scope(true);
+        let mut scope = Scope::new();
+        let result = self
+            .engine
+            .call_fn_with_options::<Dynamic>(options, &mut scope, &script.ast, phase, ());
+        match diagnostics::checked(script, result) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == Kind::Invalid => {
+                Err(error.exiting(crate::exit_code::ExitCode::Usage))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! From an error of the engine to ours, with the script's line and a caret.
+
+use std::sync::Arc;
+
+use rhai::{Dynamic, EvalAltResult, ParseError};
+
+use super::{Script, nearest_word};
+use crate::error::{Error, Kind, Position, Result};
+use crate::primitives;
+
+/// A syntax error.
+#[must_use]
+pub fn parse_error(name: &str, source: &Arc<str>, error: &ParseError) -> Error {
+    let message = error.err_type().to_string();
+    Error::script(lower_first(&message)).at(Position {
+        file: name.to_owned(),
+        line: error.position().line().unwrap_or(0),
+        column: error.position().position().unwrap_or(0),
+        source: Some(Arc::clone(source)),
+    })
+}
+
+/// Whether a script can catch it.
+#[must_use]
+pub fn catchable(error: &Error) -> bool {
+    !matches!(
+        error.kind(),
+        Kind::Denied | Kind::Cancelled | Kind::NotApproved | Kind::Changed | Kind::Limit | Kind::Bug
+    )
+}
+
+/// A failure of ours as an error of the engine. Refusals and cancellation can't be caught by a script.
+#[must_use]
+pub fn raise(error: Error) -> Box<EvalAltResult> {
+    let position = rhai::Position::NONE;
+    let catchable = catchable(&error);
+    let value = Dynamic::from(error);
+    if catchable {
+        EvalAltResult::ErrorRuntime(value, position).into()
+    } else {
+        EvalAltResult::ErrorTerminated(value, position).into()
+    }
+}
+
+/// An error of the engine as ours, at the deepest line of a script that a person wrote.
+#[must_use]
+pub fn explain(script: &Script, error: &EvalAltResult) -> Error {
+    let (inner, position) = descend(script, error, error.position());
+    let place = script.position(position);
+    let failure = match inner {
+        EvalAltResult::ErrorRuntime(value, _) | EvalAltResult::ErrorTerminated(value, _) => thrown(value),
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => unknown_function(signature),
+        EvalAltResult::ErrorParsing(kind, _) => Error::script(lower_first(&kind.to_string())),
+        EvalAltResult::ErrorModuleNotFound(path, _) => Error::script(format!("cannot import `{path}`"))
+            .hint("scripts import `std/story`, `std/service`, `std/files`, `std/packages`, `std/check`, or a script beside them"),
+        EvalAltResult::ErrorTooManyOperations(_) => Error::limit("the script used up its operations")
+            .hint("is there an endless loop? policy.limits.operations sets the limit"),
+        EvalAltResult::ErrorStackOverflow(_) => {
+            Error::limit("the script calls functions too deeply").hint("is there an endless recursion?")
+        }
+        EvalAltResult::ErrorDataTooLarge(what, _) => Error::limit(format!("a value of the script is too large: {what}")),
+        EvalAltResult::ErrorTooManyModules(_) => Error::limit("the script imports too many modules"),
+        EvalAltResult::ErrorTooManyVariables(_) => Error::limit("the script has too many variables"),
+        EvalAltResult::ErrorVariableNotFound(name, _) => Error::script(format!("unknown variable `{name}`"))
+            .hint("a function sees its parameters and `global::NAME` constants only"),
+        other => {
+            let mut other = other.to_string();
+            if let Some(at) = other.rfind(" (line ") {
+                other.truncate(at);
+            }
+            Error::script(lower_first(&other))
+        }
+    };
+    failure.at(place)
+}
+
+/// Walks to the cause; keeps the last position inside the person's own script.
+fn descend<'a>(
+    script: &Script,
+    error: &'a EvalAltResult,
+    position: rhai::Position,
+) -> (&'a EvalAltResult, rhai::Position) {
+    match error {
+        EvalAltResult::ErrorInFunctionCall(_, source, inner, at) => {
+            let own = source.is_empty() || *source == script.name;
+            let inner_position = inner.position();
+            let better = if own && !inner_position.is_none() {
+                inner_position
+            } else {
+                outer(position, *at)
+            };
+            descend(script, inner, better)
+        }
+        EvalAltResult::ErrorInModule(_, inner, at) => descend(script, inner, outer(position, *at)),
+        other => (other, position),
+    }
+}
+
+fn outer(position: rhai::Position, at: rhai::Position) -> rhai::Position {
+    if position.is_none() { at } else { position }
+}
+
+fn thrown(value: &Dynamic) -> Error {
+    if let Some(error) = value.read_lock::<Error>() {
+        return error.clone();
+    }
+    Error::failed(format!("the script threw: {value}"))
+}
+
+fn unknown_function(signature: &str) -> Error {
+    let name = signature.split([' ', '(']).next().unwrap_or(signature);
+    let name = name.rsplit("::").next().unwrap_or(name);
+    if let Some(word) = primitives::find(name) {
+        return Error::script(format!("`{name}` is not said like this: {signature}"))
+            .hint(format!("it is said as `{}`", word.signature()));
+    }
+    let failure = Error::script(format!("unknown function `{name}`"));
+    match nearest_word(name) {
+        Some(word) => failure.hint(format!("did you mean `{}`?", word.signature())),
+        None => failure.hint("`rollback script doc` lists the words"),
+    }
+}
+
+/// What an error says, without where.
+#[must_use]
+pub fn said(error: &EvalAltResult) -> String {
+    match error.unwrap_inner() {
+        EvalAltResult::ErrorRuntime(value, _) => thrown(value).message().to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Puts an error of a phase into our form.
+///
+/// # Errors
+/// The error, explained.
+pub fn checked<T>(script: &Script, result: Result<T, Box<EvalAltResult>>) -> Result<T> {
+    result.map_err(|error| explain(script, &error))
+}
+
+fn lower_first(text: &str) -> String {
+    let mut characters = text.chars();
+    match (characters.next(), characters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
+            first.to_lowercase().chain(characters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}

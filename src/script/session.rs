@@ -1,0 +1,317 @@
+//! One pass of a run, as the words of a script see it: the view, the gate, and the journal of what became of each.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rhai::{Dynamic, FnPtr, NativeCallContext};
+
+use crate::error::{Error, Kind, Result};
+use crate::exit_code::ExitCode;
+use crate::gate::prompt::{Answer, Ask};
+use crate::gate::redact::redact;
+use crate::gate::{Gate, Scene};
+use crate::operation::{BackupMade, Fact, Outcome, Proposal, Risk};
+use crate::primitive::{Arguments, Primitive};
+use crate::report::{CheckRecord, FailureRecord, OperationRecord};
+use crate::view::View;
+
+/// What happened in a pass, in order.
+#[derive(Debug, Default)]
+pub struct Journal {
+    /// Every operation.
+    pub operations: Vec<OperationRecord>,
+    /// What the operations rest on.
+    pub facts: Vec<Fact>,
+    /// Backups made or pretended.
+    pub backups: Vec<BackupMade>,
+    /// Checks of the validation.
+    pub checks: Vec<CheckRecord>,
+    /// What the person should know.
+    pub warnings: Vec<String>,
+    /// Failures of stories.
+    pub failures: Vec<FailureRecord>,
+    /// Questions of scripts, with their answers.
+    pub questions: Vec<(String, String)>,
+    /// Whether the world was, or may have been, changed.
+    pub touched: bool,
+    /// Where the pass is.
+    pub scene: Scene,
+}
+
+/// What happens, as it happens, for whoever watches.
+pub trait Listener {
+    /// A phase of a story begins.
+    fn phase(&self, story: &str, phase: &str) {
+        let _ = (story, phase);
+    }
+    /// A step begins.
+    fn step(&self, title: &str) {
+        let _ = title;
+    }
+    /// An operation was settled.
+    fn operation(&self, record: &OperationRecord) {
+        let _ = record;
+    }
+    /// A check was made.
+    fn check(&self, record: &CheckRecord) {
+        let _ = record;
+    }
+    /// A script notes something.
+    fn note(&self, text: &str) {
+        let _ = text;
+    }
+    /// Something the person should know.
+    fn warning(&self, text: &str) {
+        let _ = text;
+    }
+}
+
+/// Nobody watches.
+pub struct Silent;
+
+impl Listener for Silent {}
+
+/// How a script's own questions are answered.
+pub enum Questions {
+    /// A preview: shown as questions, answered with yes.
+    Preview,
+    /// `--yes` or `--force`.
+    Yes,
+    /// A person.
+    Person(Box<dyn Ask>),
+    /// Nobody.
+    Nobody,
+}
+
+/// One pass.
+pub struct Session {
+    /// What is seen.
+    pub view: View,
+    /// The only way in.
+    pub gate: RefCell<Gate>,
+    /// What happened.
+    pub journal: RefCell<Journal>,
+    /// Who watches.
+    pub listener: Box<dyn Listener>,
+    /// Who answers.
+    pub questions: RefCell<Questions>,
+    /// `--force`: optional steps may fail.
+    pub forced: bool,
+    /// Why the run happens.
+    pub reason: Option<String>,
+    /// Errors in logs count from this time on (RFC 3339 UTC).
+    pub since: String,
+    /// The signal that asked the run to stop; 0: none.
+    pub signal: Arc<AtomicUsize>,
+}
+
+/// A word that speaks to the run, with the engine's context for calling closures.
+pub struct Telling<'a> {
+    /// The pass.
+    pub session: &'a Session,
+    /// The call.
+    pub context: &'a NativeCallContext<'a>,
+}
+
+impl Telling<'_> {
+    /// Calls a closure without arguments.
+    ///
+    /// # Errors
+    /// Whatever the closure throws.
+    pub fn call(&self, closure: &FnPtr) -> Result<Dynamic, Box<rhai::EvalAltResult>> {
+        closure.call_within_context(self.context, ())
+    }
+}
+
+impl Session {
+    /// The failure that a signal means, if one came.
+    #[must_use]
+    pub fn cancelled(&self) -> Option<Error> {
+        match self.signal.load(Ordering::Relaxed) {
+            0 => None,
+            15 => Some(Error::cancelled("interrupted by SIGTERM").exiting(ExitCode::Terminated)),
+            _ => Some(Error::cancelled("interrupted by SIGINT").exiting(ExitCode::Interrupted)),
+        }
+    }
+
+    /// A word that changes something: each proposal passes the gate. Gives the last proposal's value.
+    ///
+    /// # Errors
+    /// Why it can't be proposed, or what became of it at the gate.
+    pub fn change(
+        &self,
+        word: &'static Primitive,
+        arguments: &Arguments,
+        propose: fn(&Arguments, &View) -> Result<Vec<Proposal>>,
+    ) -> Result<Dynamic> {
+        let proposals = match propose(arguments, &self.view) {
+            Ok(proposals) => proposals,
+            Err(error) => {
+                self.refused_before_the_gate(word.name, arguments, &error);
+                return Err(error);
+            }
+        };
+        let mut value = Dynamic::UNIT;
+        for proposal in &proposals {
+            value = proposal.value.clone();
+            self.submit(proposal)?;
+        }
+        Ok(value)
+    }
+
+    /// Takes a proposal through the gate and writes down what became of it.
+    ///
+    /// # Errors
+    /// What became of it.
+    pub fn submit(&self, proposal: &Proposal) -> Result<()> {
+        if let Some(error) = self.cancelled() {
+            return Err(error);
+        }
+        let scene = self.journal.borrow().scene.clone();
+        let passed = self.gate.borrow_mut().pass(proposal, &scene, &self.view)?;
+        self.listener.operation(&passed.record);
+        let mut journal = self.journal.borrow_mut();
+        journal.touched |= passed.touched;
+        let unknown = passed.record.outcome == Outcome::Unknown;
+        let warning = unknown.then(|| passed.record.why.clone()).flatten();
+        journal.operations.push(passed.record);
+        journal.facts.extend(passed.facts);
+        journal.backups.extend(passed.backup);
+        drop(journal);
+        if let Some(warning) = warning {
+            self.warn(&warning);
+        }
+        passed.error.map_or(Ok(()), Err)
+    }
+
+    /// A word that refuses to propose is part of the record too.
+    fn refused_before_the_gate(&self, word: &str, arguments: &Arguments, error: &Error) {
+        let mut journal = self.journal.borrow_mut();
+        let scene = journal.scene.clone();
+        let denied = error.kind() == Kind::Denied;
+        let record = OperationRecord {
+            n: u32::try_from(journal.operations.len())
+                .unwrap_or(u32::MAX)
+                .saturating_add(1),
+            story: scene.story,
+            phase: scene.phase,
+            step: scene.steps.last().cloned(),
+            op: word.to_owned(),
+            target: redact(&arguments.texts(0).join(", ")),
+            summary: redact(error.message()),
+            risk: Risk::None,
+            undo: crate::operation::UndoClass::Exact,
+            outcome: if denied { Outcome::Denied } else { Outcome::Failed },
+            why: Some(redact(error.message())),
+            rule: None,
+            ms: 0,
+        };
+        self.listener.operation(&record);
+        journal.operations.push(record);
+    }
+
+    /// Opens a step around `body`.
+    ///
+    /// # Errors
+    /// What `body` fails with.
+    pub fn step<T, E>(&self, title: &str, body: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        self.listener.step(title);
+        self.journal.borrow_mut().scene.steps.push(title.to_owned());
+        let result = body();
+        self.journal.borrow_mut().scene.steps.pop();
+        result
+    }
+
+    /// Writes down a check.
+    pub fn check(&self, title: &str, passed: bool, detail: Option<String>) {
+        let story = self.journal.borrow().scene.story.clone();
+        let record = CheckRecord {
+            story,
+            title: title.to_owned(),
+            passed,
+            detail: detail.map(|text| redact(&text)),
+        };
+        self.listener.check(&record);
+        self.journal.borrow_mut().checks.push(record);
+    }
+
+    /// A remark for whoever watches.
+    pub fn note(&self, text: &str) {
+        self.listener.note(&redact(text));
+    }
+
+    /// Something the person should know; said once.
+    pub fn warn(&self, text: &str) {
+        let text = redact(text);
+        let mut journal = self.journal.borrow_mut();
+        if !journal.warnings.contains(&text) {
+            self.listener.warning(&text);
+            journal.warnings.push(text);
+        }
+    }
+
+    /// A script's question; every answer is recorded.
+    ///
+    /// # Errors
+    /// [`Kind::NotApproved`] where nobody is there to ask, [`Kind::Cancelled`] after Ctrl-C.
+    pub fn confirm(&self, question: &str) -> Result<bool> {
+        let answer = match &mut *self.questions.borrow_mut() {
+            Questions::Preview => {
+                self.journal
+                    .borrow_mut()
+                    .questions
+                    .push((redact(question), "asked in the run".to_owned()));
+                return Ok(true);
+            }
+            Questions::Yes => Answer::Yes,
+            Questions::Nobody => return Err(nobody(question)),
+            Questions::Person(person) => person.question(question)?,
+        };
+        let said = matches!(answer, Answer::Yes);
+        self.record_answer(question, if said { "yes" } else { "no" })?;
+        if matches!(answer, Answer::Interrupted) {
+            return Err(Error::cancelled("interrupted at the question"));
+        }
+        Ok(said)
+    }
+
+    /// A script's question for a line of text; `default` under `--yes` and in a preview.
+    ///
+    /// # Errors
+    /// As [`Session::confirm`].
+    pub fn ask(&self, question: &str, default: &str) -> Result<String> {
+        let answer = match &mut *self.questions.borrow_mut() {
+            Questions::Preview => {
+                self.journal
+                    .borrow_mut()
+                    .questions
+                    .push((redact(question), "asked in the run".to_owned()));
+                return Ok(default.to_owned());
+            }
+            Questions::Yes => default.to_owned(),
+            Questions::Nobody => return Err(nobody(question)),
+            Questions::Person(person) => person.line(question, default)?,
+        };
+        self.record_answer(question, &answer)?;
+        Ok(answer)
+    }
+
+    fn record_answer(&self, question: &str, answer: &str) -> Result<()> {
+        self.journal
+            .borrow_mut()
+            .questions
+            .push((redact(question), redact(answer)));
+        if let Some(audit) = self.gate.borrow_mut().audit() {
+            audit.answered(question, answer)?;
+        }
+        Ok(())
+    }
+}
+
+fn nobody(question: &str) -> Error {
+    Error::not_approved(format!(
+        "the script asks `{question}`, and nobody is here to answer"
+    ))
+    .hint("run it at a terminal, or answer yes with --yes")
+}

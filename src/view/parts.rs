@@ -1,0 +1,294 @@
+//! Parts of stories: where they stand, to whom they belong, and which sources that stay still name them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use globset::GlobBuilder;
+
+use super::View;
+use crate::error::{Error, Kind, Result};
+use crate::host::files::EntryKind;
+use crate::host::packages::Manager;
+use crate::references::Reference;
+use crate::workspace::Place;
+use crate::workspace::catalogue::{Story, candidates};
+
+impl View {
+    /// Where a part named by a story stands: as named, and with or without the main directory. Nothing there: the path
+    /// as named, or nothing for a glob.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] for a path outside the roots.
+    pub fn parts(&self, part: &str) -> Result<Vec<Place>> {
+        let mut found = Vec::new();
+        let glob = part.contains(['*', '?', '[', '{']);
+        for candidate in candidates(part) {
+            if glob {
+                found.extend(self.matching(&candidate)?);
+            } else {
+                let place = self.workspace.place(&candidate)?;
+                if self.exists(&place.absolute)? {
+                    found.push(place);
+                }
+            }
+        }
+        if found.is_empty() && !glob {
+            found.push(self.workspace.place(part.trim_end_matches('/'))?);
+        }
+        Ok(found)
+    }
+
+    /// Paths that match a glob of which only the last component has wildcards.
+    fn matching(&self, pattern: &str) -> Result<Vec<Place>> {
+        let (directory, name) = pattern.rsplit_once('/').unwrap_or((".", pattern));
+        let top = self.workspace.place(directory)?;
+        let is_directory = self
+            .stat(&top.absolute)?
+            .is_some_and(|stat| stat.kind == EntryKind::Directory);
+        if !is_directory {
+            return Ok(Vec::new());
+        }
+        let glob = GlobBuilder::new(name)
+            .literal_separator(true)
+            .build()
+            .map_err(|error| Error::invalid(format!("`{pattern}` is not a glob: {error}")))?
+            .compile_matcher();
+        let names = self.list(&top.absolute)?;
+        Ok(names
+            .iter()
+            .filter(|(name, _)| glob.is_match(name))
+            .map(|(name, _)| top.below(&name.to_string_lossy()))
+            .collect())
+    }
+
+    /// All places of a story's own parts that are there.
+    ///
+    /// # Errors
+    /// What the view says.
+    pub fn present(&self, story: &Story) -> Result<Vec<Place>> {
+        let mut present = Vec::new();
+        for part in &story.parts {
+            for place in self.parts(part)? {
+                if self.exists(&place.absolute)? && !present.contains(&place) {
+                    present.push(place);
+                }
+            }
+        }
+        Ok(present)
+    }
+
+    /// Paths below `place` that belong to other stories and must not go along, relative to it: their data always,
+    /// their other parts as long as they are deployed and not rolled back in the same run.
+    ///
+    /// # Errors
+    /// What the view says.
+    pub fn foreign_parts(&self, place: &Place) -> Result<Vec<PathBuf>> {
+        let own = self.story.borrow().as_ref().map(|story| story.id.clone());
+        let mut foreign = BTreeSet::new();
+        for story in self.catalogue.stories() {
+            if Some(&story.id) == own.as_ref() {
+                continue;
+            }
+            let mut inside = BTreeSet::new();
+            for part in &story.data {
+                self.parts_inside(part, place, &mut inside)?;
+            }
+            if !self.errand.stories.contains(&story.id) {
+                let mut others = BTreeSet::new();
+                for part in story.parts.iter().chain(&story.shared) {
+                    self.parts_inside(part, place, &mut others)?;
+                }
+                if !others.is_empty() && self.is_deployed(story, place)? {
+                    inside.extend(others);
+                }
+            }
+            foreign.extend(inside);
+        }
+        let outer: Vec<PathBuf> = foreign
+            .iter()
+            .filter(|path| {
+                !path
+                    .ancestors()
+                    .skip(1)
+                    .any(|ancestor| foreign.contains(ancestor))
+            })
+            .cloned()
+            .collect();
+        Ok(outer)
+    }
+
+    /// Adds where a part stands below `place`, relative to it. Most parts are told apart by their names alone.
+    fn parts_inside(&self, part: &str, place: &Place, inside: &mut BTreeSet<PathBuf>) -> Result<()> {
+        let may_be = |candidate: &String| {
+            // The plain beginning of a glob, or the whole path.
+            let plain = candidate.split(['*', '?', '[', '{']).next().unwrap_or_default();
+            let plain = if plain.len() == candidate.len() {
+                plain
+            } else {
+                plain.rsplit_once('/').map_or("", |(directory, _)| directory)
+            };
+            let absolute = self.workspace.root().join(plain);
+            absolute.starts_with(&place.absolute)
+        };
+        if !candidates(part).iter().any(may_be) {
+            return Ok(());
+        }
+        for found in self.parts(part)? {
+            if let Ok(relative) = found.absolute.strip_prefix(&place.absolute)
+                && !relative.as_os_str().is_empty()
+                && self.exists(&found.absolute)?
+            {
+                inside.insert(relative.to_path_buf());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a story has parts of its own outside `place`: one whose files were rolled back has none.
+    fn is_deployed(&self, story: &Story, place: &Place) -> Result<bool> {
+        for part in &story.parts {
+            for found in self.parts(part)? {
+                if !found.absolute.starts_with(&place.absolute) && self.exists(&found.absolute)? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a path goes with the stories of this run, as a part or below one.
+    fn leaves(path: &Path, leaving: &BTreeSet<PathBuf>) -> bool {
+        path.ancestors().any(|ancestor| leaving.contains(ancestor))
+    }
+
+    /// Paths that leave with the stories of this run.
+    fn leaving(&self) -> Result<BTreeSet<PathBuf>> {
+        let mut leaving = BTreeSet::new();
+        for story in self.catalogue.stories() {
+            if self.errand.stories.contains(&story.id) {
+                leaving.extend(self.present(story)?.into_iter().map(|place| place.absolute));
+            }
+        }
+        Ok(leaving)
+    }
+
+    /// Sources that name a path and stay: neither parts of the run's stories nor gone.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn references_that_stay(&self, place: &Place) -> Result<Vec<Reference>> {
+        let index = self.index()?;
+        self.staying(index.references_to(&place.shown))
+    }
+
+    /// Which of the paths must stay because something that stays needs them, and what: directly, or through another
+    /// path that must stay.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn required(&self, paths: &[Place]) -> Result<BTreeMap<String, Vec<String>>> {
+        let index = self.index()?;
+        let mut leaving = self.leaving()?;
+        let mut references: Vec<(&Place, Vec<(PathBuf, Reference)>)> = Vec::new();
+        for place in paths {
+            let mut sources = Vec::new();
+            let mut error = None;
+            self.walk(&place.absolute, &mut |path, stat| {
+                if stat.kind == EntryKind::File {
+                    for reference in index.references_to(&self.workspace.show(path).shown) {
+                        match self.workspace.place(&reference.file) {
+                            Ok(source) if !source.absolute.starts_with(&place.absolute) => {
+                                sources.push((source.absolute, reference));
+                            }
+                            Ok(_) => {}
+                            Err(other) => error = Some(other),
+                        }
+                    }
+                }
+                Ok(())
+            })?;
+            if let Some(error) = error {
+                return Err(error);
+            }
+            references.push((place, sources));
+        }
+        let mut required: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        loop {
+            let mut grown = false;
+            for (place, sources) in &references {
+                if required.contains_key(&place.shown) {
+                    continue;
+                }
+                let mut needed_by: Vec<String> = Vec::new();
+                for (source, reference) in sources {
+                    let stays = !Self::leaves(source, &leaving) && self.still_says(reference)?;
+                    if stays && !needed_by.contains(&reference.file) {
+                        needed_by.push(reference.file.clone());
+                    }
+                }
+                if !needed_by.is_empty() {
+                    required.insert(place.shown.clone(), needed_by);
+                    leaving.remove(&place.absolute);
+                    grown = true;
+                }
+            }
+            if !grown {
+                return Ok(required);
+            }
+        }
+    }
+
+    /// Sources that stay and need a package.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sources_that_need(&self, manager: Manager, name: &str) -> Result<Vec<String>> {
+        let index = self.index()?;
+        let mut files: Vec<String> = Vec::new();
+        for reference in self.staying(index.packages_needed_by(manager, name))? {
+            if !files.contains(&reference.file) {
+                files.push(reference.file);
+            }
+        }
+        Ok(files)
+    }
+
+    /// Whether a source still holds the reference: it may have been removed or edited since the index was made.
+    fn still_says(&self, reference: &Reference) -> Result<bool> {
+        let source = self.workspace.place(&reference.file)?;
+        if !self.exists(&source.absolute)? {
+            return Ok(false);
+        }
+        let untouched = self.errand.preview && !self.overlay().touches(&source.absolute);
+        if untouched {
+            return Ok(true);
+        }
+        let wanted = reference.text.trim();
+        match self.read(&source, super::TEXT_LIMIT) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes)
+                .lines()
+                .any(|line| line.contains(wanted))),
+            // What can't be read may well need it.
+            Err(_) => Ok(true),
+        }
+    }
+
+    fn staying(&self, references: Vec<Reference>) -> Result<Vec<Reference>> {
+        if references.is_empty() {
+            return Ok(references);
+        }
+        let leaving = self.leaving()?;
+        let mut staying = Vec::new();
+        for reference in references {
+            let source = match self.workspace.place(&reference.file) {
+                Ok(source) => source,
+                Err(error) if error.kind() == Kind::Denied => continue,
+                Err(error) => return Err(error),
+            };
+            if !Self::leaves(&source.absolute, &leaving) && self.still_says(&reference)? {
+                staying.push(reference);
+            }
+        }
+        Ok(staying)
+    }
+}

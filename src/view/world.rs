@@ -1,0 +1,254 @@
+//! Processes, packages and containers, with what this run has pretended taken out.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::View;
+use crate::error::{Error, Result};
+use crate::host::docker::Known;
+use crate::host::files::EntryKind;
+use crate::host::packages::{self, Manager, Package};
+use crate::host::processes::{Access, Found, Holder, OpenFiles, Process, Query, Scope};
+use crate::operation::containers::Kind as EngineKind;
+use crate::workspace::Place;
+use crate::workspace::config::ProcessScope;
+
+/// Packages by name.
+type Packages = BTreeMap<String, Package>;
+
+/// What was read of installed packages, with the modification time of the directory that it was read from.
+#[derive(Debug, Default)]
+pub struct Installed {
+    read: BTreeMap<&'static str, (PathBuf, i64, Packages)>,
+}
+
+impl View {
+    fn scope(&self) -> Scope {
+        match self.workspace.config().policy.processes.scope {
+            ProcessScope::Workspace => Scope::Workspace(self.workspace.root().to_path_buf()),
+            ProcessScope::User => Scope::User,
+        }
+    }
+
+    /// Processes that match a query, without those that are pretended to have ended.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] for an empty query, otherwise what the system says.
+    pub fn processes(&self, query: &Query) -> Result<Vec<Process>> {
+        Ok(self.find(query)?.processes)
+    }
+
+    /// In a preview, what every process had open at one moment of it, read once; a real pass looks anew each time.
+    fn moment(&self) -> Result<Option<Arc<OpenFiles>>> {
+        if !self.errand.preview {
+            return Ok(None);
+        }
+        if self.open_files.borrow().is_none() {
+            *self.open_files.borrow_mut() = Some(Arc::new(self.host.eyes.open_files()?));
+        }
+        Ok(self.open_files.borrow().clone())
+    }
+
+    /// As [`View::processes`], with near misses and why each was left alone.
+    ///
+    /// # Errors
+    /// As [`View::processes`].
+    pub fn find(&self, query: &Query) -> Result<Found> {
+        // One process named by its pid file costs less than a look at all.
+        let open = if query.pid_file.is_some() && query.holds.is_none() {
+            None
+        } else {
+            self.moment()?
+        };
+        let mut found = self.host.eyes.find(query, &self.scope(), open)?;
+        found
+            .processes
+            .retain(|process| !self.overlay().has_ended(process.pid, process.started_ticks));
+        Ok(found)
+    }
+
+    /// The process of this identity, if it lives and is in scope.
+    ///
+    /// # Errors
+    /// What the system says; [`Kind::Denied`] for a process that may never be ended.
+    pub fn process(&self, pid: i32, started_ticks: u64) -> Result<Option<Process>> {
+        if self.overlay().has_ended(pid, started_ticks) {
+            return Ok(None);
+        }
+        let Some(process) = self
+            .host
+            .eyes
+            .look(pid)?
+            .filter(|process| process.started_ticks == started_ticks)
+        else {
+            return Ok(None);
+        };
+        // The same rules as for finding: somebody else's process, or one outside the scope, is never ended.
+        let query = Query {
+            name: Some(process.name.clone()),
+            ..Query::default()
+        };
+        let found = self
+            .processes(&query)?
+            .into_iter()
+            .any(|found| found.pid == pid && found.started_ticks == started_ticks);
+        if !found {
+            return Err(Error::denied(format!(
+                "process {pid} (`{}`) is not one that this run may end",
+                process.describe()
+            ))
+            .hint("look with find_processes: only what it gives may be ended"));
+        }
+        Ok(Some(process))
+    }
+
+    /// Processes that hold files at or below a path.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn holders(&self, place: &Place) -> Result<Vec<Holder>> {
+        let mut holders = self.host.eyes.holders(&place.absolute, self.moment()?)?;
+        holders.retain(|holder| {
+            !self
+                .overlay()
+                .has_ended(holder.process.pid, holder.process.started_ticks)
+        });
+        Ok(holders)
+    }
+
+    /// Processes that have a file at or below a path open for writing, or locked.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn writers(&self, place: &Place) -> Result<Vec<Holder>> {
+        let mut holders = self.holders(place)?;
+        holders.retain(|holder| holder.access == Access::Write || holder.locked);
+        Ok(holders)
+    }
+
+    /// Where the packages of a manager are, if anywhere.
+    fn packages_place(&self, manager: Manager) -> Result<Option<PathBuf>> {
+        match manager {
+            Manager::Pip => Ok(packages::pip::environment(
+                self.workspace.root(),
+                &self.workspace.config().python,
+            )),
+            Manager::Npm => {
+                let manifest = self.workspace.place("package.json")?;
+                let there = self
+                    .stat(&manifest.absolute)?
+                    .is_some_and(|stat| stat.kind == EntryKind::File);
+                Ok(there.then(|| self.workspace.root().to_path_buf()))
+            }
+        }
+    }
+
+    /// Installed packages; `None` where there is no environment or no `package.json`.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn installed_if_any(&self, manager: Manager) -> Result<Option<Packages>> {
+        let Some(place) = self.packages_place(manager)? else {
+            return Ok(None);
+        };
+        let changed = packages::managers::changed(manager, &place);
+        let mut cache = self.installed.borrow_mut();
+        let fresh = cache
+            .read
+            .get(manager.name())
+            .is_some_and(|(from, at, _)| *from == place && *at == changed);
+        if !fresh {
+            let read = packages::installed(manager, &place)?;
+            cache.read.insert(manager.name(), (place, changed, read));
+        }
+        let mut all = cache
+            .read
+            .get(manager.name())
+            .map(|(_, _, packages)| packages.clone())
+            .unwrap_or_default();
+        all.retain(|name, _| !self.overlay().is_uninstalled(manager.name(), name));
+        Ok(Some(all))
+    }
+
+    /// Installed packages; none where there is no environment.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn installed(&self, manager: Manager) -> Result<Packages> {
+        Ok(self.installed_if_any(manager)?.unwrap_or_default())
+    }
+
+    /// Containers, images or volumes with a prefix: id and name.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] for an empty prefix; an engine that does not answer is no error.
+    pub fn engine_things(&self, kind: EngineKind, prefix: &str) -> Result<Known<Vec<(String, String)>>> {
+        let engine = match self.host.engine() {
+            Known::Yes(engine) => engine,
+            Known::Unknown(why) => return Ok(Known::Unknown(why)),
+        };
+        let cancel = Some(&*self.host.cancelled);
+        let things: Known<Vec<(String, String)>> = match kind {
+            EngineKind::Container => engine
+                .containers(prefix, cancel)?
+                .map(|all| all.into_iter().map(|each| (each.id, each.name)).collect()),
+            EngineKind::Image => engine.images(prefix, cancel)?.map(|all| {
+                all.into_iter()
+                    .map(|each| (each.reference(), each.reference()))
+                    .collect()
+            }),
+            EngineKind::Volume => engine.volumes(prefix, cancel)?.map(|all| {
+                all.into_iter()
+                    .map(|each| (each.name.clone(), each.name))
+                    .collect()
+            }),
+        };
+        Ok(things.map(|all| {
+            all.into_iter()
+                .filter(|(id, _)| !self.overlay().container_is_gone(id))
+                .collect()
+        }))
+    }
+
+    /// Whether the policy lists an address for looking.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] naming the rule.
+    pub fn check_address(&self, url: &str) -> Result<()> {
+        crate::gate::policy::check_address(&self.workspace.config().policy.http, url)
+    }
+
+    /// What a place leads to: itself, or the target of a link where that is allowed; then with the link.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] for a link that leads out of the roots, [`Kind::NotFound`] for one that leads nowhere.
+    pub fn follow(&self, place: &Place) -> Result<(Place, Option<Place>)> {
+        let link = self
+            .stat(&place.absolute)?
+            .is_some_and(|stat| stat.kind == EntryKind::Symlink);
+        if !link {
+            return Ok((place.clone(), None));
+        }
+        let resolved = place.absolute.canonicalize().map_err(|error| {
+            Error::not_found(format!("the link `{place}` leads nowhere: {error}"))
+                .hint("remove the link itself with remove_path()")
+        })?;
+        if !self
+            .workspace
+            .roots()
+            .iter()
+            .any(|root| resolved.starts_with(root))
+        {
+            return Err(Error::denied(format!(
+                "the link `{place}` leads to `{}`, outside the workspace",
+                resolved.display()
+            ))
+            .hint("list its directory in policy.write of `rollback.yaml` if a script may change it"));
+        }
+        if self.workspace.roots().contains(&resolved) {
+            return Err(Error::denied(format!("the link `{place}` leads to a whole root")));
+        }
+        Ok((self.workspace.show(&resolved), Some(place.clone())))
+    }
+}

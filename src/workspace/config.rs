@@ -1,0 +1,331 @@
+//! `rollback.yaml`: all optional; an unknown key is an error that names the line and the nearest known key.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::error::{Error, Position, Result};
+
+/// The flags file's usual place; it marks a workspace too.
+pub const FLAGS_FILE: &str = "config/feature-flags.yaml";
+
+/// The largest configuration file that is read, in bytes.
+const LIMIT: u64 = 1 << 20;
+
+/// What `rollback.yaml` says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Version of the format; 1.
+    pub version: u32,
+    /// The flags file, relative to the workspace.
+    pub flags_file: String,
+    /// The environment file, relative to the workspace.
+    pub env_file: String,
+    /// The Python environment whose packages may be uninstalled.
+    pub python: String,
+    /// `docker` or `podman`.
+    pub docker: String,
+    /// Backups.
+    pub backups: Backups,
+    /// What a run may do.
+    pub policy: Policy,
+    /// Additions to stories, by id.
+    pub stories: BTreeMap<String, StoryAdditions>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            version: 1,
+            flags_file: FLAGS_FILE.to_owned(),
+            env_file: ".env".to_owned(),
+            python: ".venv".to_owned(),
+            docker: "docker".to_owned(),
+            backups: Backups::default(),
+            policy: Policy::default(),
+            stories: BTreeMap::new(),
+        }
+    }
+}
+
+/// Where backups go and how long they stay.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backups {
+    /// Directory, relative to the workspace.
+    pub dir: String,
+    /// How many of a name stay.
+    pub keep_last: u32,
+    /// How long they stay.
+    #[serde(deserialize_with = "duration")]
+    pub keep_within: Duration,
+    /// Bytes of a run up to which digests are computed at once; 0: never at once.
+    #[serde(deserialize_with = "bytes")]
+    pub digest_limit: u64,
+}
+
+impl Default for Backups {
+    fn default() -> Self {
+        Self {
+            dir: "rollback_backups".to_owned(),
+            keep_last: 5,
+            keep_within: Duration::from_secs(30 * 86_400),
+            digest_limit: 1 << 30,
+        }
+    }
+}
+
+/// What a run may do.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Directories below which a run may write, relative to the workspace.
+    pub write: Vec<String>,
+    /// Globs, relative to the workspace, that a run may never change.
+    pub deny: Vec<String>,
+    /// Programs that `run_command` may start.
+    pub commands: Vec<String>,
+    /// Which processes may be ended.
+    pub processes: Processes,
+    /// URL patterns that `http_check` may ask.
+    pub http: Vec<String>,
+    /// Limits of scripts.
+    pub limits: Limits,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            write: vec![".".to_owned()],
+            deny: vec![".git/**".to_owned()],
+            commands: Vec::new(),
+            processes: Processes::default(),
+            http: vec!["http://127.0.0.1:*".to_owned(), "http://localhost:*".to_owned()],
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Which processes may be ended.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Processes {
+    /// The scope.
+    pub scope: ProcessScope,
+}
+
+/// Scope of processes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessScope {
+    /// The same user, and started from the workspace.
+    #[default]
+    Workspace,
+    /// The same user.
+    User,
+}
+
+/// Limits of scripts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Paths that one word may touch.
+    pub max_paths: u64,
+    /// Bytes that one word may touch.
+    #[serde(deserialize_with = "bytes")]
+    pub max_bytes: u64,
+    /// Wall-clock time of a script.
+    #[serde(deserialize_with = "duration")]
+    pub deadline: Duration,
+    /// Operations of the script engine.
+    pub operations: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_paths: 100_000,
+            max_bytes: 1 << 40,
+            deadline: Duration::from_secs(30 * 60),
+            operations: 10_000_000,
+        }
+    }
+}
+
+/// Additions to a story's lists.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoryAdditions {
+    /// Backup name to the directories that are retired into it.
+    pub data: BTreeMap<String, Vec<String>>,
+    /// Files and directories that are removed.
+    pub paths: Vec<String>,
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(|error| {
+        serde::de::Error::custom(format!("`{text}` is not a duration such as `30m`: {error}"))
+    })
+}
+
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Size {
+        Number(u64),
+        Text(String),
+    }
+    match Size::deserialize(deserializer)? {
+        Size::Number(number) => Ok(number),
+        Size::Text(text) => text
+            .parse::<bytesize::ByteSize>()
+            .map(|size| size.as_u64())
+            .map_err(|error| {
+                serde::de::Error::custom(format!("`{text}` is not a size such as `1GiB`: {error}"))
+            }),
+    }
+}
+
+impl Config {
+    /// Reads `rollback.yaml` below `root`; a missing file means the defaults. Also gives warnings.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Configuration`] with the line.
+    pub fn load(root: &Path) -> Result<(Self, Vec<String>)> {
+        let path = root.join(super::CONFIG);
+        let text = match std::fs::metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok((Self::default(), Vec::new()));
+            }
+            Err(error) => return Err(unreadable(&error)),
+            Ok(metadata) if metadata.len() > LIMIT => {
+                return Err(Error::configuration(format!(
+                    "`{}` is larger than 1 MiB",
+                    super::CONFIG
+                )));
+            }
+            Ok(_) => std::fs::read_to_string(&path).map_err(|error| unreadable(&error))?,
+        };
+        Self::parse(&text).map(|config| (config, Vec::new()))
+    }
+
+    /// Parses the text of `rollback.yaml`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str) -> Result<Self> {
+        if text
+            .lines()
+            .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+        {
+            return Ok(Self::default());
+        }
+        let config: Self = serde_yaml::from_str(text).map_err(|error| explain(text, &error))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |what: String| Error::configuration(format!("`{}`: {what}", super::CONFIG));
+        if self.version != 1 {
+            return Err(wrong(format!(
+                "version {} is not known; this program knows 1",
+                self.version
+            )));
+        }
+        for (key, path) in [
+            ("flags_file", &self.flags_file),
+            ("env_file", &self.env_file),
+            ("backups.dir", &self.backups.dir),
+        ] {
+            let inside = !path.is_empty()
+                && Path::new(path)
+                    .components()
+                    .all(|part| matches!(part, std::path::Component::Normal(_)));
+            if !inside {
+                return Err(wrong(format!(
+                    "{key} `{path}` must be a plain path below the workspace, without `..`"
+                )));
+            }
+        }
+        for pattern in &self.policy.deny {
+            globset::Glob::new(pattern).map_err(|error| wrong(format!("policy.deny: {error}")))?;
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(error: &std::io::Error) -> Error {
+    Error::configuration(format!("cannot read `{}`: {error}", super::CONFIG))
+        .hint("make it readable, or remove it to use the defaults")
+}
+
+fn explain(text: &str, error: &serde_yaml::Error) -> Error {
+    let message = error.to_string();
+    let mut failure = Error::configuration(format!("`{}`: {message}", super::CONFIG));
+    if let Some(near) = nearest_key(&message) {
+        failure = failure.hint(format!("did you mean `{near}`?"));
+    }
+    if let Some(location) = error.location() {
+        failure = failure.at(Position {
+            file: super::CONFIG.to_owned(),
+            line: location.line(),
+            column: location.column(),
+            source: Some(text.into()),
+        });
+    }
+    failure
+}
+
+/// The known key nearest to the unknown one, out of serde's message "unknown field `x`, expected one of `a`, `b`".
+fn nearest_key(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("unknown field `")?;
+    let (unknown, rest) = rest.split_once('`')?;
+    let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
+    nearest(unknown, known.iter().copied())
+}
+
+/// The candidate most like `word`, if any is like it at all.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|(left, _), (right, _)| left.total_cmp(right))
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_names_its_line_and_the_nearest_known_key() {
+        let error = Config::parse("version: 1\nflag_file: x.yaml\n").expect_err("unknown key");
+        assert!(error.message().contains("flag_file"), "{error}");
+        assert_eq!(error.hint_text(), Some("did you mean `flags_file`?"));
+        assert_eq!(error.position().map(|position| position.line), Some(2));
+    }
+
+    #[test]
+    fn sizes_and_durations_are_read() {
+        let config = Config::parse(
+            "backups: { digest_limit: 2MiB, keep_within: 10d }\npolicy: { limits: { deadline: 90s, max_bytes: 5 } }",
+        )
+        .expect("a configuration");
+        assert_eq!(config.backups.digest_limit, 2 << 20);
+        assert_eq!(config.backups.keep_within, Duration::from_secs(864_000));
+        assert_eq!(config.policy.limits.deadline, Duration::from_secs(90));
+        assert_eq!(config.policy.limits.max_bytes, 5);
+    }
+
+    #[test]
+    fn paths_of_the_configuration_stay_inside() {
+        assert!(Config::parse("flags_file: ../x.yaml").is_err());
+        assert!(Config::parse("backups: { dir: /tmp }").is_err());
+        assert!(Config::parse("# nothing\n").is_ok());
+    }
+}

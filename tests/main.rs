@@ -1,0 +1,17 @@
+//! The integration tests: the real binary on throw-away workspaces.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests work in temporary directories, fail by panicking"
+)]
+
+mod architecture;
+mod bad_input;
+mod commands;
+mod interrupted;
+mod legacy;
+mod primitives;
+mod prompts;
+mod sandbox;
+mod stories;

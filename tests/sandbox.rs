@@ -1,0 +1,561 @@
+//! A throw-away workspace: written, run in, and compared.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use rollback_manager::demo;
+
+/// A workspace in a temporary directory, with a home directory beside it. Both go when it is dropped.
+pub struct Sandbox {
+    temporary: tempfile::TempDir,
+}
+
+impl Sandbox {
+    /// A workspace with a flags file that has no features, and nothing else.
+    pub fn empty() -> Self {
+        let sandbox = Self::bare();
+        sandbox.write("config/feature-flags.yaml", "features: {}\n");
+        sandbox
+    }
+
+    /// A workspace in which all seven stories are deployed, with npm and Python packages.
+    pub fn full() -> Self {
+        Self::deployed(demo::Options::default())
+    }
+
+    /// A workspace in which all seven stories are deployed; much cheaper without packages.
+    pub fn deployed(options: demo::Options) -> Self {
+        let sandbox = Self::bare();
+        demo::build(&sandbox.root(), &options).unwrap();
+        sandbox
+    }
+
+    fn bare() -> Self {
+        let sandbox = Self {
+            temporary: tempfile::Builder::new().prefix("sandbox-").tempdir().unwrap(),
+        };
+        std::fs::create_dir(sandbox.root()).unwrap();
+        std::fs::create_dir(sandbox.home()).unwrap();
+        sandbox
+    }
+
+    /// The workspace, without symbolic links in its path.
+    pub fn root(&self) -> PathBuf {
+        self.temporary.path().canonicalize().unwrap().join("workspace")
+    }
+
+    /// `HOME` of what runs here; outside the workspace.
+    pub fn home(&self) -> PathBuf {
+        self.temporary.path().canonicalize().unwrap().join("home")
+    }
+
+    /// A path of the workspace.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root().join(path)
+    }
+
+    /// Whether something, be it a broken link, stands there.
+    pub fn exists(&self, path: &str) -> bool {
+        self.path(path).symlink_metadata().is_ok()
+    }
+
+    /// Writes a file and makes the directories above it.
+    pub fn write(&self, path: &str, text: impl AsRef<[u8]>) -> &Self {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+        self
+    }
+
+    /// The text of a file.
+    pub fn read(&self, path: &str) -> String {
+        let path = self.path(path);
+        std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("cannot read `{}`: {error}", path.display()))
+    }
+
+    /// Removes a file, a link or a whole directory.
+    pub fn remove(&self, path: &str) -> &Self {
+        let path = self.path(path);
+        if path.symlink_metadata().unwrap().is_dir() {
+            std::fs::remove_dir_all(path).unwrap();
+        } else {
+            std::fs::remove_file(path).unwrap();
+        }
+        self
+    }
+
+    /// The binary, ready to be run in the workspace: nobody to ask, nothing in the environment but what is set here.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rollback"));
+        command
+            .args(arguments)
+            .current_dir(self.root())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.home())
+            .env("NO_COLOR", "1")
+            .env("TZ", "UTC")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        let output = self.command(arguments).output().unwrap();
+        Finished {
+            arguments: arguments.join(" "),
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Runs the binary with `--json`, whatever its exit code, and parses its standard output.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        self.run(&[arguments, &["--json"]].concat()).json()
+    }
+
+    /// The workspace as it is now, without the paths of `except` and what is below them.
+    pub fn snapshot(&self, except: &[&str]) -> Snapshot {
+        Snapshot::of(&self.root(), except)
+    }
+
+    /// Starts a process that waits, called `name` in the process table (its first 15 bytes), in the workspace, and
+    /// writes its number to `pid_file`. TERM ends it.
+    pub fn spawn_service(&self, name: &str, pid_file: &str) -> Service {
+        let (program, script) = (format!("services/{name}"), format!("services/{name}.sh"));
+        self.write(&script, waiting(""));
+        // A link to the shell under that name, not a copy of a program: a file that was just written may still be open
+        // for writing in a process that another test forks, and then can't be executed.
+        std::os::unix::fs::symlink("/bin/sh", self.path(&program)).unwrap();
+        let service = Service::start(
+            Command::new(self.path(&program))
+                .arg(self.path(&script))
+                .current_dir(self.root()),
+        );
+        self.write(pid_file, format!("{}\n", service.pid()));
+        service
+    }
+
+    /// Writes a script that waits to `path` of the workspace and starts it with `arguments`. Its command line reads
+    /// `/bin/sh <root>/<path> <arguments>`; TERM ends it.
+    pub fn spawn_script(&self, path: &str, arguments: &[&str]) -> Service {
+        self.spawn(path, arguments, "")
+    }
+
+    /// As [`Self::spawn_script`], and TERM does not end it.
+    pub fn spawn_stubborn(&self, path: &str, arguments: &[&str]) -> Service {
+        self.spawn(path, arguments, "trap '' TERM\n")
+    }
+
+    fn spawn(&self, path: &str, arguments: &[&str], first: &str) -> Service {
+        self.write(path, waiting(first));
+        Service::start(
+            Command::new("/bin/sh")
+                .arg(self.path(path))
+                .args(arguments)
+                .current_dir(self.root()),
+        )
+    }
+}
+
+/// A script that says when it is ready and then waits on a pipe of ours: it can't outlive the test, even a killed one.
+fn waiting(first: &str) -> String {
+    format!("#!/bin/sh\n{first}echo ready\nwhile read -r line; do :; done\n")
+}
+
+/// A process of a test, in a group of its own. Dropping it ends it. Whatever ends it, it leaves the process table.
+pub struct Service {
+    pid: u32,
+    pipe: Option<ChildStdin>,
+    ended: Receiver<std::process::ExitStatus>,
+}
+
+impl Service {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "ready\n");
+        let (pid, pipe) = (child.id(), child.stdin.take());
+        let (sender, ended) = channel();
+        std::thread::spawn(move || sender.send(child.wait().unwrap()));
+        Self { pid, pipe, ended }
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it is in the process table.
+    pub fn is_running(&self) -> bool {
+        Path::new("/proc").join(self.pid.to_string()).exists()
+    }
+
+    /// Waits until something has ended it, and says which signal did. Panics after ten seconds.
+    pub fn wait_ended(&self) -> Option<i32> {
+        use std::os::unix::process::ExitStatusExt as _;
+        match self.ended.recv_timeout(Duration::from_secs(10)) {
+            Ok(status) => status.signal(),
+            Err(RecvTimeoutError::Timeout) => panic!("process {} still runs", self.pid),
+            Err(RecvTimeoutError::Disconnected) => panic!("process {} was waited for twice", self.pid),
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // The end of the pipe ends it, also if it is deaf to TERM; the thread then takes it out of the process table.
+        drop(self.pipe.take());
+        let _ = self.ended.recv_timeout(Duration::from_secs(10));
+    }
+}
+
+/// A run of the binary that came to its end.
+pub struct Finished {
+    arguments: String,
+    /// The exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// What it said to programs.
+    pub stdout: String,
+    /// What it said to people.
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Panics with both streams unless the exit code is `expected`.
+    #[track_caller]
+    pub fn assert_code(self, expected: i32) -> Self {
+        assert!(
+            self.code == Some(expected),
+            "expected exit code {expected}\n{}",
+            self.transcript()
+        );
+        self
+    }
+
+    /// Standard output as JSON. Panics with both streams if it is none.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("not JSON: {error}\n{}", self.transcript()))
+    }
+
+    /// The command line, the exit code and both streams, for messages and for `insta`.
+    pub fn transcript(&self) -> String {
+        let mut text = format!("$ rollback {}\n", self.arguments);
+        match self.code {
+            Some(code) => writeln!(text, "exit code {code}").unwrap(),
+            None => writeln!(text, "ended by a signal").unwrap(),
+        }
+        for (name, stream) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            if !stream.is_empty() {
+                writeln!(text, "--- {name}\n{}", stream.trim_end()).unwrap();
+            }
+        }
+        text
+    }
+}
+
+/// What stands at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    /// Type and permission bits, as in `st_mode`.
+    mode: u32,
+    /// Modification time, in nanoseconds since the epoch.
+    modified: i128,
+    /// Bytes of a file; 0 for all else, whose size says nothing.
+    size: u64,
+    /// Of a symbolic link.
+    target: Option<PathBuf>,
+    /// Of a file.
+    digest: Option<blake3::Hash>,
+}
+
+impl Entry {
+    fn of(path: &Path) -> Self {
+        let metadata = path.symlink_metadata().unwrap();
+        let is_file = metadata.is_file();
+        Self {
+            mode: metadata.mode(),
+            modified: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
+            size: if is_file { metadata.size() } else { 0 },
+            target: metadata.is_symlink().then(|| path.read_link().unwrap()),
+            digest: is_file.then(|| blake3::hash(&std::fs::read(path).unwrap())),
+        }
+    }
+
+    /// What differs, by name.
+    fn differences(&self, other: &Self) -> String {
+        let names = [
+            ("mode", self.mode != other.mode),
+            ("time", self.modified != other.modified),
+            ("size", self.size != other.size),
+            ("target", self.target != other.target),
+            ("contents", self.digest != other.digest),
+        ];
+        names
+            .iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(name, _)| *name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+/// A directory tree at one moment: all that a user could notice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot(BTreeMap<PathBuf, Entry>);
+
+impl Snapshot {
+    /// Everything below `root` and `root` itself (as the empty path), without the paths of `except` and what is below
+    /// them. Links are not followed.
+    pub fn of(root: &Path, except: &[&str]) -> Self {
+        let mut entries = BTreeMap::new();
+        let mut open = vec![PathBuf::new()];
+        while let Some(below) = open.pop() {
+            if except.iter().any(|excepted| below == Path::new(excepted)) {
+                continue;
+            }
+            let path = root.join(&below);
+            let entry = Entry::of(&path);
+            if path.symlink_metadata().unwrap().is_dir() {
+                open.extend(
+                    std::fs::read_dir(&path)
+                        .unwrap()
+                        .map(|entry| below.join(entry.unwrap().file_name())),
+                );
+            }
+            entries.insert(below, entry);
+        }
+        Self(entries)
+    }
+
+    /// The same without some paths and what is below them.
+    pub fn without(&self, except: &[&str]) -> Self {
+        let kept = self
+            .0
+            .iter()
+            .filter(|(path, _)| !except.iter().any(|excepted| path.starts_with(excepted)));
+        Self(kept.map(|(path, entry)| (path.clone(), entry.clone())).collect())
+    }
+
+    /// Whether something stood at this path.
+    pub fn has(&self, path: &str) -> bool {
+        self.0.contains_key(Path::new(path))
+    }
+
+    /// What became different from `before` to `after`, a line a path: `removed a`, `added b`, `changed c: mode, time`.
+    /// The root's own path reads `.`.
+    pub fn diff(before: &Self, after: &Self) -> Vec<String> {
+        let paths: std::collections::BTreeSet<_> = before.0.keys().chain(after.0.keys()).collect();
+        paths
+            .into_iter()
+            .filter_map(|path| {
+                let shown = if path.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    path
+                }
+                .display();
+                match (before.0.get(path), after.0.get(path)) {
+                    (Some(_), None) => Some(format!("removed {shown}")),
+                    (None, Some(_)) => Some(format!("added {shown}")),
+                    (Some(old), Some(new)) if old != new => {
+                        Some(format!("changed {shown}: {}", old.differences(new)))
+                    }
+                    _ => None,
+                }
+            })
+            .collect()
+    }
+}
+
+/// Fails with the differences unless both are equal.
+#[track_caller]
+pub fn assert_unchanged(before: &Snapshot, after: &Snapshot) {
+    let differences = Snapshot::diff(before, after);
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn a_full_sandbox_is_a_workspace_with_everything_deployed() {
+    let sandbox = Sandbox::full();
+    for path in [
+        "config/feature-flags.yaml",
+        "package.json",
+        "node_modules/yaml",
+        ".duckdb/analytics.db",
+        ".venv",
+    ] {
+        assert!(sandbox.exists(path), "{path}");
+    }
+    assert!(sandbox.read(".env").contains("export AIRBYTE_API_KEY="));
+}
+
+#[test]
+fn the_binary_runs_without_the_environment_of_the_test() {
+    let sandbox = Sandbox::empty();
+    let before = sandbox.snapshot(&[]);
+    let finished = sandbox.run(&["--version"]).assert_code(0);
+    assert!(
+        finished
+            .transcript()
+            .starts_with("$ rollback --version\nexit code 0\n")
+    );
+    let names: Vec<_> = sandbox
+        .command(&[])
+        .get_envs()
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    assert_eq!(names, ["HOME", "NO_COLOR", "PATH", "TZ"]);
+    assert_unchanged(&before, &sandbox.snapshot(&[]));
+}
+
+#[test]
+#[should_panic(expected = "expected exit code 99\n$ rollback --version")]
+fn a_wrong_exit_code_shows_the_transcript() {
+    Sandbox::empty().run(&["--version"]).assert_code(99);
+}
+
+#[test]
+#[should_panic(expected = "not JSON")]
+fn what_is_not_json_shows_the_transcript() {
+    Sandbox::empty().json(&["--version"]);
+}
+
+#[test]
+fn a_snapshot_sees_every_kind_of_change() {
+    let sandbox = Sandbox::empty();
+    sandbox
+        .write("kept", "1")
+        .write("edited", "abc")
+        .write("gone/deep", "x")
+        .write("mode", "m")
+        .write("state/log", "");
+    std::os::unix::fs::symlink("kept", sandbox.path("link")).unwrap();
+    let before = sandbox.snapshot(&["state"]);
+    assert_unchanged(&before, &sandbox.snapshot(&["state"]));
+    assert!(before.has("gone/deep") && !before.has("state"));
+
+    let time = std::fs::metadata(sandbox.path("edited"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    sandbox
+        .write("edited", "abd")
+        .write("state/log", "more")
+        .write("new", "");
+    std::fs::File::options()
+        .write(true)
+        .open(sandbox.path("edited"))
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    std::fs::set_permissions(sandbox.path("mode"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let old = std::time::UNIX_EPOCH + Duration::from_nanos(1);
+    std::fs::File::open(sandbox.path("config"))
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
+    sandbox.remove("gone").remove("link");
+    std::os::unix::fs::symlink("edited", sandbox.path("link")).unwrap();
+
+    let mut differences = Snapshot::diff(&before, &sandbox.snapshot(&["state"]));
+    let link = differences
+        .iter()
+        .position(|line| line.starts_with("changed link: "))
+        .unwrap();
+    assert!(differences.remove(link).ends_with("target"));
+    assert_eq!(
+        differences,
+        [
+            "changed .: time",
+            "changed config: time",
+            "changed edited: contents",
+            "removed gone",
+            "removed gone/deep",
+            "changed mode: mode",
+            "added new",
+        ]
+    );
+}
+
+fn command_line(pid: u32) -> String {
+    String::from_utf8(std::fs::read(format!("/proc/{pid}/cmdline")).unwrap())
+        .unwrap()
+        .replace('\0', " ")
+}
+
+fn terminate(service: &Service) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(service.pid()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+}
+
+#[test]
+fn a_service_has_its_name_its_place_and_its_pid_file() {
+    let sandbox = Sandbox::empty();
+    let service = sandbox.spawn_service("dagster-daemon", "logs/dagster-daemon.pid");
+    let process = PathBuf::from(format!("/proc/{}", service.pid()));
+    assert_eq!(
+        std::fs::read_to_string(process.join("comm")).unwrap(),
+        "dagster-daemon\n"
+    );
+    assert_eq!(process.join("cwd").read_link().unwrap(), sandbox.root());
+    assert_eq!(
+        sandbox.read("logs/dagster-daemon.pid"),
+        format!("{}\n", service.pid())
+    );
+    assert!(service.is_running());
+    drop(service);
+    assert!(!process.exists());
+}
+
+#[test]
+fn a_script_shows_its_arguments_and_ends_on_term() {
+    let sandbox = Sandbox::empty();
+    let service = sandbox.spawn_script("bin/dagster", &["daemon", "run"]);
+    let expected = format!("/bin/sh {} daemon run ", sandbox.path("bin/dagster").display());
+    assert_eq!(command_line(service.pid()), expected);
+    terminate(&service);
+    assert_eq!(service.wait_ended(), Some(15));
+    assert!(!service.is_running());
+}
+
+#[test]
+fn a_stubborn_script_outlives_term_but_not_the_test() {
+    let sandbox = Sandbox::empty();
+    let service = sandbox.spawn_stubborn("bin/dagster", &["dev"]);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).unwrap();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .unwrap()
+        .trim();
+    let term = u64::from_str_radix(ignored, 16).unwrap() & (1 << 14);
+    assert_ne!(term, 0, "SIGTERM is not ignored");
+    terminate(&service);
+    let process = PathBuf::from(format!("/proc/{}", service.pid()));
+    assert!(service.is_running());
+    drop(service);
+    assert!(!process.exists());
+}
