@@ -318,3 +318,34 @@ fn the_reference_page_is_made_from_the_list() {
         assert!(!word.about.is_empty() && !word.example.is_empty());
     }
 }
+
+/// The worked example of `docs/writing-primitives.md`.
+#[path = "fixtures/count_lines.rs"]
+mod count_lines;
+
+#[test]
+fn writing_primitives_is_true() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/writing-primitives.md")).unwrap();
+    let shown = page
+        .split("```rust\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .unwrap();
+    let compiled = std::fs::read_to_string(root.join("tests/fixtures/count_lines.rs")).unwrap();
+    assert_eq!(shown, compiled.replace("rollback_manager::", "crate::"));
+
+    let example = Example::of(&count_lines::WORD);
+    let context = example.context();
+    let session = Example::session(&context);
+    let arguments = count_lines::WORD.accept(vec!["package.json".into()]).unwrap();
+    let rollback_manager::primitive::Action::Look(look) = count_lines::WORD.action else {
+        panic!("it looks")
+    };
+    let lines = look(&arguments, &session.view).unwrap().as_int().unwrap();
+    assert_eq!(
+        usize::try_from(lines).unwrap(),
+        example.sandbox.read("package.json").lines().count()
+    );
+    assert!(count_lines::WORD.accept(vec![1_i64.into()]).is_err());
+}
