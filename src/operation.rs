@@ -1,7 +1,7 @@
 //! What was asked for, as data: what it needs, what it risks, how it is taken back.
 //!
-//! A primitive returns a [`Proposal`]; nothing in it has happened. The gate decides, and only the gate calls
-//! [`Operation::execute`].
+//! A primitive returns a `Proposal`; nothing in it has happened. The gate decides, and only the gate calls
+//! `Operation::execute`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! What a script sees: the world through the host, with what this run has pretended so far laid over it.
 //!
-//! Words look through a [`View`] and nothing else; in a real pass the overlay is empty, so both passes share this code.
+//! Words look through a `View` and nothing else; in a real pass the overlay is empty, so both passes share this code.
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! What a terminal can show, and what of the world may reach it: colour, width, escaping, numbers with their
 //! units.
 //!
-//! Paths, process names and script notes are written by others. They pass [`escape`] before a person sees them.
+//! Paths, process names and script notes are written by others. They pass `escape` before a person sees them.
 //! Keeps nothing on disk.
 
 use std::borrow::Cow;

@@ -34,7 +34,7 @@ impl View {
     /// Processes that match a query, without those that are pretended to have ended.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for an empty query, otherwise what the system says.
+    /// `Kind::Invalid` for an empty query, otherwise what the system says.
     pub fn processes(&self, query: &Query) -> Result<Vec<Process>> {
         Ok(self.find(query)?.processes)
     }
@@ -71,7 +71,7 @@ impl View {
     /// The process of this identity, if it lives and is in scope.
     ///
     /// # Errors
-    /// What the system says; [`Kind::Denied`] for a process that may never be ended.
+    /// What the system says; `Kind::Denied` for a process that may never be ended.
     pub fn process(&self, pid: i32, started_ticks: u64) -> Result<Option<Process>> {
         if self.overlay().has_ended(pid, started_ticks) {
             return Ok(None);
@@ -182,7 +182,7 @@ impl View {
     /// Containers, images or volumes with a prefix: id and name.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for an empty prefix; an engine that does not answer is no error.
+    /// `Kind::Invalid` for an empty prefix; an engine that does not answer is no error.
     pub fn engine_things(&self, kind: EngineKind, prefix: &str) -> Result<Known<Vec<(String, String)>>> {
         let engine = match self.host.engine() {
             Known::Yes(engine) => engine,
@@ -214,7 +214,7 @@ impl View {
     /// Whether the policy lists an address for looking.
     ///
     /// # Errors
-    /// [`Kind::Denied`] naming the rule.
+    /// `Kind::Denied` naming the rule.
     pub fn check_address(&self, url: &str) -> Result<()> {
         crate::gate::policy::check_address(&self.workspace.config().policy.http, url)
     }
@@ -222,7 +222,7 @@ impl View {
     /// What a place leads to: itself, or the target of a link where that is allowed; then with the link.
     ///
     /// # Errors
-    /// [`Kind::Denied`] for a link that leads out of the roots, [`Kind::NotFound`] for one that leads nowhere.
+    /// `Kind::Denied` for a link that leads out of the roots, `Kind::NotFound` for one that leads nowhere.
     pub fn follow(&self, place: &Place) -> Result<(Place, Option<Place>)> {
         let link = self
             .stat(&place.absolute)?
