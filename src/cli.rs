@@ -11,6 +11,9 @@ use crate::exit_code::ExitCode;
 use crate::run::Context;
 use crate::workspace::Workspace;
 
+/// `rollback apply`.
+pub mod apply;
+
 /// `rollback audit`.
 pub mod audit;
 
@@ -114,6 +117,8 @@ pub enum Command {
     Run(run::RunArguments),
     /// Show what a run would do, and change nothing
     Plan(run::PlanArguments),
+    /// Do exactly what a plan's file says, or nothing
+    Apply(apply::Arguments),
     /// Every story: flag, what of it is present, last run, backups
     Status,
     /// The validation checklist alone; changes nothing
@@ -172,6 +177,7 @@ pub enum Command {
 /// Runs the program with these arguments; the first is the program's name.
 #[must_use]
 pub fn main(arguments: Vec<OsString>) -> u8 {
+    let arguments_want_json = arguments.iter().any(|argument| argument == "--json");
     let cli = match Cli::try_parse_from(with_run(arguments)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -181,7 +187,11 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
             } else {
                 ExitCode::Done
             };
-            let _ = error.print();
+            if error.use_stderr() && arguments_want_json {
+                print(&format!("{}\n", render::error_json(&usage_of(&error))));
+            } else {
+                let _ = error.print();
+            }
             return code.number();
         }
     };
@@ -207,11 +217,21 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     }
 }
 
+/// What clap says of a command line, as an error of ours.
+fn usage_of(error: &clap::Error) -> Error {
+    let text = error.render().to_string();
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let message = lines.next().unwrap_or_default();
+    Error::usage(message.strip_prefix("error: ").unwrap_or(message))
+        .hint("`rollback --help` and `rollback COMMAND --help` tell what is understood")
+}
+
 fn dispatch(cli: &Cli) -> Result<ExitCode> {
     let everywhere = &cli.everywhere;
     match &cli.command {
         Command::Run(arguments) => run::run(everywhere, arguments),
         Command::Plan(arguments) => run::plan(everywhere, arguments),
+        Command::Apply(arguments) => apply::apply(everywhere, arguments),
         Command::Status => status::status(everywhere),
         Command::Validate(arguments) => validate::validate(everywhere, arguments),
         Command::Undo(arguments) => undo::undo(everywhere, arguments),

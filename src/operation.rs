@@ -25,6 +25,9 @@ pub mod moving;
 /// Backing up by moving.
 pub mod retiring;
 
+/// Removing for good, without a store.
+pub mod purging;
+
 /// Taking an operation back.
 pub mod reverting;
 

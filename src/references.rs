@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use ignore::WalkBuilder;
+use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::host::packages::Manager;
@@ -147,6 +148,7 @@ impl Index {
     /// `limit` for more than 100,000 source files: an incomplete index would say that nothing needs a file.
     pub fn scan(root: &Path) -> Result<Self> {
         let mut index = Self::default();
+        let mut sources = Vec::new();
         let walk = WalkBuilder::new(root)
             .standard_filters(false)
             .follow_links(false)
@@ -190,9 +192,16 @@ impl Index {
                 ))
                 .hint("run in a smaller workspace, or move what is not source out of it"));
             }
-            match read(entry.path()) {
-                Some(text) => index.add(root, relative, language, &text),
-                None => index.unread.push(relative.to_owned()),
+            sources.push((relative.to_owned(), language));
+        }
+        let scanned: Vec<_> = sources
+            .par_iter()
+            .map(|(file, language)| Some(scan(root, file, *language, &read(&root.join(file))?)))
+            .collect();
+        for ((file, _), mentions) in sources.into_iter().zip(scanned) {
+            match mentions {
+                Some(mentions) => index.add(&file, mentions),
+                None => index.unread.push(file),
             }
         }
         Ok(index)
@@ -210,36 +219,19 @@ impl Index {
         &self.unread
     }
 
-    fn add(&mut self, root: &Path, file: &str, language: Language, text: &str) {
-        let directory = file.rsplit_once('/').map_or("", |(directory, _)| directory);
-        let mentions = language.scan(text);
-        if mentions.is_empty() {
-            return;
-        }
-        let lines: Vec<&str> = text.lines().collect();
-        for mention in mentions {
-            let line = lines
-                .get(mention.line.saturating_sub(1))
-                .map_or("", |line| line.trim());
-            // A line of configuration may hold a secret beside the path.
-            let whole_line =
-                matches!(language, Language::JavaScript | Language::Python) && line.len() <= SHOWN;
-            let shown = if whole_line { line } else { &mention.text };
+    fn add(&mut self, file: &str, mentions: Vec<(Named, Reference)>) {
+        let directory = directory_of(file);
+        for (named, reference) in mentions {
             let at = self.found.len();
-            if self.enter(root, directory, &mention.names, at) {
-                let text = shown.chars().take(SHOWN).collect();
-                self.found.push(Reference {
-                    file: file.to_owned(),
-                    line: mention.line,
-                    text,
-                });
+            if self.enter(directory, named, at) {
+                self.found.push(reference);
             }
         }
     }
 
     /// Notes what is named under all keys by which it may be asked for; false if it can't be asked for.
-    fn enter(&mut self, root: &Path, directory: &str, named: &Named, at: usize) -> bool {
-        match named {
+    fn enter(&mut self, directory: &str, named: Named, at: usize) -> bool {
+        match &named {
             Named::Module(module) if is_relative(module) => {
                 let Some(path) = join(directory, module) else {
                     return false;
@@ -324,20 +316,7 @@ impl Index {
                     note(&mut self.python, path.join("/"), at);
                 }
             }
-            Named::Path(path) => {
-                let candidates = [join(directory, path), join("", path)];
-                let mut there = candidates
-                    .into_iter()
-                    .flatten()
-                    .filter(|path| root.join(path).is_file())
-                    .peekable();
-                if there.peek().is_none() {
-                    return false;
-                }
-                for path in there {
-                    note(&mut self.paths, path, at);
-                }
-            }
+            Named::Path(path) => note(&mut self.paths, path.clone(), at),
         }
         true
     }
@@ -416,6 +395,46 @@ impl Index {
         let unique: BTreeSet<&Reference> = found.collect();
         unique.into_iter().cloned().collect()
     }
+}
+
+/// What a file names, as it is entered, with the place for people. Paths are settled: only those of files that exist
+/// are left, relative to the root.
+fn scan(root: &Path, file: &str, language: Language, text: &str) -> Vec<(Named, Reference)> {
+    let mentions = language.scan(text);
+    if mentions.is_empty() {
+        return Vec::new();
+    }
+    let directory = directory_of(file);
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for mention in mentions {
+        let line = lines
+            .get(mention.line.saturating_sub(1))
+            .map_or("", |line| line.trim());
+        // A line of configuration may hold a secret beside the path.
+        let whole_line = matches!(language, Language::JavaScript | Language::Python) && line.len() <= SHOWN;
+        let shown = if whole_line { line } else { &mention.text };
+        let reference = Reference {
+            file: file.to_owned(),
+            line: mention.line,
+            text: shown.chars().take(SHOWN).collect(),
+        };
+        match mention.names {
+            Named::Path(path) => found.extend(
+                [join(directory, &path), join("", &path)]
+                    .into_iter()
+                    .flatten()
+                    .filter(|path| root.join(path).is_file())
+                    .map(|path| (Named::Path(path), reference.clone())),
+            ),
+            named => found.push((named, reference)),
+        }
+    }
+    found
+}
+
+fn directory_of(file: &str) -> &str {
+    file.rsplit_once('/').map_or("", |(directory, _)| directory)
 }
 
 /// The text of a file, if it is one of reasonable size. Bytes that are no UTF-8 hide no import: they are replaced.

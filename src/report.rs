@@ -63,7 +63,7 @@ pub struct OperationRecord {
     pub n: u32,
     /// The story's id; empty outside a story.
     pub story: String,
-    /// `before`, `prepare`, `execute`, `validate`, `finish` or `after`.
+    /// `before`, `prepare`, `execute`, `validate`, `finish`, `after` or `undo`.
     pub phase: String,
     /// The innermost step's title.
     pub step: Option<String>,

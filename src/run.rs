@@ -38,6 +38,9 @@ pub mod plan;
 /// Reports, log lines and the documentation entry of a real run.
 pub mod records;
 
+/// Plans in files, and doing what they say.
+pub mod plan_file;
+
 /// One word outside a story.
 pub mod single;
 
@@ -67,6 +70,10 @@ pub struct Request {
     pub params: BTreeMap<String, String>,
     /// `--copy`.
     pub copy: bool,
+    /// `--purge`.
+    pub purge: bool,
+    /// `--allow-open`.
+    pub allow_open: bool,
 }
 
 /// Where and with what a run happens.
@@ -175,6 +182,8 @@ pub struct Preview {
     pub report: Report,
     /// The failure that ended it, if one did.
     pub error: Option<Error>,
+    /// What the plan rests on, with the number of the operation.
+    pub facts: Vec<(u32, crate::operation::Fact)>,
     pub(crate) errand: Errand,
 }
 
@@ -187,6 +196,8 @@ fn errand(context: &Context, request: &Request) -> Errand {
         dry_run: request.dry_run,
         params: request.params.clone(),
         copy: request.copy,
+        purge: request.purge,
+        allow_open: request.allow_open,
         reason: request.reason.clone(),
         forced: request.answers.force,
         stories: request.stories.iter().map(|story| story.id.clone()).collect(),
@@ -214,9 +225,19 @@ pub fn preview(context: &Context, request: &Request, listener: Box<dyn Listener>
         .err()
         .map(|error| context.by_signal(error));
     let after = plan::flags(&session.view, &request.stories);
+    if let Some(warning) = not_read(&session.view.sources_not_read()) {
+        session.warn(&warning);
+    }
+    // A preview that failed early may not have come to them.
+    if error.is_none() {
+        for name in session.view.params_not_asked() {
+            session.warn(&format!("--param {name}: no script asks for it"));
+        }
+    }
     let flags = plan::changed_flags(before, after);
     let mut report = plan::report(&session, request, &errand, started, flags);
-    report.plan = plan::id(&report, &session.journal.borrow().facts, request);
+    let facts = session.journal.borrow().facts.clone();
+    report.plan = plan::id(&report, &facts, request);
     report.mode = Mode::DryRun;
     let failed = error.is_some() || !session.journal.borrow().failures.is_empty();
     let (outcome, code) = match &error {
@@ -230,7 +251,28 @@ pub fn preview(context: &Context, request: &Request, listener: Box<dyn Listener>
     Ok(Preview {
         report,
         error,
+        facts,
         errand,
+    })
+}
+
+/// What is not known of sources that are too large, binary or unreadable.
+fn not_read(files: &[String]) -> Option<String> {
+    const SHOWN: usize = 3;
+    let count = files.len();
+    let named: Vec<String> = files.iter().take(SHOWN).map(|file| format!("`{file}`")).collect();
+    let more = count.saturating_sub(SHOWN);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    (count > 0).then(|| {
+        format!(
+            "{} could not be looked into ({}{more}): what they need is not known",
+            crate::cli::terminal::plural(count as u64, "source file"),
+            named.join(", ")
+        )
     })
 }
 
@@ -271,6 +313,7 @@ pub fn carry_out(
         report: plan,
         error,
         errand,
+        ..
     } = preview;
     let goes_on =
         request.continue_on_error && !matches!(plan.outcome, RunOutcome::Refused | RunOutcome::Interrupted);

@@ -3,7 +3,7 @@
 //! Words look through a `View` and nothing else; in a real pass the overlay is empty, so both passes share this code.
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 use std::rc::Rc;
@@ -23,6 +23,9 @@ use crate::workspace::catalogue::{Catalogue, Story};
 use crate::workspace::config::Limits;
 use crate::workspace::{Place, Workspace};
 
+/// What a preview has seen already.
+mod moment;
+
 /// Parts of stories: where they stand, what names them, to whom they belong.
 mod parts;
 
@@ -31,6 +34,9 @@ mod world;
 
 /// The largest file that a script may read or edit, in bytes.
 pub const TEXT_LIMIT: u64 = 8 << 20;
+
+/// Files up to this size are facts by their contents, in bytes.
+const DIGEST_LIMIT: u64 = 1 << 20;
 
 /// What a run is about, for the words that need to know.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +53,10 @@ pub struct Errand {
     pub params: BTreeMap<String, String>,
     /// `--copy`: back up by copying.
     pub copy: bool,
+    /// `--purge`: what is removed goes for good.
+    pub purge: bool,
+    /// `--allow-open`: back up what a process writes.
+    pub allow_open: bool,
     /// `--force`.
     pub forced: bool,
     /// Why the run happens.
@@ -80,10 +90,16 @@ pub struct View {
     /// The story at hand.
     pub story: RefCell<Option<Rc<Story>>>,
     overlay: RefCell<Overlay>,
+    /// How often something was pretended.
+    pretended: Cell<u64>,
     slots: Cell<u32>,
+    /// Bytes of backups whose digests are computed at once.
+    digested: Cell<u64>,
+    /// Parameters that a script asked for.
+    asked: RefCell<BTreeSet<String>>,
     index: RefCell<Option<Rc<Index>>>,
     installed: RefCell<world::Installed>,
-    open_files: RefCell<Option<std::sync::Arc<crate::host::processes::OpenFiles>>>,
+    moment: moment::Moment,
 }
 
 impl View {
@@ -97,10 +113,13 @@ impl View {
             errand,
             story: RefCell::new(None),
             overlay: RefCell::default(),
+            pretended: Cell::new(0),
             slots: Cell::new(0),
+            digested: Cell::new(0),
+            asked: RefCell::default(),
             index: RefCell::new(None),
             installed: RefCell::default(),
-            open_files: RefCell::default(),
+            moment: moment::Moment::default(),
         }
     }
 
@@ -108,6 +127,34 @@ impl View {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.workspace.config().policy.limits
+    }
+
+    /// Whether the digests of a backup of so many bytes are computed at once: up to `backups.digest_limit` a run, in the
+    /// order in which they are asked for; 0 means never.
+    #[must_use]
+    pub fn may_digest(&self, bytes: u64) -> bool {
+        let sum = self.digested.get().saturating_add(bytes);
+        let limit = self.workspace.config().backups.digest_limit;
+        let may = limit > 0 && sum <= limit;
+        if may {
+            self.digested.set(sum);
+        }
+        may
+    }
+
+    /// What `--param` gives under this name.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.asked.borrow_mut().insert(name.to_owned());
+        self.errand.params.get(name).map(String::as_str)
+    }
+
+    /// Names given with `--param` that no script has asked for.
+    #[must_use]
+    pub fn params_not_asked(&self) -> Vec<String> {
+        let asked = self.asked.borrow();
+        let names = self.errand.params.keys();
+        names.filter(|name| !asked.contains(*name)).cloned().collect()
     }
 
     /// What is pretended.
@@ -119,6 +166,7 @@ impl View {
     /// What is pretended, for the gate alone.
     #[must_use]
     pub fn overlay_mut(&self) -> RefMut<'_, Overlay> {
+        self.pretended.set(self.pretended.get() + 1);
         self.overlay.borrow_mut()
     }
 
@@ -139,6 +187,7 @@ impl View {
     /// [`Kind::Denied`] where the path leads through a link, or what the system says.
     pub fn stat(&self, path: &Path) -> Result<Option<Stat>> {
         match self.overlay().seen(path) {
+            Seen::Real(real) if self.errand.preview => self.moment.stat(&self.host, &real),
             Seen::Real(real) => self.host.files.stat(&real),
             Seen::Gone => Ok(None),
             Seen::Text(bytes) => Ok(Some(pretended(EntryKind::File, bytes.len() as u64))),
@@ -190,6 +239,7 @@ impl View {
     pub fn list(&self, place: &Path) -> Result<Vec<(OsString, EntryKind)>> {
         let overlay = self.overlay();
         let mut names: BTreeMap<OsString, EntryKind> = match overlay.seen(place) {
+            Seen::Real(real) if self.errand.preview => self.moment.list(&self.host, &real)?,
             Seen::Real(real) => self.host.files.list(&real)?.into_iter().collect(),
             Seen::Directory => BTreeMap::new(),
             Seen::Gone => return Err(Error::not_found(format!("`{}` does not exist", place.display()))),
@@ -235,6 +285,9 @@ impl View {
             }
             visit(&path, &stat)?;
             if stat.kind == EntryKind::Directory && (path == top || !stat.mount_point) {
+                if let (true, Seen::Real(real)) = (self.errand.preview, self.overlay().seen(&path)) {
+                    self.moment.enter(&self.host, &real)?;
+                }
                 let mut children = Vec::new();
                 for (name, _) in self.list(&path)? {
                     let child = path.join(name);
@@ -304,13 +357,48 @@ impl View {
         let seen = match self.stat(&place.absolute)? {
             None => Value::Null,
             Some(stat) => {
-                json!({ "kind": stat.kind.name(), "size": stat.size, "mtime_ns": stat.mtime_ns, "inode": stat.inode })
+                let mut seen = json!({
+                    "kind": stat.kind.name(), "size": stat.size, "mtime_ns": stat.mtime_ns, "inode": stat.inode,
+                });
+                if self.errand.preview {
+                    self.look_into(place, &stat, &mut seen)?;
+                }
+                seen
             }
         };
         Ok(Fact {
             about: place.shown.clone(),
             seen,
         })
+    }
+
+    /// Adds what a preview knows beyond the outside: the digest of a small file, and one of all names, sizes and times
+    /// in a directory.
+    fn look_into(&self, place: &Place, stat: &Stat, seen: &mut Value) -> Result<()> {
+        match stat.kind {
+            // What is pretended has no contents yet that could be told twice alike: it may hold the time.
+            EntryKind::File
+                if stat.size <= DIGEST_LIMIT
+                    && matches!(self.overlay().seen(&place.absolute), Seen::Real(_)) =>
+            {
+                if let Ok(digest) = self.digest(place) {
+                    seen["digest"] = digest.into();
+                }
+            }
+            EntryKind::Directory => {
+                let mut hasher = blake3::Hasher::new();
+                self.walk(&place.absolute, &mut |path, stat| {
+                    let inside = path.strip_prefix(&place.absolute).unwrap_or(path);
+                    hasher.update(inside.as_os_str().as_encoded_bytes());
+                    let about = (stat.kind.name(), stat.size, stat.mtime_ns, stat.inode);
+                    hasher.update(format!("\0{about:?}\n").as_bytes());
+                    Ok(())
+                })?;
+                seen["tree"] = hasher.finalize().to_hex().to_string().into();
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Modification times of the directory that holds each path, to be put back by an undo.
@@ -397,6 +485,16 @@ impl View {
         let index = Rc::new(Index::scan(self.workspace.root())?);
         *self.index.borrow_mut() = Some(Rc::clone(&index));
         Ok(index)
+    }
+
+    /// Source files that an index of this pass could not look into.
+    #[must_use]
+    pub fn sources_not_read(&self) -> Vec<String> {
+        let index = self.index.borrow();
+        index
+            .as_ref()
+            .map(|index| index.unread().to_vec())
+            .unwrap_or_default()
     }
 
     /// `directory` or `file`, as a backup's manifest says it.

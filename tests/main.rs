@@ -6,10 +6,12 @@
     reason = "tests work in temporary directories, fail by panicking"
 )]
 
+mod apply;
 mod architecture;
 mod bad_input;
 mod commands;
 mod interrupted;
+mod json;
 mod legacy;
 mod primitives;
 mod prompts;

@@ -15,6 +15,7 @@ use crate::exit_code::ExitCode;
 use crate::gate::confirm::Answers;
 use crate::report::text::{self, Telling};
 use crate::report::{Mode, Report, RunOutcome};
+use crate::run::plan_file::{self, Asked};
 use crate::run::{self, Context, Request};
 use crate::script::session::Silent;
 use crate::script::{Origin, Script, engine};
@@ -112,6 +113,12 @@ pub struct RunArguments {
     /// Back up by copying, not by moving
     #[arg(long)]
     pub copy: bool,
+    /// Remove for good what would go into the run's store; backups are made all the same
+    #[arg(long)]
+    pub purge: bool,
+    /// Back up data even while a process writes it
+    #[arg(long)]
+    pub allow_open: bool,
 }
 
 /// `rollback plan`.
@@ -129,6 +136,12 @@ pub struct PlanArguments {
     /// Plan backups by copying
     #[arg(long)]
     pub copy: bool,
+    /// Plan removals for good
+    #[arg(long)]
+    pub purge: bool,
+    /// Plan backups even of what a process writes
+    #[arg(long)]
+    pub allow_open: bool,
 }
 
 /// Rolls back.
@@ -147,6 +160,8 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
         atomic: arguments.atomic,
         params: params(&arguments.params)?,
         copy: arguments.copy,
+        purge: arguments.purge,
+        allow_open: arguments.allow_open,
         ..Request::default()
     };
     request.stories = stories(&mut context, &arguments.stories)?;
@@ -174,6 +189,8 @@ pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCo
         dry_run: true,
         params: params(&arguments.params)?,
         copy: arguments.copy,
+        purge: arguments.purge,
+        allow_open: arguments.allow_open,
         ..Request::default()
     };
     request.stories = stories(&mut context, &arguments.stories)?;
@@ -187,11 +204,18 @@ pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCo
     super::warn_of_unfinished(everywhere, &context);
     let preview = run::preview(&context, &request, Box::new(Silent))?;
     if let Some(mut file) = output {
-        let text = format!(
-            "{}\n",
-            serde_json::to_string_pretty(&preview.report).unwrap_or_default()
-        );
-        std::io::Write::write_all(&mut file, text.as_bytes())
+        let asked = Asked {
+            stories: named_for_good(&arguments.stories)?,
+            reason: None,
+            trigger: request.trigger.clone(),
+            params: request.params.clone(),
+            copy: request.copy,
+            purge: request.purge,
+            allow_open: request.allow_open,
+        };
+        let text = plan_file::write(&preview, &asked)?;
+        file.set_len(0)
+            .and_then(|()| std::io::Write::write_all(&mut file, text.as_bytes()))
             .and_then(|()| file.sync_all())
             .map_err(|error| Error::io("write the plan", &error))?;
     }
@@ -203,7 +227,7 @@ pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCo
     ))
 }
 
-fn show_preview(
+pub(crate) fn show_preview(
     everywhere: &Everywhere,
     preview: run::Preview,
     warning: Option<String>,
@@ -312,8 +336,10 @@ pub(crate) fn telling(everywhere: &Everywhere, stories: &[Rc<Story>]) -> Telling
 
 /// From now on a signal is a wish, not an end: the operation at hand is finished, the run is closed.
 pub(crate) fn watch_signals(context: &mut Context) -> Result<()> {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        let number = usize::try_from(signal).unwrap_or(0);
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    // A terminal that goes away means the same as a request to end.
+    for (signal, meant) in [(SIGINT, SIGINT), (SIGTERM, SIGTERM), (SIGHUP, SIGTERM)] {
+        let number = usize::try_from(meant).unwrap_or(0);
         signal_hook::flag::register_usize(signal, Arc::clone(&context.signal), number)
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&context.host.cancelled)))
             .map_err(|error| Error::io("watch for signals", &error))?;
@@ -340,10 +366,7 @@ pub(crate) fn stories(context: &mut Context, words: &[String]) -> Result<Vec<Rc<
     let mut names = Vec::new();
     let mut catalogue = (*context.catalogue).clone();
     for word in words {
-        if Path::new(word)
-            .extension()
-            .is_some_and(|extension| extension == "rhai")
-        {
+        if is_script(word) {
             let story = script_story(context, Path::new(word))?;
             names.push(story.id.clone());
             catalogue.add(story);
@@ -354,6 +377,28 @@ pub(crate) fn stories(context: &mut Context, words: &[String]) -> Result<Vec<Rc<
     context.catalogue = Rc::new(catalogue);
     let flags = context.view().flags()?;
     Catalogue::select(&context.catalogue, &names, flags.as_ref())
+}
+
+/// Words that mean the same from any directory: the path of a script becomes absolute.
+fn named_for_good(words: &[String]) -> Result<Vec<String>> {
+    words
+        .iter()
+        .map(|word| {
+            if !is_script(word) {
+                return Ok(word.clone());
+            }
+            Path::new(word)
+                .canonicalize()
+                .map(|path| path.to_string_lossy().into_owned())
+                .map_err(|error| Error::usage(format!("cannot open script `{word}`: {error}")))
+        })
+        .collect()
+}
+
+fn is_script(word: &str) -> bool {
+    Path::new(word)
+        .extension()
+        .is_some_and(|extension| extension == "rhai")
 }
 
 fn script_story(context: &Context, path: &Path) -> Result<Rc<Story>> {

@@ -176,7 +176,7 @@ pub fn approve(
     let Some(person) = person else {
         return Err(if answers.yes {
             Error::not_approved(format!(
-                "{} lose data for good, which --yes does not approve",
+                "{} would lose data for good, which --yes does not approve",
                 crate::cli::terminal::plural(irreversible.len() as u64, "operation")
             ))
             .hint(format!("approve exactly this plan with --confirm {}", plan.plan))

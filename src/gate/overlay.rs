@@ -52,10 +52,7 @@ impl Overlay {
     /// Where `path` leads.
     #[must_use]
     pub fn seen(&self, path: &Path) -> Seen<'_> {
-        for ancestor in path.ancestors() {
-            let Some(node) = self.paths.get(ancestor) else {
-                continue;
-            };
+        if let Some((ancestor, node)) = self.nearest(path) {
             let below = path.strip_prefix(ancestor).unwrap_or(Path::new(""));
             let itself = below.as_os_str().is_empty();
             return match node {
@@ -70,10 +67,26 @@ impl Overlay {
         Seen::Real(path.to_path_buf())
     }
 
+    /// What is pretended of `path` itself, or of the nearest directory above it.
+    fn nearest(&self, path: &Path) -> Option<(&Path, &Node)> {
+        let mut last = path;
+        loop {
+            let (key, node) = self
+                .paths
+                .range::<Path, _>((Bound::Unbounded, Bound::Included(last)))
+                .next_back()?;
+            if path.starts_with(key) {
+                return Some((key, node));
+            }
+            // What stands above the path sorts before what it has in common with this neighbour, or is that.
+            last = path.ancestors().find(|ancestor| key.starts_with(ancestor))?;
+        }
+    }
+
     /// Whether anything at or below `path` is pretended.
     #[must_use]
     pub fn touches(&self, path: &Path) -> bool {
-        self.below(path).next().is_some() || self.paths.keys().any(|pretended| path.starts_with(pretended))
+        self.below(path).next().is_some() || self.nearest(path).is_some()
     }
 
     /// The pretended nodes at and below `path`, by path.
@@ -232,5 +245,21 @@ mod tests {
         assert_eq!(overlay.seen(Path::new("/w/a/y")), Seen::Gone);
         let children: Vec<_> = overlay.children(Path::new("/w/a")).collect();
         assert_eq!(children, [(std::ffi::OsStr::new("x"), true)]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_nearest_is_the_innermost_of_those_above(
+            pretended in proptest::collection::vec("(/[ab.-]{1,2}){1,4}", 0..12),
+            asked in "(/[ab.-]{1,2}){1,5}",
+        ) {
+            let mut overlay = Overlay::default();
+            for path in &pretended {
+                overlay.write(Path::new(path), Vec::new());
+            }
+            let asked = Path::new(&asked);
+            let plain = asked.ancestors().find(|above| overlay.paths.contains_key(*above));
+            proptest::prop_assert_eq!(overlay.nearest(asked).map(|(path, _)| path), plain);
+        }
     }
 }

@@ -46,6 +46,19 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// The kind that the system means. Whatever is none of the others is a device.
+    #[must_use]
+    pub(crate) const fn of(kind: rustix::fs::FileType) -> Self {
+        match kind {
+            rustix::fs::FileType::RegularFile => Self::File,
+            rustix::fs::FileType::Directory => Self::Directory,
+            rustix::fs::FileType::Symlink => Self::Symlink,
+            rustix::fs::FileType::Fifo => Self::Fifo,
+            rustix::fs::FileType::Socket => Self::Socket,
+            _ => Self::Device,
+        }
+    }
+
     /// For people: "file", "directory", "symbolic link", ...
     #[must_use]
     pub const fn name(self) -> &'static str {

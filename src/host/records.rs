@@ -198,15 +198,20 @@ impl Records {
     }
 }
 
-/// Opens the file of `-o` for a plan; it is replaced.
+/// Opens the file of `-o` for a plan. What it holds goes only when the plan is there.
 ///
 /// # Errors
 /// What the system says.
 pub fn create_output(path: &Path) -> Result<File> {
-    File::create(path).map_err(|error| {
-        Error::usage(format!("cannot write `{}`: {error}", path.display()))
-            .hint("name a file that can be written")
-    })
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|error| {
+            Error::usage(format!("cannot write `{}`: {error}", path.display()))
+                .hint("name a file that can be written")
+        })
 }
 
 fn nofollow() -> i32 {

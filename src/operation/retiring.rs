@@ -104,7 +104,8 @@ impl Retire {
             .map(|(from, to)| (from.absolute.clone(), to.absolute.clone()))
             .collect();
         let made = retire::made(&backup.absolute, &absolute);
-        let made = made.iter().map(|path| view.workspace.show(path).shown).collect();
+        let made = made.iter().map(|path| view.workspace.show(path).shown);
+        let made = view.absent_parents(&backup).into_iter().chain(made).collect();
         Ok(Self {
             kind,
             made,
@@ -116,8 +117,7 @@ impl Retire {
                 .unwrap_or_default(),
             run: view.errand.run.clone(),
             created: view.host.clock.timestamp(),
-            digests: size.bytes <= view.workspace.config().backups.digest_limit
-                && view.workspace.config().backups.digest_limit > 0,
+            digests: view.may_digest(size.bytes),
             source,
             link,
             backup,

@@ -295,7 +295,11 @@ impl Operation for Revert {
                     overlay.rename(&self.place(to)?.absolute, &self.place(from)?.absolute);
                 }
                 for shown in drop {
-                    overlay.remove(&self.place(shown)?.absolute);
+                    let own = self.place(shown)?;
+                    // The directory of all backups goes only where no other is in it.
+                    if own.absolute != self.workspace.backups() {
+                        overlay.remove(&own.absolute);
+                    }
                 }
             }
             Undo::RemoveCreated { path, .. } => overlay.remove(&self.place(path)?.absolute),

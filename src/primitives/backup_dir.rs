@@ -30,7 +30,8 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         return Ok(vec![super::not_present(WORD.name, &place, Vec::new())]);
     }
     let (source, _) = view.follow(&place)?;
-    super::require_quiet(view, &source, arguments.option_flag(2, "allow_open"))?;
+    let allow_open = arguments.option_flag(2, "allow_open") || view.errand.allow_open;
+    super::require_quiet(view, &source, &[], allow_open)?;
     let size = view.size(&source.absolute)?;
     let facts = vec![view.fact(&source)?];
     let needs = Capability::Backup {
@@ -50,6 +51,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let kind = view.kind(&source)?;
     let copy = Copy {
         kind,
+        made: view.absent_parents(&to),
         restores: None,
         backup: Some(Origin {
             name,
@@ -67,7 +69,6 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         to,
         size,
         times: Vec::new(),
-        made: Vec::new(),
         needs: vec![needs],
         facts,
     };

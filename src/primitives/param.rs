@@ -22,7 +22,7 @@ pub static WORD: Primitive = Primitive {
 fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
     let name = arguments.text(0);
     let default = arguments.get(1).cloned().unwrap_or(Dynamic::UNIT);
-    let Some(given) = view.errand.params.get(&name) else {
+    let Some(given) = view.param(&name) else {
         return Ok(default);
     };
     let wrong = |kind: &str| {
@@ -30,7 +30,7 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
             .hint("look at the script's `param(...)`")
     };
     if default.is_bool() {
-        return match given.as_str() {
+        return match given {
             "true" | "yes" | "on" | "1" => Ok(true.into()),
             "false" | "no" | "off" | "0" => Ok(false.into()),
             _ => Err(wrong("true or false")),
@@ -48,5 +48,5 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
             .map(Dynamic::from)
             .map_err(|_| wrong("a number"));
     }
-    Ok(given.clone().into())
+    Ok(given.to_owned().into())
 }

@@ -1,11 +1,14 @@
 //! What several words propose alike: removals, edits, and the sizes that the plan shows.
 
+use std::path::PathBuf;
+
 use crate::cli::terminal::{bytes, plural};
 use crate::edit::Edited;
 use crate::error::{Error, Kind, Result};
 use crate::host::files::EntryKind;
 use crate::operation::editing::Edit;
 use crate::operation::moving::MovePaths;
+use crate::operation::purging::Purge;
 use crate::operation::{Capability, Outcome, Proposal};
 use crate::view::{Size, TEXT_LIMIT, View};
 use crate::workspace::Place;
@@ -59,6 +62,20 @@ pub fn already(word: &'static str, view: &View, place: &Place, why: &str) -> Pro
     )
 }
 
+/// A removal that a script asks for: into the run's store, or for good under `--purge`.
+///
+/// # Errors
+/// As [`removal`].
+pub fn asked_removal(word: &'static str, view: &View, place: &Place) -> Result<Proposal> {
+    if !view.errand.purge || !view.exists(&place.absolute)? {
+        return removal(word, view, place);
+    }
+    let aside = view.slot("purged", &last_name(place));
+    let summary = format!("remove {} for good", sized(view, place)?);
+    let purge = Purge::new(view, place.clone(), aside)?;
+    Ok(Proposal::act(word, place.shown.clone(), summary, purge))
+}
+
 /// A removal into the run's store.
 ///
 /// # Errors
@@ -67,15 +84,20 @@ pub fn removal(word: &'static str, view: &View, place: &Place) -> Result<Proposa
     if !view.exists(&place.absolute)? {
         return Ok(not_present(word, place, vec![view.write(place, false)]));
     }
-    let name = place
-        .absolute
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let slot = view.slot("removed", &name);
+    let slot = view.slot("removed", &last_name(place));
     let summary = format!("remove {}", sized(view, place)?);
     let moves = MovePaths::new(view, vec![(place.clone(), slot)], false)?;
     Ok(Proposal::act(word, place.shown.clone(), summary, moves))
+}
+
+/// The last name of a path.
+#[must_use]
+pub fn last_name(place: &Place) -> String {
+    place
+        .absolute
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 /// Makes room at a target: refuses, or moves what stands there into the run's store.
@@ -127,15 +149,21 @@ pub fn edit(
     Ok(vec![Proposal::act(word, place.shown.clone(), summary, edit)])
 }
 
-/// Refuses a source that a process has open for writing.
+/// Refuses a source that a process has open for writing; what is below `keep` (relative to it) doesn't count.
 ///
 /// # Errors
 /// [`Kind::InUse`] naming the process.
-pub fn require_quiet(view: &View, source: &Place, allow_open: bool) -> Result<()> {
+pub fn require_quiet(view: &View, source: &Place, keep: &[PathBuf], allow_open: bool) -> Result<()> {
     if allow_open {
         return Ok(());
     }
-    let writers = view.writers(source)?;
+    let mut writers = view.writers(source)?;
+    // What stays in place may go on being written.
+    writers.retain(|writer| {
+        !keep
+            .iter()
+            .any(|kept| writer.path.starts_with(source.absolute.join(kept)))
+    });
     let Some(first) = writers.first() else {
         return Ok(());
     };
@@ -149,7 +177,9 @@ pub fn require_quiet(view: &View, source: &Place, allow_open: bool) -> Result<()
         first.process.describe(),
         view.workspace.show(&first.path)
     ))
-    .hint("stop it first; a copy of what is being written is not a backup"))
+    .hint(
+        "stop it first; a copy of what is being written is not a backup. Who knows better says --allow-open",
+    ))
 }
 
 /// Where a backup's contents stand: the backup's directory, or the one file in it.

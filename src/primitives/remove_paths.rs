@@ -33,6 +33,6 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         })
         .collect();
     tops.into_iter()
-        .map(|place| super::removal(WORD.name, view, place))
+        .map(|place| super::asked_removal(WORD.name, view, place))
         .collect()
 }

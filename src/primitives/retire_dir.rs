@@ -57,7 +57,8 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             vec![view.write(&place, false)],
         )]);
     }
-    super::require_quiet(view, &source, arguments.option_flag(2, "allow_open"))?;
+    let allow_open = arguments.option_flag(2, "allow_open") || view.errand.allow_open;
+    super::require_quiet(view, &source, &keep, allow_open)?;
     let size = Size {
         entries: all.entries.saturating_sub(stays.entries),
         files: all.files.saturating_sub(stays.files),
@@ -80,7 +81,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         copied(view, &place, &source, &name, &keep, &summary)?
     } else {
         let link = link.map(|link| {
-            let to = view.slot("removed", &file_name(&link));
+            let to = view.slot("removed", &super::last_name(&link));
             (link, to)
         });
         let retire = Retire::new(
@@ -126,7 +127,7 @@ fn copied(
         return Ok(Vec::new());
     };
     let mut proposals = propose_backup(&backup, view)?;
-    let to = view.slot("removed", &file_name(place));
+    let to = view.slot("removed", &super::last_name(place));
     let gone = MovePaths::new(view, vec![(place.clone(), to)], false)?;
     proposals.push(Proposal::act(
         WORD.name,
@@ -135,14 +136,6 @@ fn copied(
         gone,
     ));
     Ok(proposals)
-}
-
-fn file_name(place: &Place) -> String {
-    place
-        .absolute
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
 }
 
 fn list(paths: &[PathBuf]) -> String {

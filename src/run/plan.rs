@@ -26,7 +26,8 @@ pub fn report(
     let journal = session.journal.borrow();
     let (user, host) = super::user_and_host();
     let mut warnings = journal.warnings.clone();
-    for (question, answer) in &journal.questions {
+    // In a real pass the answers are in the log.
+    for (question, answer) in journal.questions.iter().filter(|_| session.view.errand.preview) {
         warnings.push(format!("the script asks `{question}`: {answer}"));
     }
     Report {
@@ -59,7 +60,7 @@ pub fn report(
 /// The id of a plan: a hash over its operations, the facts that they rest on, and the options that change them. It
 /// holds no time, so that the same plan of the same world has the same id.
 #[must_use]
-pub fn id(report: &Report, facts: &[Fact], request: &Request) -> String {
+pub fn id(report: &Report, facts: &[(u32, Fact)], request: &Request) -> String {
     let operations: Vec<_> = report
         .operations
         .iter()
@@ -79,7 +80,7 @@ pub fn id(report: &Report, facts: &[Fact], request: &Request) -> String {
         .collect();
     let whole = json!({
         "kind": report.kind, "undoes": report.undoes, "stories": report.stories, "operations": operations,
-        "facts": facts, "params": request.params, "copy": request.copy,
+        "facts": facts, "params": request.params, "copy": request.copy, "purge": request.purge,
     });
     blake3::hash(whole.to_string().as_bytes())
         .to_hex()

@@ -34,6 +34,7 @@ impl Single {
             return Err(Error::bug(format!("`{}` changes nothing", self.word)));
         };
         let arguments = word.accept(self.arguments.clone())?;
+        "execute".clone_into(&mut session.journal.borrow_mut().scene.phase);
         session.change(word, &arguments, propose).map(|_| ())
     }
 }

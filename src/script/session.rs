@@ -22,7 +22,7 @@ pub struct Journal {
     /// Every operation.
     pub operations: Vec<OperationRecord>,
     /// What the operations rest on.
-    pub facts: Vec<Fact>,
+    pub facts: Vec<(u32, Fact)>,
     /// Backups made or pretended.
     pub backups: Vec<BackupMade>,
     /// Checks of the validation.
@@ -175,8 +175,11 @@ impl Session {
         journal.touched |= passed.touched;
         let unknown = passed.record.outcome == Outcome::Unknown;
         let warning = unknown.then(|| passed.record.why.clone()).flatten();
+        let number = passed.record.n;
         journal.operations.push(passed.record);
-        journal.facts.extend(passed.facts);
+        journal
+            .facts
+            .extend(passed.facts.into_iter().map(|fact| (number, fact)));
         journal.backups.extend(passed.backup);
         drop(journal);
         if let Some(warning) = warning {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use globset::GlobBuilder;
 
@@ -162,7 +163,14 @@ impl View {
     }
 
     /// Paths that leave with the stories of this run.
-    fn leaving(&self) -> Result<BTreeSet<PathBuf>> {
+    fn leaving(&self) -> Result<Rc<BTreeSet<PathBuf>>> {
+        if self.errand.preview {
+            return self.moment.leaving(self.pretended.get(), || self.leaving_now());
+        }
+        self.leaving_now().map(Rc::new)
+    }
+
+    fn leaving_now(&self) -> Result<BTreeSet<PathBuf>> {
         let mut leaving = BTreeSet::new();
         for story in self.catalogue.stories() {
             if self.errand.stories.contains(&story.id) {
@@ -188,7 +196,7 @@ impl View {
     /// What the system says.
     pub fn required(&self, paths: &[Place]) -> Result<BTreeMap<String, Vec<String>>> {
         let index = self.index()?;
-        let mut leaving = self.leaving()?;
+        let mut leaving = (*self.leaving()?).clone();
         let mut references: Vec<(&Place, Vec<(PathBuf, Reference)>)> = Vec::new();
         for place in paths {
             let mut sources = Vec::new();

@@ -44,10 +44,7 @@ impl View {
         if !self.errand.preview {
             return Ok(None);
         }
-        if self.open_files.borrow().is_none() {
-            *self.open_files.borrow_mut() = Some(Arc::new(self.host.eyes.open_files()?));
-        }
-        Ok(self.open_files.borrow().clone())
+        self.moment.open_files(&self.host).map(Some)
     }
 
     /// As [`View::processes`], with near misses and why each was left alone.

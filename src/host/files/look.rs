@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Dir, Mode, OFlags};
+use rustix::fs::{Dir, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::resolve::{absent, failure, stat_at, stat_open};
@@ -69,12 +69,41 @@ impl Files {
     /// # Errors
     /// `NotFound`; `Invalid` for anything but a directory.
     pub fn list(&self, path: &Path) -> Result<Vec<Listed>> {
+        let directory = self.existing_place(path)?.open_directory()?;
+        let mut entries = Vec::new();
+        let mut buffer = Vec::with_capacity(16 << 10);
+        let mut read = RawDir::new(&directory, buffer.spare_capacity_mut());
+        while let Some(entry) = read.next() {
+            let entry = entry.map_err(|error| failure("list the directory", path, error))?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            // Some file systems don't say what an entry is.
+            let kind = match entry.file_type() {
+                FileType::Unknown => match stat_at(directory.as_fd(), name, path)? {
+                    Some(stat) => stat.kind,
+                    None => continue,
+                },
+                known => EntryKind::of(known),
+            };
+            entries.push((name.to_os_string(), kind));
+        }
+        entries.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        Ok(entries)
+    }
+
+    /// As [`Files::list`], with all that is known of each.
+    ///
+    /// # Errors
+    /// As [`Files::list`].
+    pub fn list_stats(&self, path: &Path) -> Result<Vec<(OsString, Stat)>> {
         let place = self.existing_place(path)?;
         let directory = place.open_directory()?;
         let mut entries = Vec::new();
         for name in names(directory.as_fd(), path)? {
             if let Some(stat) = stat_at(directory.as_fd(), &name, path)? {
-                entries.push((name, stat.kind));
+                entries.push((name, stat));
             }
         }
         Ok(entries)

@@ -290,14 +290,7 @@ fn statx(directory: BorrowedFd<'_>, name: &OsStr, flags: AtFlags) -> rustix::io:
     let seen = rustix::fs::statx(directory, name, flags, StatxFlags::BASIC_STATS)?;
     let mode = u32::from(seen.stx_mode);
     Ok(Stat {
-        kind: match rustix::fs::FileType::from_raw_mode(mode) {
-            rustix::fs::FileType::RegularFile => EntryKind::File,
-            rustix::fs::FileType::Directory => EntryKind::Directory,
-            rustix::fs::FileType::Symlink => EntryKind::Symlink,
-            rustix::fs::FileType::Fifo => EntryKind::Fifo,
-            rustix::fs::FileType::Socket => EntryKind::Socket,
-            _ => EntryKind::Device,
-        },
+        kind: EntryKind::of(rustix::fs::FileType::from_raw_mode(mode)),
         size: seen.stx_size,
         mode: mode & 0o7777,
         uid: seen.stx_uid,

@@ -120,7 +120,10 @@ impl Files {
     }
 
     /// Refuses a tree in which something is mounted.
-    pub(super) fn refuse_mounts(&self, path: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// `Denied` with the mount point; `NotFound`.
+    pub fn refuse_mounts(&self, path: &Path) -> Result<()> {
         let stat = self.existing_place(path)?.existing()?;
         if stat.mount_point {
             return Err(on_other_mount(path));

@@ -176,8 +176,9 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// Whether this command line starts with the command `wanted`; relative paths are resolved against `cwd`.
-    pub fn starts_with(&self, wanted: &[String], cwd: Option<&Path>) -> bool {
+    /// Whether this command line starts with the command `wanted`; relative paths are resolved against `cwd`, which is
+    /// asked for only where one has to be.
+    pub fn starts_with(&self, wanted: &[String], cwd: Cwd<'_>) -> bool {
         let Some((first, rest)) = wanted.split_first() else {
             return false;
         };
@@ -185,7 +186,7 @@ impl<'a> Command<'a> {
             || self.starts_with_interpreter(first, rest, cwd)
     }
 
-    fn is_program(&self, wanted: &str, cwd: Option<&Path>) -> bool {
+    fn is_program(&self, wanted: &str, cwd: Cwd<'_>) -> bool {
         if !wanted.contains('/') {
             return self.is_named(wanted);
         }
@@ -197,7 +198,7 @@ impl<'a> Command<'a> {
         }
     }
 
-    fn starts_with_interpreter(&self, first: &str, rest: &[String], cwd: Option<&Path>) -> bool {
+    fn starts_with_interpreter(&self, first: &str, rest: &[String], cwd: Cwd<'_>) -> bool {
         let Some((program, arguments)) = self.words.split_first() else {
             return false;
         };
@@ -222,6 +223,9 @@ impl<'a> Command<'a> {
         }
     }
 }
+
+/// The working directory of a process, asked for when it matters.
+pub(super) type Cwd<'a> = &'a dyn Fn() -> Option<&'a Path>;
 
 /// Resolves `.` and `..` by name. `None` where it would climb above the start of a relative path.
 pub(super) fn lexical(path: &Path) -> Option<PathBuf> {
@@ -269,11 +273,19 @@ fn begins(arguments: &[OsString], wanted: &[String]) -> bool {
 }
 
 /// Whether the path `word` ends with the whole components of `wanted` (an absolute `wanted` must be all of it).
-fn ends_with(word: &OsStr, wanted: &str, cwd: Option<&Path>) -> bool {
+fn ends_with(word: &OsStr, wanted: &str, cwd: Cwd<'_>) -> bool {
     let Some(wanted) = lexical(Path::new(wanted)).filter(|path| !path.as_os_str().is_empty()) else {
         return false;
     };
-    resolve(word, cwd)
+    let path = Path::new(word);
+    // Only a path that climbs has another last name once it is resolved.
+    if path
+        .file_name()
+        .is_some_and(|name| Some(name) != wanted.file_name())
+    {
+        return false;
+    }
+    resolve(word, if path.is_absolute() { None } else { cwd() })
         .or_else(|| lexical(Path::new(word)))
         .is_some_and(|path| path.ends_with(&wanted))
 }
@@ -402,7 +414,7 @@ mod tests {
         let wanted: Vec<String> = wanted.split(' ').map(String::from).collect();
         Command::parse(&argv)
             .expect("a command line with a word")
-            .starts_with(&wanted, Some(Path::new("/ws/app")))
+            .starts_with(&wanted, &|| Some(Path::new("/ws/app")))
     }
 
     #[test]

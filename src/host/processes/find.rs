@@ -165,12 +165,20 @@ impl<'a> Lens<'a> {
             && self
                 .cwd
                 .as_ref()
-                .is_none_or(|below| table.cwd(seen).is_some_and(|cwd| cwd.starts_with(below)))
+                .is_none_or(|below| self.cwd_of(table, seen).is_some_and(|cwd| cwd.starts_with(below)))
             && self.sockets.as_ref().is_none_or(|sockets| listens(seen, sockets))
             && self
                 .tree
                 .as_ref()
                 .is_none_or(|tree| self.holds(tree, table, seen))
+    }
+
+    /// The working directory, from what was looked at already where that was done.
+    fn cwd_of<'b>(&'b self, table: &Table, seen: &'b Seen) -> Option<&'b Path> {
+        match self.open.and_then(|open| open.of(seen.pid)) {
+            Some(opened) => opened.cwd(seen.pid, table),
+            None => table.cwd(seen),
+        }
     }
 
     fn holds(&self, tree: &Tree, table: &Table, seen: &Seen) -> bool {
@@ -195,19 +203,9 @@ impl<'a> Lens<'a> {
         let Some(line) = Command::parse(seen.command()) else {
             return false;
         };
-        // Looked up only for words that may be paths.
-        let cwd_for = |words: &[String]| {
-            words
-                .iter()
-                .take(2)
-                .any(|word| word.contains('/'))
-                .then(|| table.cwd(seen))
-                .flatten()
-        };
+        let cwd = || self.cwd_of(table, seen);
         name.as_ref().is_none_or(|name| line.is_named(name))
-            && command
-                .as_ref()
-                .is_none_or(|words| line.starts_with(words, cwd_for(words)))
+            && command.as_ref().is_none_or(|words| line.starts_with(words, &cwd))
             && argument
                 .as_ref()
                 .is_none_or(|argument| self.has_argument(table, seen, argument))
@@ -236,7 +234,7 @@ impl<'a> Lens<'a> {
         let meant = words.map(|(_, word)| word).any(|word| {
             let name = last(Path::new(word));
             (name.is_none() || wanted.iter().any(|wanted| last(wanted) == name))
-                && resolve(word, table.cwd(seen)).is_some_and(|path| wanted.contains(&path))
+                && resolve(word, self.cwd_of(table, seen)).is_some_and(|path| wanted.contains(&path))
         });
         meant && table.means_our_files(seen)
     }

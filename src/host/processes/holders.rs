@@ -161,7 +161,11 @@ impl Tree {
 
     /// Whether the name is of this tree. A name from another mount tree says nothing.
     fn has_name(&self, path: &Path, elsewhere: bool) -> bool {
-        !elsewhere && path.starts_with(&self.path)
+        // Both are as the kernel writes them, one slash between two names: bytes tell what parts would, and faster.
+        let top = self.path.as_os_str().as_bytes();
+        let top = top.strip_suffix(b"/").unwrap_or(top);
+        let rest = path.as_os_str().as_bytes().strip_prefix(top);
+        !elsewhere && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 }
 
@@ -193,20 +197,18 @@ fn descriptor(seen: &Seen, number: &str) -> Hold {
 pub(super) fn mapped(seen: &Seen) -> Vec<OpenFile> {
     let maps = seen.read("maps").unwrap_or_default();
     let mut files: Vec<OpenFile> = Vec::new();
+    let mut last: &[u8] = b"";
     for mapped in maps.split(|byte| *byte == b'\n').filter_map(Mapped::parse) {
         // One file has several mappings in a row; the one that writes counts.
-        if let Some(OpenFile {
-            path,
-            via: Via::Mapping(access),
-            ..
-        }) = files.last_mut()
-            && *path == mapped.path
-        {
-            *access = (*access).max(mapped.access);
+        if mapped.name == last {
+            if let Some(Via::Mapping(access)) = files.last_mut().map(|file| &mut file.via) {
+                *access = (*access).max(mapped.access);
+            }
             continue;
         }
+        last = mapped.name;
         files.push(OpenFile {
-            path: mapped.path,
+            path: PathBuf::from(unescaped(mapped.name)),
             identity: Some(mapped.identity),
             via: Via::Mapping(mapped.access),
         });
@@ -216,31 +218,32 @@ pub(super) fn mapped(seen: &Seen) -> Vec<OpenFile> {
 
 /// A file in the memory of a process.
 #[derive(Debug, PartialEq, Eq)]
-struct Mapped {
-    path: PathBuf,
+struct Mapped<'a> {
+    /// As it is written, without the remark that it was deleted.
+    name: &'a [u8],
     identity: (u64, u64),
     access: Access,
 }
 
-impl Mapped {
+impl<'a> Mapped<'a> {
     /// Reads `start-end perms offset major:minor inode path`.
-    fn parse(line: &[u8]) -> Option<Self> {
-        let mut rest = line;
-        let mut fields: [&[u8]; 5] = [b""; 5];
-        for field in &mut fields {
-            rest = rest.trim_ascii_start();
-            let end = rest.iter().position(|byte| *byte == b' ')?;
-            (*field, rest) = rest.split_at_checked(end)?;
-        }
-        let path = rest.trim_ascii_start();
-        if !path.starts_with(b"/") {
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        // Most of a memory belongs to no file: no field before the path holds a slash.
+        let at = line.iter().position(|byte| *byte == b'/')?;
+        let (fields, name) = line.split_at_checked(at)?;
+        let mut fields = fields
+            .split(|byte| *byte == b' ')
+            .filter(|field| !field.is_empty())
+            .skip(1);
+        let permissions = fields.next()?;
+        let device = fields.nth(1)?;
+        let inode = fields.next()?;
+        if fields.next().is_some() {
             return None;
         }
-        let [_, permissions, _, device, inode] = fields;
         let writes = permissions.contains(&b'w') && permissions.contains(&b's');
-        let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
         Some(Self {
-            path: PathBuf::from(unescaped(path)),
+            name: name.strip_suffix(b" (deleted)").unwrap_or(name),
             identity: (
                 device_number(std::str::from_utf8(device).ok()?)?,
                 std::str::from_utf8(inode).ok()?.parse().ok()?,
@@ -391,16 +394,18 @@ mod tests {
 
     #[test]
     fn mapped_files_are_read_from_a_line() {
-        let parse = |line: &str| Mapped::parse(line.as_bytes());
+        fn parse(line: &str) -> Option<Mapped<'_>> {
+            Mapped::parse(line.as_bytes())
+        }
         let shared =
             parse("7f00-7f01 rw-s 00000000 08:01 42                         /ws/a b.db").expect("a file");
-        assert_eq!(shared.path, Path::new("/ws/a b.db"));
+        assert_eq!(shared.name, b"/ws/a b.db");
         assert_eq!(shared.identity, (rustix::fs::makedev(8, 1), 42));
         assert_eq!(shared.access, Access::Write);
         let private = parse("7f00-7f01 rw-p 00000000 08:01 42 /ws/a.db (deleted)").expect("a file");
         assert_eq!(
-            (private.path.as_path(), private.access),
-            (Path::new("/ws/a.db"), Access::Read)
+            (private.name, private.access),
+            (b"/ws/a.db".as_slice(), Access::Read)
         );
         assert_eq!(parse("7f00-7f01 rw-p 00000000 00:00 0 [heap]"), None);
         assert_eq!(parse("7f00-7f01 rw-p 00000000 00:00 0 "), None);

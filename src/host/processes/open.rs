@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::holders::{Access, mapped};
 use super::table::{Seen, Table};
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// Threads that look at processes at the same time.
+const MOST_THREADS: usize = 8;
 
 /// The open files of every process but this one, as of one moment.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub struct OpenFiles {
 pub(super) struct Opened {
     /// Its command line.
     pub command: Vec<OsString>,
+    /// Its working directory, read when it is first asked for.
+    cwd: OnceLock<Option<PathBuf>>,
     /// Its files.
     pub files: Vec<OpenFile>,
 }
@@ -50,11 +56,34 @@ impl OpenFiles {
     /// `/proc` cannot be read.
     pub fn look() -> Result<Self> {
         let table = Table::open()?;
-        let others = Table::pids()?.into_iter().filter(|pid| !table.is_own(*pid));
-        let processes = others
-            .filter_map(|pid| Some((pid, Opened::of(&Seen::open(pid)?))))
+        let others: Vec<i32> = Table::pids()?
+            .into_iter()
+            .filter(|pid| !table.is_own(*pid))
             .collect();
-        Ok(Self { processes })
+        let look = |pids: &[i32]| -> Vec<(i32, Opened)> {
+            let look = |pid: &i32| Some((*pid, Opened::of(&Seen::open(*pid)?)));
+            pids.iter().filter_map(look).collect()
+        };
+        // Nearly all of it is time in the kernel, process by process.
+        let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_THREADS));
+        let share = others.len().div_ceil(threads).max(1);
+        let processes = std::thread::scope(|scope| {
+            let looking: Vec<_> = others
+                .chunks(share)
+                .map(|pids| scope.spawn(move || look(pids)))
+                .collect();
+            looking
+                .into_iter()
+                .map(|thread| {
+                    thread
+                        .join()
+                        .map_err(|_| Error::bug("a look at processes came to grief"))
+                })
+                .collect::<Result<Vec<_>>>()
+        })?;
+        Ok(Self {
+            processes: processes.into_iter().flatten().collect(),
+        })
     }
 
     /// Every process with what it has open, by number.
@@ -88,7 +117,14 @@ impl Opened {
         files.extend(mapped(seen));
         Self {
             command: seen.command().to_vec(),
+            cwd: OnceLock::new(),
             files,
         }
+    }
+
+    /// Its working directory, by the name that it has for us.
+    pub fn cwd(&self, pid: i32, table: &Table) -> Option<&Path> {
+        let read = || table.path(&Seen::open(pid)?, "cwd");
+        self.cwd.get_or_init(read).as_deref()
     }
 }

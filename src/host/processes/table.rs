@@ -4,14 +4,13 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
+use rustix::io::Errno;
 use rustix::time::ClockId;
 
 use super::Process;
@@ -262,24 +261,32 @@ impl Seen {
             Mode::empty(),
         )
         .ok()?;
-        // These files say nothing of their size; many small reads would cost more than the buffer.
+        // These files say nothing of their size, and to ask for it costs as much as to read.
         let mut bytes = Vec::with_capacity(16 << 10);
-        File::from(file).read_to_end(&mut bytes).ok()?;
-        Some(bytes)
+        loop {
+            bytes.reserve(4 << 10);
+            match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
+                Ok(0) => return Some(bytes),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// The names in one of its directories. `None` where it has ended or we may not read it.
     pub fn list(&self, name: &str) -> Option<Vec<OsString>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(self.directory()?, name, flags, Mode::empty()).ok()?;
-        let entries = rustix::fs::Dir::read_from(directory).ok()?;
-        Some(
-            entries
-                .flatten()
-                .map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_os_string())
-                .filter(|name| name != "." && name != "..")
-                .collect(),
-        )
+        let mut buffer = Vec::with_capacity(8 << 10);
+        let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
+        let mut names = Vec::new();
+        while let Some(Ok(entry)) = entries.next() {
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.to_os_string());
+            }
+        }
+        Some(names)
     }
 
     /// What one of its links says.

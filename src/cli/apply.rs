@@ -1,0 +1,78 @@
+//! `rollback apply`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Everywhere;
+use super::progress::Person;
+use super::run::{Changing, show_outcome, show_preview, stories, telling, watch_signals};
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+use crate::run::{Request, plan_file};
+
+/// The largest plan that is read, in bytes.
+const LARGEST: u64 = 256 << 20;
+
+/// `rollback apply`.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// The file that `rollback plan -o FILE` made
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Options of changing commands.
+    #[command(flatten)]
+    pub changing: Changing,
+    /// A failed run takes itself back
+    #[arg(long)]
+    pub atomic: bool,
+}
+
+/// Does what a plan's file says, or nothing.
+///
+/// # Errors
+/// What keeps the run from beginning.
+pub fn apply(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
+    let dry_run = arguments.changing.is_dry_run()?;
+    let shown = arguments.file.display().to_string();
+    let planned = plan_file::read(&shown, &text(&arguments.file)?)?;
+    let mut context = super::open(everywhere)?;
+    let asked = &planned.asked;
+    let mut request = Request {
+        reason: arguments.changing.reason.clone().or_else(|| asked.reason.clone()),
+        trigger: asked.trigger.clone(),
+        answers: arguments.changing.answers(),
+        dry_run,
+        atomic: arguments.atomic,
+        params: asked.params.clone(),
+        copy: asked.copy,
+        purge: asked.purge,
+        allow_open: asked.allow_open,
+        ..Request::default()
+    };
+    request.stories = stories(&mut context, &asked.stories)?;
+    let telling = telling(everywhere, &request.stories);
+    if dry_run {
+        let warning = super::confine(everywhere, &context);
+        super::warn_of_unfinished(everywhere, &context);
+        let preview = plan_file::preview_again(&context, &planned, &request)?;
+        return Ok(show_preview(everywhere, preview, warning, &telling));
+    }
+    watch_signals(&mut context)?;
+    let person = Person::of(everywhere, telling.clone(), true);
+    let report = plan_file::apply(&context, &planned, &request, &person)?;
+    Ok(show_outcome(everywhere, &report, &telling))
+}
+
+fn text(path: &std::path::Path) -> Result<String> {
+    use std::io::Read;
+    let cannot = |error: &dyn std::fmt::Display| {
+        Error::usage(format!("cannot read the plan `{}`: {error}", path.display()))
+            .hint("name the file that `rollback plan -o FILE` made")
+    };
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(LARGEST).read_to_string(&mut text))
+        .map_err(|error| cannot(&error))?;
+    Ok(text)
+}

@@ -1,0 +1,266 @@
+//! Plan files: `rollback plan -o FILE` writes one, `rollback apply FILE` does exactly what it says or nothing.
+//!
+//! On disk: the plan's report (`rollback.report/1`) with three more members: `request` (what was asked for), `facts`
+//! (what the operations rest on, each with its operation's number) and `hash` (BLAKE3 over the compact JSON of the rest),
+//! which tells a file that was edited.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{Audience, Context, Preview, Request, carry_out, preview};
+use crate::error::{Error, Result};
+use crate::history::History;
+use crate::operation::Fact;
+use crate::report::{Mode, OperationRecord, Report, RunOutcome};
+use crate::script::session::Silent;
+
+/// What was asked for, as far as it shapes the plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Stories, features, and absolute paths of scripts.
+    pub stories: Vec<String>,
+    /// `--reason`.
+    pub reason: Option<String>,
+    /// `--trigger`.
+    pub trigger: String,
+    /// `--param K=V`.
+    pub params: BTreeMap<String, String>,
+    /// `--copy`.
+    pub copy: bool,
+    /// `--purge`.
+    pub purge: bool,
+    /// `--allow-open`.
+    pub allow_open: bool,
+}
+
+/// A plan as its file tells it.
+#[derive(Debug, Clone)]
+pub struct PlanFile {
+    /// The plan.
+    pub report: Report,
+    /// What was asked for.
+    pub asked: Asked,
+    /// What it rests on, with the number of the operation.
+    pub facts: Vec<(u32, Fact)>,
+}
+
+/// A fact in the file.
+#[derive(Serialize, Deserialize)]
+struct Numbered {
+    n: u32,
+    #[serde(flatten)]
+    fact: Fact,
+}
+
+/// The text of a plan's file.
+///
+/// # Errors
+/// [`crate::error::Kind::Bug`] for what can't be serialised.
+pub fn write(preview: &Preview, asked: &Asked) -> Result<String> {
+    let bug = |error: serde_json::Error| Error::bug(format!("a plan can't be written: {error}"));
+    let facts: Vec<Numbered> = preview
+        .facts
+        .iter()
+        .map(|(n, fact)| Numbered {
+            n: *n,
+            fact: fact.clone(),
+        })
+        .collect();
+    let mut document = serde_json::to_value(&preview.report).map_err(bug)?;
+    if let Value::Object(document) = &mut document {
+        document.insert("request".to_owned(), serde_json::to_value(asked).map_err(bug)?);
+        document.insert("facts".to_owned(), serde_json::to_value(facts).map_err(bug)?);
+        let hash = hash(document);
+        document.insert("hash".to_owned(), hash.into());
+    }
+    let text = serde_json::to_string_pretty(&document).map_err(bug)?;
+    Ok(format!("{text}\n"))
+}
+
+/// BLAKE3 of the compact form.
+fn hash(document: &Map<String, Value>) -> String {
+    let text = json!(document).to_string();
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
+/// Reads a plan's file.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`] for what is no plan, was edited, or could not be made.
+pub fn read(shown: &str, text: &str) -> Result<PlanFile> {
+    let again = "make it anew: `rollback plan STORIES -o FILE`";
+    let no_plan = |why: String| Error::usage(format!("`{shown}` is no plan: {why}")).hint(again);
+    let mut document: Map<String, Value> =
+        serde_json::from_str(text).map_err(|error| no_plan(error.to_string()))?;
+    let Some(Value::String(said)) = document.remove("hash") else {
+        return Err(no_plan("it has no `hash`".to_owned()));
+    };
+    if said != hash(&document) {
+        return Err(Error::usage(format!(
+            "`{shown}` was edited after it was made: its hash does not fit"
+        ))
+        .hint(again));
+    }
+    let mut take = |name: &str| document.remove(name).unwrap_or(Value::Null);
+    let asked: Asked = serde_json::from_value(take("request")).map_err(|error| no_plan(error.to_string()))?;
+    let facts: Vec<Numbered> =
+        serde_json::from_value(take("facts")).map_err(|error| no_plan(error.to_string()))?;
+    let report: Report =
+        serde_json::from_value(Value::Object(document)).map_err(|error| no_plan(error.to_string()))?;
+    if report.outcome != RunOutcome::Planned {
+        return Err(Error::usage(format!(
+            "the plan in `{shown}` could not be made, so it can't be done"
+        ))
+        .hint(again));
+    }
+    Ok(PlanFile {
+        report,
+        asked,
+        facts: facts.into_iter().map(|each| (each.n, each.fact)).collect(),
+    })
+}
+
+/// The preview of a plan's file on the world as it is now.
+///
+/// # Errors
+/// [`crate::error::Kind::Changed`] where the plan was done already, or a fact or an operation is another now; what keeps
+/// the preview from being made.
+pub fn preview_again(context: &Context, planned: &PlanFile, request: &Request) -> Result<Preview> {
+    let done = History::of(context).list()?.into_iter().find(|report| {
+        report.mode == Mode::Real && report.plan == planned.report.plan && report.audit_head.is_some()
+    });
+    if let Some(done) = done {
+        return Err(Error::changed(format!(
+            "plan {} was carried out already, by run {}",
+            done.plan, done.run
+        ))
+        .hint("a plan is done once; make a new one"));
+    }
+    let now = preview(context, request, Box::new(Silent))?;
+    compare(planned, &now)?;
+    Ok(now)
+}
+
+/// Does what a plan's file says.
+///
+/// # Errors
+/// As [`preview_again`] and [`super::run`]; nothing was changed then.
+pub fn apply(
+    context: &Context,
+    planned: &PlanFile,
+    request: &Request,
+    audience: &dyn Audience,
+) -> Result<Report> {
+    let _lock = super::begin(context)?;
+    let now = preview_again(context, planned, request)?;
+    carry_out(context, request, now, audience)
+}
+
+/// Whether the world is still the plan's.
+fn compare(planned: &PlanFile, now: &Preview) -> Result<()> {
+    let step = |n: u32| {
+        let operation = planned
+            .report
+            .operations
+            .iter()
+            .find(|operation| operation.n == n);
+        operation.map_or_else(|| format!("step {n}"), name)
+    };
+    let hint = "nothing was changed; look at it, and make a new plan";
+    for (place, (n, then)) in planned.facts.iter().enumerate() {
+        match now.facts.get(place) {
+            Some((_, fact)) if fact == then => {}
+            Some((_, fact)) if fact.about == then.about => {
+                let what = difference(&then.seen, &fact.seen);
+                return Err(Error::changed(format!(
+                    "`{}` is not what the plan rests on ({what}): {}",
+                    then.about,
+                    step(*n)
+                ))
+                .hint(hint));
+            }
+            _ => break,
+        }
+    }
+    for (place, then) in planned.report.operations.iter().enumerate() {
+        match now.report.operations.get(place) {
+            Some(operation) if same(then, operation) => {}
+            Some(operation) => {
+                return Err(Error::changed(format!(
+                    "{} would now be: {} ({})",
+                    name(then),
+                    operation.summary,
+                    word(operation)
+                ))
+                .hint(hint));
+            }
+            None => {
+                let why = now
+                    .error
+                    .as_ref()
+                    .map(|error| format!(": {}", error.message()))
+                    .unwrap_or_default();
+                return Err(Error::changed(format!("{} would not come about{why}", name(then))).hint(hint));
+            }
+        }
+    }
+    if now.report.plan != planned.report.plan {
+        return Err(Error::changed(format!(
+            "the plan is now {}, not {}",
+            now.report.plan, planned.report.plan
+        ))
+        .hint(hint));
+    }
+    Ok(())
+}
+
+fn name(operation: &OperationRecord) -> String {
+    let step = operation
+        .step
+        .as_deref()
+        .map(|step| format!(", step \"{step}\""))
+        .unwrap_or_default();
+    format!(
+        "operation {} (`{}` of `{}`{step})",
+        operation.n, operation.op, operation.target
+    )
+}
+
+fn same(then: &OperationRecord, now: &OperationRecord) -> bool {
+    (&then.op, &then.target, &then.summary, then.risk, then.outcome)
+        == (&now.op, &now.target, &now.summary, now.risk, now.outcome)
+}
+
+fn word(operation: &OperationRecord) -> String {
+    let outcome = json!(operation.outcome);
+    outcome.as_str().unwrap_or_default().to_owned()
+}
+
+/// What differs between two facts, in a few words.
+fn difference(then: &Value, now: &Value) -> String {
+    match (then, now) {
+        (Value::Null, _) => "it was absent and is there now".to_owned(),
+        (_, Value::Null) => "it is gone".to_owned(),
+        (Value::Object(then), Value::Object(now)) => {
+            let mut names: Vec<&String> = then.keys().chain(now.keys()).collect();
+            names.sort();
+            names.dedup();
+            let shown = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+            names
+                .into_iter()
+                .filter(|name| then.get(*name) != now.get(*name))
+                .map(|name| {
+                    format!(
+                        "{name} was {}, is {}",
+                        shown(then.get(name)),
+                        shown(now.get(name))
+                    )
+                })
+                .collect::<Vec<_>>()
+                .join("; ")
+        }
+        _ => format!("was {then}, is {now}"),
+    }
+}
