@@ -10,6 +10,9 @@ pub mod manifest;
 /// Putting a backup back.
 pub mod restore;
 
+/// What is kept, and what may go.
+pub mod retention;
+
 /// Making a backup, by moving or by copying.
 pub mod retire;
 

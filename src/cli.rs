@@ -38,6 +38,9 @@ pub mod init;
 /// What happens in a run, as lines for people or as JSON lines.
 pub mod progress;
 
+/// `rollback prune`.
+pub mod prune;
+
 /// `rollback recover`.
 pub mod recover;
 
@@ -152,6 +155,8 @@ pub enum Command {
         #[command(subcommand)]
         command: backup::Command,
     },
+    /// Remove backups and run stores that nobody wants kept
+    Prune(prune::Arguments),
     /// Words and stories
     Script {
         /// What to do
@@ -241,6 +246,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Feature { command } => feature::feature(everywhere, command),
         Command::Audit { command } => audit::audit(everywhere, command),
         Command::Backup { command } => backup::backup(everywhere, command),
+        Command::Prune(arguments) => prune::prune(everywhere, arguments),
         Command::Script { command } => script::script(everywhere, command),
         Command::Init { directory } => init::init(everywhere, directory.as_deref()),
         Command::Demo(arguments) => demo::demo(everywhere, arguments),

@@ -133,6 +133,22 @@ impl History {
             .write(&path, format!("{}\n", json!(report)).as_bytes())
     }
 
+    /// Marks a run as one whose store is gone.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn mark_pruned(&self, run: &str, at: &str) -> Result<()> {
+        let path = self.state.join("runs").join(run).join("pruned");
+        self.records.write(&path, format!("{at}\n").as_bytes())
+    }
+
+    /// When the store of a run was pruned, if it was: the run can't be taken back any more.
+    #[must_use]
+    pub fn pruned(&self, run: &str) -> Option<String> {
+        let path = self.state.join("runs").join(run).join("pruned");
+        Some(std::fs::read_to_string(path).ok()?.trim().to_owned())
+    }
+
     /// All closed runs, oldest first.
     ///
     /// # Errors
@@ -212,7 +228,9 @@ impl History {
             .iter()
             .rev()
             .find(|report| {
-                report.kind == RunKind::Rollback && Self::undone_by(&reports, &report.run).is_none()
+                report.kind == RunKind::Rollback
+                    && Self::undone_by(&reports, &report.run).is_none()
+                    && self.pruned(&report.run).is_none()
             })
             .cloned()
             .ok_or_else(|| {

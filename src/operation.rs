@@ -25,11 +25,17 @@ pub mod moving;
 /// Backing up by moving.
 pub mod retiring;
 
+/// Giving space back.
+pub mod pruning;
+
 /// Removing for good, without a store.
 pub mod purging;
 
 /// Taking an operation back.
 pub mod reverting;
+
+/// Adding digests to a backup, and restoring it on trial.
+pub mod sealing;
 
 /// Ending processes.
 pub mod stopping;

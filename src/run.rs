@@ -41,6 +41,15 @@ pub mod records;
 /// Plans in files, and doing what they say.
 pub mod plan_file;
 
+/// Checking backups.
+pub mod keeping;
+
+/// Commands of our own that change what we keep.
+mod own;
+
+/// Retention of backups and run stores.
+pub mod prune;
+
 /// One word outside a story.
 pub mod single;
 

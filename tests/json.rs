@@ -115,6 +115,9 @@ fn every_command_keeps_to_its_schema() {
     assert_eq!(shown, done);
     let listed = document(&sandbox, "backups", 0, &["backup", "list"]);
     assert_eq!(listed["backups"][0]["name"], backup.as_str());
+    document(&sandbox, "backups", 0, &["backup", "show", &backup]);
+    document(&sandbox, "backups", 0, &["backup", "verify", "--level", "restore"]);
+    document(&sandbox, "prune", 0, &["prune", "-n"]);
     document(&sandbox, "audit", 0, &["audit", "verify"]);
     document(&sandbox, "report", 0, &["validate", "9.1"]);
     document(&sandbox, "report", 0, &["undo", "-n"]);

@@ -8,6 +8,7 @@
 
 mod apply;
 mod architecture;
+mod backups;
 mod bad_input;
 mod commands;
 mod interrupted;
@@ -15,5 +16,6 @@ mod json;
 mod legacy;
 mod primitives;
 mod prompts;
+mod prune;
 mod sandbox;
 mod stories;

@@ -52,6 +52,10 @@ pub fn list(files: &Files, backups: &Path) -> Result<Vec<Listed>> {
             continue;
         }
         let Some(text) = name.to_str() else { continue };
+        // What `prune` was taking apart when it was cut off is no backup any more.
+        if text.starts_with(crate::operation::pruning::ASIDE) {
+            continue;
+        }
         listed.push(describe(files, &backups.join(&name), text)?);
     }
     Ok(listed)

@@ -13,7 +13,8 @@ use proptest::prelude::*;
 use super::manifest::{self, Origin};
 use super::retire::{self, Rename, Sealed};
 use super::{
-    MANIFEST, catalogue, check_name, directory_name, restore::restore, verify::seal, verify::verify,
+    MANIFEST, catalogue, check_name, directory_name, restore::restore, verify::Depth, verify::seal,
+    verify::verify,
 };
 use crate::error::{Kind, Result};
 use crate::gate::Permit;
@@ -107,7 +108,7 @@ fn a_retired_directory_is_whole_and_comes_back_as_it_was() {
     assert_eq!((sealed.method, sealed.digest.is_some()), ("moved", true));
 
     let backup = scene.path("backups/one");
-    let verified = verify(&scene.files, &backup, true).unwrap();
+    let verified = verify(&scene.files, &backup, Depth::Full).unwrap();
     assert_eq!(verified.problems, []);
     assert_eq!((verified.entries, verified.bytes), (sealed.entries, sealed.bytes));
     assert!(verified.digests >= 9, "{}", verified.digests);
@@ -153,7 +154,7 @@ fn what_is_kept_stays_and_the_rest_comes_back_beside_it() {
         scene.files.mtime(&backup.join("deep")).unwrap(),
         times[&scene.path("tree/deep")]
     );
-    assert_eq!(verify(&scene.files, &backup, true).unwrap().problems, []);
+    assert_eq!(verify(&scene.files, &backup, Depth::Full).unwrap().problems, []);
 
     undone(&scene, &moves, &times);
     assert_eq!(portrait(&tree), before);
@@ -173,7 +174,7 @@ fn a_file_is_backed_up_alone_and_comes_back() {
         manifest::read(&scene.files, &backup).unwrap().header.kind,
         EntryKind::File
     );
-    assert_eq!(verify(&scene.files, &backup, true).unwrap().problems, []);
+    assert_eq!(verify(&scene.files, &backup, Depth::Full).unwrap().problems, []);
     let restored = restore(&permit(), &scene.files, &backup, &file).unwrap();
     assert_eq!(
         (restored.entries, restored.bytes, restored.kind),
@@ -233,7 +234,7 @@ fn a_copy_leaves_the_source_and_restores_to_the_same() {
     let sealed = retire::copy(&permit(), &scene.files, &tree, &backup, &origin("tree")).unwrap();
     assert_eq!(portrait(&tree), before);
     assert_eq!((sealed.method, sealed.skipped.len()), ("copied", 0));
-    assert_eq!(verify(&scene.files, &backup, true).unwrap().problems, []);
+    assert_eq!(verify(&scene.files, &backup, Depth::Full).unwrap().problems, []);
 
     let taken = restore(&permit(), &scene.files, &backup, &tree).unwrap_err();
     assert_eq!(taken.kind(), Kind::Exists);
@@ -246,7 +247,7 @@ fn a_copy_leaves_the_source_and_restores_to_the_same() {
 
     let again = retire::copy(&permit(), &scene.files, &tree, &backup, &origin("tree")).unwrap_err();
     assert_eq!(again.kind(), Kind::Exists);
-    assert_eq!(verify(&scene.files, &backup, true).unwrap().problems, []);
+    assert_eq!(verify(&scene.files, &backup, Depth::Full).unwrap().problems, []);
 }
 
 /// A path, what is said of it, and how it is done below the backup's directory.
@@ -294,7 +295,7 @@ fn tampering_is_found_and_named() {
         retired(&scene, "tree", &[], true);
         let backup = scene.path("backups/one");
         change(&backup);
-        let verified = verify(&scene.files, &backup, true).unwrap();
+        let verified = verify(&scene.files, &backup, Depth::Full).unwrap();
         assert!(
             verified
                 .problems
@@ -317,9 +318,9 @@ fn a_backup_without_digests_can_be_sealed_later() {
     let (_, sealed) = retired(&scene, "tree", &[], false);
     assert_eq!(sealed.digest, None);
     let backup = scene.path("backups/one");
-    assert_eq!(verify(&scene.files, &backup, true).unwrap().digests, 0);
+    assert_eq!(verify(&scene.files, &backup, Depth::Full).unwrap().digests, 0);
     seal(&permit(), &scene.files, &backup).unwrap();
-    let verified = verify(&scene.files, &backup, true).unwrap();
+    let verified = verify(&scene.files, &backup, Depth::Full).unwrap();
     assert!(verified.digests > 0 && verified.problems.is_empty());
     fs::write(backup.join("extra"), "").unwrap();
     assert_eq!(
@@ -345,7 +346,9 @@ fn a_manifest_that_was_cut_short_makes_no_backup() {
             "{length}"
         );
         assert_eq!(
-            verify(&scene.files, &backup, false).unwrap_err().kind(),
+            verify(&scene.files, &backup, Depth::Structure)
+                .unwrap_err()
+                .kind(),
             Kind::Corrupt
         );
         assert!(
@@ -419,7 +422,7 @@ proptest! {
         let times = times(&scene, "tree", &moves);
         let (moves, _) = retired(&scene, "tree", &keep, true);
         let backup = scene.path("backups/one");
-        prop_assert_eq!(verify(&scene.files, &backup, true).unwrap().problems, vec![]);
+        prop_assert_eq!(verify(&scene.files, &backup, Depth::Full).unwrap().problems, vec![]);
         if keep.is_empty() {
             restore(&permit(), &scene.files, &backup, &tree).unwrap();
             prop_assert_eq!(&portrait(&tree), &before);
@@ -443,6 +446,6 @@ proptest! {
         prop_assume!(bent[place] != with);
         bent[place] = with;
         fs::write(backup.join(MANIFEST), bent).unwrap();
-        prop_assert_eq!(verify(&scene.files, &backup, false).unwrap_err().kind(), Kind::Corrupt);
+        prop_assert_eq!(verify(&scene.files, &backup, Depth::Structure).unwrap_err().kind(), Kind::Corrupt);
     }
 }

@@ -5,10 +5,13 @@ use serde_json::{Value, json};
 
 use super::progress::Person;
 use super::{Everywhere, print, print_json, terminal};
+use crate::backup::catalogue;
 use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::gate::confirm::Answers;
 use crate::report::text::Telling;
+use crate::run::Context;
+use crate::run::keeping::{self, Checked, Level};
 use crate::run::single::{self, Single};
 
 /// What to do with backups.
@@ -16,6 +19,37 @@ use crate::run::single::{self, Single};
 pub enum Command {
     /// All backups
     List,
+    /// One backup: where it comes from, what it holds
+    Show {
+        /// The backup
+        name: String,
+    },
+    /// Compare backups with their manifests: all of them, or those that are named
+    Verify {
+        /// The backups
+        names: Vec<String>,
+        /// How far: structure (no contents), sample (every tenth file), full, restore (put back on trial)
+        #[arg(long, value_enum, default_value = "full")]
+        level: LevelArgument,
+        /// Only look: write nothing, not even missing digests
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+    },
+    /// Add the digests of all files to the manifest of a backup that was made without
+    Seal {
+        /// The backup
+        name: String,
+    },
+    /// Copy a path into a new backup; the path stays
+    Create {
+        /// The path
+        path: String,
+        /// The backup's name, without the time; by default the last name of the path
+        name: Option<String>,
+        /// Back up even what a process writes
+        #[arg(long)]
+        allow_open: bool,
+    },
     /// Put a backup back; what stands there goes into the run's store first
     Restore {
         /// The backup
@@ -32,7 +66,31 @@ pub enum Command {
     },
 }
 
-/// Lists or restores backups.
+/// How far a backup is checked.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum LevelArgument {
+    /// No contents.
+    Structure,
+    /// Every tenth file.
+    Sample,
+    /// Every file.
+    Full,
+    /// Every file, and put back on trial.
+    Restore,
+}
+
+impl LevelArgument {
+    fn level(self) -> Level {
+        match self {
+            Self::Structure => Level::Structure,
+            Self::Sample => Level::Sample,
+            Self::Full => Level::Full,
+            Self::Restore => Level::Restore,
+        }
+    }
+}
+
+/// Lists, checks, makes or restores backups.
 ///
 /// # Errors
 /// What the gate or the person says.
@@ -40,6 +98,43 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
     let mut context = super::open(everywhere)?;
     match command {
         Command::List => list(everywhere, &context),
+        Command::Show { name } => show(everywhere, &context, name),
+        Command::Verify {
+            names,
+            level,
+            dry_run,
+        } => verify(everywhere, &context, names, level.level(), *dry_run),
+        Command::Seal { name } => {
+            let _lock = crate::run::begin(&context)?;
+            let listed = keeping::find(&context, name)?;
+            if keeping::has_digests(&context, &listed)? {
+                say(everywhere, &format!("`{name}` has its digests already\n"));
+            } else {
+                keeping::seal(&context, &listed)?;
+                say(everywhere, &format!("`{name}` has its digests now\n"));
+            }
+            show(everywhere, &context, name)
+        }
+        Command::Create {
+            path,
+            name,
+            allow_open,
+        } => {
+            let mut options = rhai::Map::new();
+            options.insert("allow_open".into(), (*allow_open).into());
+            let name = name.clone().unwrap_or_else(|| last_name(path));
+            let single = Single {
+                word: "backup_dir",
+                arguments: vec![path.clone().into(), name.into(), options.into()],
+            };
+            super::run::watch_signals(&mut context)?;
+            let report = single::carry_out(&context, &single)?;
+            let telling = Telling {
+                verbose: everywhere.verbose > 0,
+                ..Telling::default()
+            };
+            Ok(super::run::show_outcome(everywhere, &report, &telling))
+        }
         Command::Restore {
             name,
             to,
@@ -74,8 +169,142 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
     }
 }
 
+fn say(everywhere: &Everywhere, text: &str) {
+    if !everywhere.quiet && !everywhere.json {
+        super::say(text);
+    }
+}
+
+/// The last name of a path, without what a backup's name can't hold.
+fn last_name(path: &str) -> String {
+    let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let plain: String = name
+        .chars()
+        .map(|each| {
+            if each.is_ascii_alphanumeric() || each == '-' {
+                each
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    plain.trim_matches('_').to_owned()
+}
+
+fn show(everywhere: &Everywhere, context: &Context, name: &str) -> Result<ExitCode> {
+    let listed = keeping::find(context, name)?;
+    let digests = listed.complete && keeping::has_digests(context, &listed)?;
+    if everywhere.json {
+        let mut backup = json!(listed);
+        backup["digests"] = digests.into();
+        print_json(&json!({ "schema": "rollback.backups/1", "backups": [backup] }));
+        return Ok(ExitCode::Done);
+    }
+    let size = format!(
+        "{} in {}",
+        terminal::bytes(listed.bytes),
+        terminal::plural_as(listed.entries, "entry", "entries")
+    );
+    let state = match (listed.complete, digests) {
+        (false, _) => "not whole: it has no finished manifest",
+        (true, true) => "whole, with the digests of all files",
+        (true, false) => "whole, without digests (`rollback backup seal` adds them)",
+    };
+    let verified = match listed.verified {
+        None => "never",
+        Some(true) => "yes, sound",
+        Some(false) => "yes, and it differs from its manifest",
+    };
+    let lines = [
+        ("backup", listed.name.as_str()),
+        ("path", &listed.path),
+        ("source", &listed.source),
+        ("story", &listed.story),
+        ("run", &listed.run),
+        ("made", &listed.created),
+        ("size", &size),
+        ("method", &listed.method),
+        ("state", state),
+        ("verified", verified),
+    ];
+    for (what, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+        print(&format!("{what:<9} {}\n", terminal::escape(value)));
+    }
+    Ok(ExitCode::Done)
+}
+
+fn verify(
+    everywhere: &Everywhere,
+    context: &Context,
+    names: &[String],
+    level: Level,
+    dry_run: bool,
+) -> Result<ExitCode> {
+    let _lock = if dry_run {
+        super::confine(everywhere, context);
+        None
+    } else {
+        Some(crate::run::begin(context)?)
+    };
+    let listed = if names.is_empty() {
+        catalogue::list(&context.host.files, &context.workspace.backups())?
+    } else {
+        names
+            .iter()
+            .map(|name| keeping::find(context, name))
+            .collect::<Result<_>>()?
+    };
+    let mut backups = Vec::new();
+    let mut sound = true;
+    for listed in listed {
+        let checked = keeping::check(context, listed, level, dry_run)?;
+        sound &= checked.sound();
+        if !everywhere.json {
+            print(&told(&checked, level));
+        }
+        let mut backup = json!(checked.listed);
+        backup["verified"] = checked.sound().into();
+        backup["problems"] = json!(checked.problems);
+        backups.push(backup);
+    }
+    if everywhere.json {
+        print_json(&json!({ "schema": "rollback.backups/1", "backups": backups }));
+    } else if backups.is_empty() {
+        print("there are no backups\n");
+    }
+    Ok(if sound { ExitCode::Done } else { ExitCode::Corrupt })
+}
+
+fn told(checked: &Checked, level: Level) -> String {
+    let name = terminal::escape(&checked.listed.name);
+    if checked.sound() {
+        let contents = match level {
+            Level::Structure => "contents not read".to_owned(),
+            _ => format!("{} compared", terminal::plural(checked.digests, "file")),
+        };
+        let sealed = if checked.sealed { ", digests added" } else { "" };
+        let trial = if level == Level::Restore {
+            ", restored on trial"
+        } else {
+            ""
+        };
+        let entries = terminal::plural_as(checked.listed.entries, "entry", "entries");
+        return format!("sound   {name} ({entries}, {contents}{sealed}{trial})\n");
+    }
+    let mut text = format!("DAMAGED {name}\n");
+    for problem in &checked.problems {
+        let path = terminal::escape(&problem.path).into_owned();
+        text.push_str(&format!("        `{path}` {}\n", terminal::escape(&problem.what)));
+    }
+    text
+}
+
 fn list(everywhere: &Everywhere, context: &crate::run::Context) -> Result<ExitCode> {
-    let backups = context.view().backups()?;
+    let mut backups = catalogue::list(&context.host.files, &context.workspace.backups())?;
+    for backup in &mut backups {
+        backup.verified = keeping::verdict_of(context, backup);
+    }
+    let backups: Vec<Value> = backups.into_iter().map(|backup| json!(backup)).collect();
     if everywhere.json {
         print_json(&json!({ "schema": "rollback.backups/1", "backups": backups }));
         return Ok(ExitCode::Done);
@@ -93,10 +322,11 @@ fn list(everywhere: &Everywhere, context: &crate::run::Context) -> Result<ExitCo
                 terminal::plural_as(number(backup, "entries"), "entry", "entries"),
                 terminal::bytes(number(backup, "bytes")),
                 text(backup, "method"),
-                if whole {
-                    "whole".to_owned()
-                } else {
-                    "NOT WHOLE".to_owned()
+                match (whole, backup.get("verified").and_then(Value::as_bool)) {
+                    (false, _) => "NOT WHOLE".to_owned(),
+                    (true, Some(false)) => "DAMAGED".to_owned(),
+                    (true, Some(true)) => "verified".to_owned(),
+                    (true, None) => "whole".to_owned(),
                 },
             ]
         })

@@ -80,7 +80,7 @@ impl Changing {
     }
 }
 
-fn environment_dry_run(value: Option<std::ffi::OsString>) -> Result<bool> {
+pub(crate) fn environment_dry_run(value: Option<std::ffi::OsString>) -> Result<bool> {
     let Some(value) = value else { return Ok(false) };
     match value.to_string_lossy().trim().to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),

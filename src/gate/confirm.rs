@@ -206,6 +206,16 @@ pub fn approve(
     Ok(said)
 }
 
+/// Asks one question outside a plan; gives the answer for the log.
+///
+/// # Errors
+/// [`Kind::NotApproved`] for anything but a yes; [`Kind::Cancelled`] after Ctrl-C.
+pub fn yes_or_no(person: &mut dyn Ask, question: &str) -> Result<String> {
+    let answer = Said(person.question(question)?);
+    declined(answer)?;
+    Ok(answer.to_string())
+}
+
 fn declined(answer: Said) -> Result<()> {
     answer.require().map_err(|error| {
         if error.kind() == Kind::Cancelled {

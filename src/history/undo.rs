@@ -64,6 +64,13 @@ pub fn carry_out(
     audience: &dyn Audience,
 ) -> Result<Report> {
     let history = History::of(context);
+    if let Some(at) = history.pruned(&undone.run) {
+        return Err(Error::failed(format!(
+            "run {} can't be taken back: its store was pruned on {at}",
+            undone.run
+        ))
+        .hint("`rollback backup list` shows the backups that are left; nothing was changed"));
+    }
     if !request.answers.force {
         history.require_sound(undone)?;
     }

@@ -47,6 +47,7 @@ impl Revert {
             Undo::Nothing { why } => Ready::Never(why.clone()),
             Undo::MoveBack { moves, .. } => {
                 let mut there = 0_usize;
+                let mut lost = None;
                 let mut blocked = None;
                 for Move { from, to } in moves {
                     facts.push(view.fact(&place(to)?)?);
@@ -55,11 +56,16 @@ impl Revert {
                         if view.exists(&place(from)?.absolute)? {
                             blocked = Some(from.clone());
                         }
+                    } else if !view.exists(&place(from)?.absolute)? {
+                        lost = Some(to.clone());
                     }
                 }
                 match blocked {
                     Some(from) => Ready::ChangedSince(format!("something stands at `{from}` again")),
-                    None if there == 0 => Ready::Nothing("nothing was moved".to_owned()),
+                    None if there == 0 => match lost {
+                        Some(to) => Ready::Never(format!("`{to}` is gone: pruned, or removed by hand")),
+                        None => Ready::Nothing("nothing was moved".to_owned()),
+                    },
                     None => Ready::Yes,
                 }
             }
@@ -188,6 +194,13 @@ fn contents(view: &View, workspace: &Workspace, file: &Saved) -> Result<Ready> {
     let place = own_place(workspace, &file.path)?;
     let saved = own_place(workspace, &file.saved)?;
     if !view.exists(&saved.absolute)? {
+        let changed = file.after.is_some() && view.digest(&place).ok() == file.after;
+        if changed {
+            return Ok(Ready::Never(format!(
+                "`{}` is gone: pruned, or removed by hand",
+                file.saved
+            )));
+        }
         return Ok(Ready::Nothing(format!("`{}` was not changed", file.path)));
     }
     let now = view.digest(&place).ok();

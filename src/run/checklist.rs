@@ -199,7 +199,8 @@ fn data_is_backed_up(session: &Session, story: &Story) -> Result<Finding> {
     for backup in &session.journal.borrow().backups {
         let directory = view.workspace.backups().join(&backup.name);
         if view.overlay().seen(&directory) == crate::gate::overlay::Seen::Real(directory.clone()) {
-            let verified = backup::verify::verify(&view.host.files, &directory, false)?;
+            let verified =
+                backup::verify::verify(&view.host.files, &directory, backup::verify::Depth::Structure)?;
             wrong.extend(
                 verified
                     .problems

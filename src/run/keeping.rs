@@ -1,0 +1,234 @@
+//! Checking backups, as far up the ladder as a person wants: structure, a sample of the contents, all of them, and a
+//! restore on trial.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use super::{Context, own};
+use crate::backup::catalogue::{self, Listed};
+use crate::backup::manifest;
+use crate::backup::verify::{self, Depth, Problem};
+use crate::error::{Error, Kind, Result};
+use crate::operation::Proposal;
+use crate::operation::sealing::{Seal, TrialRestore};
+use crate::script::session::Silent;
+
+/// How a backup is checked; each level does what those before it do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Types, sizes, modes, times, attributes, link targets; no path missing, none too many.
+    Structure,
+    /// And the contents of every tenth file.
+    Sample,
+    /// And the contents of every file.
+    Full,
+    /// And a restore into a place of ours, compared with the manifest.
+    Restore,
+}
+
+impl Level {
+    /// As on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Structure => "structure",
+            Self::Sample => "sample",
+            Self::Full => "full",
+            Self::Restore => "restore",
+        }
+    }
+
+    fn depth(self) -> Depth {
+        match self {
+            Self::Structure => Depth::Structure,
+            Self::Sample => Depth::Sample(10),
+            Self::Full | Self::Restore => Depth::Full,
+        }
+    }
+}
+
+/// What a check found.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The backup, as listed.
+    pub listed: Listed,
+    /// Files whose contents were compared.
+    pub digests: u64,
+    /// What is wrong; nothing where it is sound.
+    pub problems: Vec<Problem>,
+    /// Whether its manifest got its digests now.
+    pub sealed: bool,
+}
+
+impl Checked {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// The backup of a name.
+///
+/// # Errors
+/// `NotFound` with the nearest name.
+pub fn find(context: &Context, name: &str) -> Result<Listed> {
+    let all = catalogue::list(&context.host.files, &context.workspace.backups())?;
+    let near = crate::workspace::config::nearest(name, all.iter().map(|each| each.name.as_str()));
+    let hint = match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "`rollback backup list` lists them".to_owned(),
+    };
+    let mut found = all
+        .into_iter()
+        .find(|each| each.name == name)
+        .ok_or_else(|| Error::usage(format!("there is no backup `{name}`")).hint(hint))?;
+    found.verified = verdict_of(context, &found);
+    Ok(found)
+}
+
+/// Whether the manifest of a backup holds the digests of its files.
+///
+/// # Errors
+/// What the manifest says.
+pub fn has_digests(context: &Context, listed: &Listed) -> Result<bool> {
+    let manifest = manifest::read(&context.host.files, &directory(context, listed))?;
+    let mut files = manifest
+        .entries
+        .iter()
+        .filter(|entry| entry.kind == crate::host::files::EntryKind::File);
+    Ok(files.all(|entry| entry.blake3.is_some()))
+}
+
+/// Checks a backup. A full check of a sound backup without digests adds them, unless `only_look`.
+///
+/// # Errors
+/// What the system says; a difference is no error.
+pub fn check(context: &Context, listed: Listed, level: Level, only_look: bool) -> Result<Checked> {
+    let files = &context.host.files;
+    let directory = directory(context, &listed);
+    let remember = |checked: &Checked| {
+        if only_look {
+            return Ok(());
+        }
+        let seen =
+            json!({ "at": context.host.clock.timestamp(), "level": level.name(), "sound": checked.sound() });
+        let path = verdict(context, &checked.listed);
+        context.host.records.write(&path, format!("{seen}\n").as_bytes())
+    };
+    let problem = |what: String| Problem {
+        path: ".".to_owned(),
+        what,
+    };
+    let mut checked = Checked {
+        listed,
+        digests: 0,
+        problems: Vec::new(),
+        sealed: false,
+    };
+    match verify::verify(files, &directory, level.depth()) {
+        Ok(verified) => {
+            checked.digests = verified.digests;
+            checked.problems = verified.problems;
+        }
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => {
+            checked.problems.push(problem(error.message().to_owned()));
+        }
+        Err(error) => return Err(error),
+    }
+    if level < Level::Full || only_look || !checked.sound() {
+        remember(&checked)?;
+        return Ok(checked);
+    }
+    if !has_digests(context, &checked.listed)? {
+        seal(context, &checked.listed)?;
+        checked.sealed = true;
+    }
+    if level == Level::Restore
+        && let Err(error) = trial(context, &checked.listed)
+    {
+        if error.kind() != Kind::Corrupt {
+            return Err(error);
+        }
+        checked.problems.push(problem(error.message().to_owned()));
+    }
+    remember(&checked)?;
+    Ok(checked)
+}
+
+/// Adds the digests to a backup's manifest.
+///
+/// # Errors
+/// `Corrupt` where the backup is not what its manifest says.
+pub fn seal(context: &Context, listed: &Listed) -> Result<()> {
+    let backup = context.workspace.show(&directory(context, listed));
+    own::carry_out(
+        context,
+        "seal",
+        about(listed),
+        &|_| Ok(Vec::new()),
+        Box::new(Silent),
+        &|session| {
+            session.submit(&Proposal::act(
+                "seal",
+                backup.shown.clone(),
+                format!(
+                    "add the digests of all files to the manifest of `{}`",
+                    listed.name
+                ),
+                Seal {
+                    backup: backup.clone(),
+                },
+            ))
+        },
+    )
+}
+
+fn trial(context: &Context, listed: &Listed) -> Result<()> {
+    let backup = context.workspace.show(&directory(context, listed));
+    let place = context.workspace.state().join("trial").join(&listed.name);
+    let trial = context.workspace.show(&place);
+    own::carry_out(
+        context,
+        "trial-restore",
+        about(listed),
+        &|_| Ok(Vec::new()),
+        Box::new(Silent),
+        &|session| {
+            session.submit(&Proposal::act(
+                "trial_restore",
+                backup.shown.clone(),
+                format!("restore `{}` on trial into `{trial}`", listed.name),
+                TrialRestore {
+                    backup: backup.clone(),
+                    trial: trial.clone(),
+                },
+            ))
+        },
+    )
+}
+
+fn about(listed: &Listed) -> Map<String, Value> {
+    let mut about = Map::new();
+    about.insert("backup".to_owned(), json!(listed.name));
+    about
+}
+
+/// Where the newest verdict on a backup stands.
+fn verdict(context: &Context, listed: &Listed) -> PathBuf {
+    let name = format!("{}.json", listed.name);
+    context.workspace.state().join("verified").join(name)
+}
+
+/// What the newest check of a backup said, if there was one.
+#[must_use]
+pub fn verdict_of(context: &Context, listed: &Listed) -> Option<bool> {
+    let text = std::fs::read_to_string(verdict(context, listed)).ok()?;
+    let seen: Value = serde_json::from_str(&text).ok()?;
+    seen.get("sound").and_then(Value::as_bool)
+}
+
+fn directory(context: &Context, listed: &Listed) -> PathBuf {
+    context.workspace.backups().join(&listed.name)
+}

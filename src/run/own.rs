@@ -1,0 +1,80 @@
+//! A command of the program itself that changes something it keeps: previewed, approved, and recorded like a story's
+//! operations, but no run of the history.
+
+use std::rc::Rc;
+
+use serde_json::{Map, Value, json};
+
+use super::{Context, Request, plan};
+use crate::error::Result;
+use crate::gate::Pass;
+use crate::gate::audit::AuditLog;
+use crate::gate::confirm::Confirm;
+use crate::report::{Flags, Report};
+use crate::script::session::{Listener, Questions, Session, Silent};
+
+/// Approval of a preview; gives questions and answers for the log.
+pub type Approve<'a> = &'a dyn Fn(&Report) -> Result<Vec<(String, String)>>;
+
+/// Submits operations to a session.
+pub type Act<'a> = &'a dyn Fn(&Rc<Session>) -> Result<()>;
+
+/// Previews what `act` submits, has it approved, and submits it for real. `kind` and `about` stand in the record of its
+/// start. The caller holds the workspace.
+///
+/// # Errors
+/// What the preview, the approval or an operation says; what was done before stays done.
+pub fn carry_out(
+    context: &Context,
+    kind: &str,
+    about: Map<String, Value>,
+    approve: Approve<'_>,
+    listener: Box<dyn Listener>,
+    act: Act<'_>,
+) -> Result<()> {
+    let request = Request {
+        trigger: "manual".to_owned(),
+        ..Request::default()
+    };
+    let errand = super::single::errand(context, false);
+    let preview = context.session(
+        errand.clone(),
+        Pass::Preview,
+        Questions::Preview,
+        Box::new(Silent),
+    )?;
+    act(&preview)?;
+    let started = context.host.clock.timestamp();
+    let mut shown = plan::report(&preview, &request, &errand, started, Flags::default());
+    shown.plan = plan::id(&shown, &preview.journal.borrow().facts, &request);
+    let said = approve(&shown).map_err(|error| context.by_signal(error))?;
+
+    let host = &context.host;
+    host.records.prepare()?;
+    let mut audit = AuditLog::open(&host.records, &host.clock, &errand.run)?;
+    let mut start = Map::new();
+    start.insert("kind".to_owned(), kind.into());
+    start.insert("plan".to_owned(), shown.plan.clone().into());
+    start.insert("stories".to_owned(), json!([]));
+    start.insert("user".to_owned(), shown.user.clone().into());
+    start.insert("host".to_owned(), shown.host.clone().into());
+    start.extend(about);
+    audit.run_started(Value::Object(start))?;
+    for (question, answer) in said {
+        audit.answered(&question, &answer)?;
+    }
+    let pass = Pass::Real {
+        confirm: Confirm::of_plan(&shown),
+        audit: Box::new(audit),
+    };
+    let session = context.session(errand, pass, Questions::Yes, listener)?;
+    let result = act(&session).map_err(|error| context.by_signal(error));
+    if let Some(audit) = session.gate.borrow_mut().audit() {
+        let (outcome, code) = match &result {
+            Ok(()) => ("done", 0),
+            Err(error) => ("failed", error.exit_code().number()),
+        };
+        audit.run_finished(json!({ "outcome": outcome, "exit_code": code }))?;
+    }
+    result
+}
