@@ -17,6 +17,9 @@ use crate::report::{Report, RunKind};
 use crate::run::{Context, Request};
 use crate::workspace::catalogue::Story;
 
+/// Taking an edit back from a file that was edited since.
+pub mod merge;
+
 /// Settling a run that was cut off.
 pub mod recover;
 
@@ -204,14 +207,20 @@ impl History {
             .map_err(|error| Error::corrupt(format!("the report of run `{run}` cannot be read: {error}")))
     }
 
-    /// The run that took `run` back, if one did.
+    /// The run that took `run` back as a whole, if one did.
     #[must_use]
     pub fn undone_by<'a>(reports: &'a [Report], run: &str) -> Option<&'a str> {
+        let stories = reports
+            .iter()
+            .find(|report| report.run == run)
+            .map(|report| report.stories.as_slice())
+            .unwrap_or_default();
         reports
             .iter()
             .rev()
             .find(|report| {
                 report.undoes.as_deref() == Some(run)
+                    && stories.iter().all(|story| report.stories.contains(story))
                     && report.outcome == crate::report::RunOutcome::Done
                     && Self::undone_by(reports, &report.run).is_none()
             })

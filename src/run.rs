@@ -75,6 +75,8 @@ pub struct Request {
     pub continue_on_error: bool,
     /// `--atomic`.
     pub atomic: bool,
+    /// An undo: these stories of the run alone; none means all.
+    pub only: Vec<String>,
     /// `--param K=V`.
     pub params: BTreeMap<String, String>,
     /// `--copy`.

@@ -116,7 +116,12 @@ fn every_command_keeps_to_its_schema() {
     let listed = document(&sandbox, "backups", 0, &["backup", "list"]);
     assert_eq!(listed["backups"][0]["name"], backup.as_str());
     document(&sandbox, "backups", 0, &["backup", "show", &backup]);
-    document(&sandbox, "backups", 0, &["backup", "verify", "--level", "restore"]);
+    document(
+        &sandbox,
+        "backups",
+        0,
+        &["backup", "verify", "--level", "restore"],
+    );
     document(&sandbox, "prune", 0, &["prune", "-n"]);
     document(&sandbox, "audit", 0, &["audit", "verify"]);
     document(&sandbox, "report", 0, &["validate", "9.1"]);

@@ -19,3 +19,4 @@ mod prompts;
 mod prune;
 mod sandbox;
 mod stories;
+mod undo;

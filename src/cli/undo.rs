@@ -16,6 +16,9 @@ use crate::run::Request;
 pub struct Arguments {
     /// The run; by default the newest that is not undone
     pub run: Option<String>,
+    /// Only this story of the run; may be given several times
+    #[arg(long = "story", value_name = "ID")]
+    pub stories: Vec<String>,
     /// Options of changing commands.
     #[command(flatten)]
     pub changing: Changing,
@@ -44,6 +47,7 @@ pub fn undo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> 
         trigger: arguments.changing.trigger.clone(),
         answers: arguments.changing.answers(),
         dry_run,
+        only: arguments.stories.clone(),
         ..Request::default()
     };
     let telling = Telling {

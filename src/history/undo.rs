@@ -4,12 +4,13 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use super::{Begun, History};
+use super::{Begun, History, merge};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::audit::AuditLog;
 use crate::gate::confirm::{self, Confirm};
 use crate::gate::{Pass, Scene};
+use crate::operation::editing::Edit;
 use crate::operation::reverting::{Ready, Revert, describe, target};
 use crate::operation::{Outcome, Proposal, Undo};
 use crate::report::{FailureRecord, Mode, Report, RunKind, RunOutcome};
@@ -74,7 +75,11 @@ pub fn carry_out(
     if !request.answers.force {
         history.require_sound(undone)?;
     }
-    let operations = history.operations(&undone.run)?;
+    let undone = &only_of(undone, &request.only)?;
+    let mut operations = history.operations(&undone.run)?;
+    if !request.only.is_empty() {
+        operations.retain(|begun| undone.stories.contains(&begun.story));
+    }
     let errand = Errand {
         run: context.host.clock.unique(),
         stamp: context.host.clock.stamp(),
@@ -88,7 +93,7 @@ pub fn carry_out(
         Questions::Preview,
         Box::new(Silent),
     )?;
-    let error = replay(&preview, &operations, request.answers.force)
+    let error = replay(&history, &preview, &operations, request.answers.force)
         .err()
         .map(|error| context.by_signal(error));
     let mut shown = report_of(&preview, request, &errand, undone);
@@ -111,7 +116,11 @@ pub fn carry_out(
         return Ok(plan::nothing_to_do(shown));
     }
     audience.show_plan(&shown)?;
-    let question = format!("Take back run {}?", undone.run);
+    let question = if request.only.is_empty() {
+        format!("Take back run {}?", undone.run)
+    } else {
+        format!("Take back {} of run {}?", undone.stories.join(", "), undone.run)
+    };
     let mut person = audience.person();
     let said = match &mut person {
         Some(person) => confirm::approve(&shown, &question, &request.answers, Some(person.as_mut())),
@@ -164,8 +173,8 @@ fn real_pass(
         audit: Box::new(audit),
     };
     let session = context.session(errand.clone(), pass, Questions::Yes, listener)?;
-    let result =
-        replay(&session, operations, request.answers.force).map_err(|error| context.by_signal(error));
+    let result = replay(&history, &session, operations, request.answers.force)
+        .map_err(|error| context.by_signal(error));
     let mut report = report_of(&session, request, &errand, undone);
     report.started.clone_from(&shown.started);
     report.plan.clone_from(&shown.plan);
@@ -207,8 +216,56 @@ fn report_of(session: &Session, request: &Request, errand: &Errand, undone: &Rep
     report
 }
 
+/// The run as far as these stories of it go.
+fn only_of(undone: &Report, only: &[String]) -> Result<Report> {
+    let mut part = undone.clone();
+    if only.is_empty() {
+        return Ok(part);
+    }
+    if let Some(other) = only.iter().find(|story| !undone.stories.contains(story)) {
+        return Err(
+            Error::usage(format!("story {other} is not part of run {}", undone.run))
+                .hint(format!("its stories: {}", undone.stories.join(", "))),
+        );
+    }
+    part.stories.retain(|story| only.contains(story));
+    Ok(part)
+}
+
+/// An edit that other operations of ours built upon, taken out of what they made of it.
+fn merged(history: &History, session: &Session, begun: &Begun) -> Result<Option<Proposal>> {
+    let Undo::RestoreContents { files, .. } = &begun.undo else {
+        return Ok(None);
+    };
+    let [file] = files.as_slice() else {
+        return Ok(None);
+    };
+    let view = &session.view;
+    let Some(text) = merge::without(history, view, file)? else {
+        return Ok(None);
+    };
+    let place = view.workspace.place(&file.path)?;
+    let now = view.read(&place, crate::view::TEXT_LIMIT)?;
+    let edit = Edit::new(view, &place, Some(&now), text.into_bytes())?;
+    let summary = format!("take the change out of `{place}`, and keep what came after it");
+    Ok(Some(Proposal::act("undo", place.shown, summary, edit)))
+}
+
+/// Whether a file that the operation made was edited by later ones of ours: then it stays, with all that is in it.
+fn stands_in_later_ones(history: &History, session: &Session, begun: &Begun) -> Result<bool> {
+    let Undo::RemoveCreated {
+        path,
+        after: Some(after),
+        ..
+    } = &begun.undo
+    else {
+        return Ok(false);
+    };
+    Ok(merge::saved_text(history, &session.view, path, after)?.is_some())
+}
+
 /// Takes each operation back, the newest first. What has been changed since is shown, and stops the undo unless forced.
-fn replay(session: &Rc<Session>, operations: &[Begun], force: bool) -> Result<()> {
+fn replay(history: &History, session: &Rc<Session>, operations: &[Begun], force: bool) -> Result<()> {
     for begun in operations.iter().rev() {
         session.journal.borrow_mut().scene = Scene {
             story: begun.story.clone(),
@@ -218,13 +275,13 @@ fn replay(session: &Rc<Session>, operations: &[Begun], force: bool) -> Result<()
         if begun.op == "notify" {
             continue;
         }
-        take_one_back(session, begun, force)?;
+        take_one_back(history, session, begun, force)?;
     }
     session.journal.borrow_mut().scene = Scene::default();
     Ok(())
 }
 
-fn take_one_back(session: &Rc<Session>, begun: &Begun, force: bool) -> Result<()> {
+fn take_one_back(history: &History, session: &Rc<Session>, begun: &Begun, force: bool) -> Result<()> {
     let about = target(&begun.undo);
     let about = if about.is_empty() {
         begun.target.clone()
@@ -244,6 +301,10 @@ fn take_one_back(session: &Rc<Session>, begun: &Begun, force: bool) -> Result<()
     match ready {
         Ready::Nothing(why) => settled(Outcome::NotPresent, &why),
         Ready::Never(why) => settled(Outcome::Kept, &why),
+        Ready::ChangedSince(_) if let Some(edit) = merged(history, session, begun)? => session.submit(&edit),
+        Ready::ChangedSince(_) if stands_in_later_ones(history, session, begun)? => {
+            settled(Outcome::Kept, "later operations added to it")
+        }
         Ready::ChangedSince(why) if !force || matches!(begun.undo, Undo::MoveBack { .. }) => {
             Err(Error::changed(format!("`{about}` can't be taken back: {why}"))
                 .hint("move it aside or keep it; --force overwrites changed contents (they are saved first)"))

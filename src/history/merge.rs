@@ -1,0 +1,93 @@
+//! Taking an edit back from a file that later operations of ours edited too: the edit goes, theirs stay.
+
+use serde_json::Value;
+
+use super::History;
+use crate::edit::{Edited, json, yaml};
+use crate::error::Result;
+use crate::flags::Flags;
+use crate::gate::audit::chain;
+use crate::operation::{Saved, Undo};
+use crate::view::{TEXT_LIMIT, View};
+use crate::workspace::Place;
+
+/// The contents of a file without one edit of it, and with what came after: a three-way merge of the text before the
+/// edit, the text after it (which a later operation saved), and the text now. `None` where a text is missing, where both
+/// changed the same lines, or where the result would no longer be what the file is.
+///
+/// # Errors
+/// What the log says.
+pub fn without(history: &History, view: &View, edit: &Saved) -> Result<Option<String>> {
+    let Some(after) = edit.after.as_deref() else {
+        return Ok(None);
+    };
+    let place = view.workspace.place(&edit.path)?;
+    let text = |place: &Place| {
+        let bytes = view.read(place, TEXT_LIMIT).ok()?;
+        String::from_utf8(bytes).ok()
+    };
+    let (Some(now), Some(before), Some(after)) = (
+        text(&place),
+        text(&view.workspace.place(&edit.saved)?),
+        saved_text(history, view, &edit.path, after)?,
+    ) else {
+        return Ok(None);
+    };
+    let is_flags = place == view.workspace.flags_file();
+    let (before, after) = if is_flags {
+        // Every edit of the flags writes its own time: that is no conflict.
+        (of_the_same_time(&now, before), of_the_same_time(&now, after))
+    } else {
+        (before, after)
+    };
+    let Ok(merged) = diffy::merge(&after, &now, &before) else {
+        return Ok(None);
+    };
+    let whole = match place.absolute.extension().and_then(std::ffi::OsStr::to_str) {
+        _ if is_flags => Flags::parse(&merged).is_ok(),
+        Some("yaml" | "yml") => yaml::get(&merged, "x").is_ok(),
+        Some("json") => json::get(&merged, "x").is_ok(),
+        _ => true,
+    };
+    Ok(whole.then_some(merged))
+}
+
+/// Contents with this digest that some operation saved before it edited the file.
+///
+/// # Errors
+/// What the log says.
+pub fn saved_text(history: &History, view: &View, path: &str, digest: &str) -> Result<Option<String>> {
+    let mut places: Vec<String> = Vec::new();
+    chain::read(&history.state.join("audit"), |record| {
+        if record.get("event").and_then(Value::as_str) != Some("operation_begun") {
+            return;
+        }
+        let undo = record.get("undo").cloned().unwrap_or(Value::Null);
+        if let Ok(Undo::RestoreContents { files, .. } | Undo::InstallPackages { files, .. }) =
+            serde_json::from_value(undo)
+        {
+            let of_this = files.into_iter().filter(|file| file.path == path);
+            places.extend(of_this.map(|file| file.saved));
+        }
+    })?;
+    for shown in places.iter().rev() {
+        let Ok(bytes) = view.read(&view.workspace.place(shown)?, TEXT_LIMIT) else {
+            continue;
+        };
+        if blake3::hash(&bytes).to_hex().as_str() == digest {
+            return Ok(String::from_utf8(bytes).ok());
+        }
+    }
+    Ok(None)
+}
+
+fn of_the_same_time(now: &str, text: String) -> String {
+    const KEY: &str = "metadata.last_modified";
+    let Ok(Some(time)) = yaml::get(now, KEY) else {
+        return text;
+    };
+    match yaml::set(&text, KEY, &time) {
+        Ok(Edited::Changed(text)) => text,
+        _ => text,
+    }
+}

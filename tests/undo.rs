@@ -1,0 +1,131 @@
+//! Taking back a part of a run, or a run that later ones were built upon.
+
+use crate::sandbox::{Finished, Sandbox, assert_unchanged};
+
+const FLAGS: &str = "\
+features:
+  alpha: { enabled: true }   # the first
+
+  beta: { enabled: true }
+
+  gamma: { enabled: true }   # nobody's
+metadata:
+  last_modified: '2026-01-01T00:00:00.000Z'
+";
+
+fn story(id: &str, feature: &str, also: &str) -> String {
+    format!(
+        "const STORY = #{{ id: \"{id}\", title: \"Story {id}\", feature: \"{feature}\" }};\n\
+         fn execute() {{ retire_dir(\"data/{feature}\", \"{feature}\"); remove_path(\"{feature}.txt\"); {also} }}\n"
+    )
+}
+
+fn workspace() -> Sandbox {
+    let sandbox = Sandbox::empty();
+    sandbox.write("config/feature-flags.yaml", FLAGS);
+    for (id, feature) in [("9.1", "alpha"), ("9.2", "beta")] {
+        sandbox
+            .write(&format!("data/{feature}/x.txt"), feature)
+            .write(&format!("{feature}.txt"), feature)
+            .write(&format!("rollback/{feature}.rhai"), story(id, feature, ""));
+    }
+    sandbox
+}
+
+fn flag(sandbox: &Sandbox, name: &str) -> bool {
+    let features = sandbox.json(&["feature", "list"]);
+    let mut all = features["features"].as_array().unwrap().iter();
+    all.find(|feature| feature["name"] == name).unwrap()["raw"]
+        .as_bool()
+        .unwrap()
+}
+
+#[track_caller]
+fn assert_says(finished: &Finished, texts: &[&str]) {
+    for text in texts {
+        assert!(
+            finished.stderr.contains(text) || finished.stdout.contains(text),
+            "`{text}` is missing in\n{}",
+            finished.transcript()
+        );
+    }
+}
+
+#[test]
+fn one_story_of_a_run_is_taken_back_and_the_other_stays_gone() {
+    // Whichever went first: the flags file was edited by both.
+    for (only, back, gone) in [("9.1", "alpha", "beta"), ("9.2", "beta", "alpha")] {
+        let sandbox = workspace();
+        let before = sandbox.snapshot(crate::prompts::RECORDS);
+        let done = sandbox.json(&["run", "9.1,9.2", "--yes"]);
+        let run = done["run"].as_str().unwrap();
+        let shown = sandbox.run(&["undo", "--story", only, "-n"]).assert_code(0);
+        assert!(!shown.stdout.contains(&format!("{gone}.txt")), "{}", shown.stdout);
+        sandbox.run(&["undo", "--story", only, "--yes"]).assert_code(0);
+        assert_eq!(sandbox.read(&format!("data/{back}/x.txt")), back);
+        assert_eq!(sandbox.read(&format!("{back}.txt")), back);
+        assert!(!sandbox.exists(&format!("data/{gone}")) && !sandbox.exists(&format!("{gone}.txt")));
+        assert_eq!((flag(&sandbox, back), flag(&sandbox, gone)), (true, false));
+        // The file is the person's, but for the one flag and the time.
+        let flags = sandbox.read("config/feature-flags.yaml");
+        assert!(
+            flags.contains("# the first") && flags.contains("# nobody's"),
+            "{flags}"
+        );
+
+        // The run as a whole is not taken back yet; what is left of it can be.
+        let history = sandbox.json(&["history"]);
+        assert!(history["runs"][0]["undone_by"].is_null(), "{history:#}");
+        sandbox.run(&["undo", run, "--yes"]).assert_code(0);
+        assert!(flag(&sandbox, gone));
+        let after = sandbox.snapshot(crate::prompts::RECORDS);
+        let changed = crate::sandbox::Snapshot::diff(&before, &after);
+        // All but the time in the flags file is as it was, and times of directories: parts went back in another order.
+        let allowed = ["feature-flags.yaml", ": time", "docs", "added rollback_backups"];
+        let told = |line: &String| allowed.iter().any(|allowed| line.contains(allowed));
+        assert!(changed.iter().all(told), "{changed:#?}");
+    }
+}
+
+#[test]
+fn a_story_that_is_not_in_the_run_is_named() {
+    let sandbox = workspace();
+    sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
+    let before = sandbox.snapshot(&[]);
+    let refused = sandbox.run(&["undo", "--story", "9.2", "--yes"]).assert_code(2);
+    assert_says(&refused, &["story 9.2 is not part of run", "its stories: 9.1"]);
+    assert_unchanged(&before, &sandbox.snapshot(&[]));
+}
+
+#[test]
+fn an_older_run_is_taken_back_from_under_a_newer_one() {
+    let sandbox = workspace();
+    let first = sandbox.json(&["run", "9.1", "--yes"]);
+    sandbox.run(&["run", "9.2", "--yes"]).assert_code(0);
+    let finished = sandbox
+        .run(&["undo", first["run"].as_str().unwrap(), "--yes"])
+        .assert_code(0);
+    assert_says(&finished, &["keep what came after it"]);
+    assert_eq!((flag(&sandbox, "alpha"), flag(&sandbox, "beta")), (true, false));
+    assert!(sandbox.exists("alpha.txt") && !sandbox.exists("beta.txt"));
+}
+
+/// What a person changed is never merged away: it is shown, and stops the undo.
+#[test]
+fn what_a_person_changed_since_stops_the_undo() {
+    let sandbox = workspace();
+    sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
+    let flags = sandbox.read("config/feature-flags.yaml");
+    sandbox.write("config/feature-flags.yaml", flags.replace("# nobody's", "# mine"));
+    let before = sandbox.snapshot(&[]);
+    let refused = sandbox.run(&["undo", "--yes"]).assert_code(7);
+    assert_says(&refused, &["`config/feature-flags.yaml` was changed since"]);
+    assert_unchanged(&before, &sandbox.snapshot(&[]));
+    // Told to, it overwrites, and keeps what it overwrote.
+    let forced = sandbox.run(&["undo", "--force", "--json"]).assert_code(0).json();
+    assert_eq!(sandbox.read("config/feature-flags.yaml"), FLAGS);
+    sandbox
+        .run(&["undo", forced["run"].as_str().unwrap(), "--yes"])
+        .assert_code(0);
+    assert!(sandbox.read("config/feature-flags.yaml").contains("# mine"));
+}
