@@ -180,7 +180,7 @@ impl Gate {
                 n: self.count,
                 story: scene.story.clone(),
                 phase: scene.phase.clone(),
-                step: scene.steps.last().cloned(),
+                step: scene.steps.last().map(|step| redact::redact(step)),
                 op: proposal.word.to_owned(),
                 target: redact::redact(&proposal.target),
                 summary: redact::redact(&proposal.summary),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::gate::audit::chain;
+use crate::gate::audit::{chain, segments};
 use crate::host::records::Records;
 use crate::operation::Undo;
 use crate::report::{Report, RunKind};
@@ -254,10 +254,8 @@ impl History {
     pub fn require_sound(&self, report: &Report) -> Result<()> {
         let directory = self.state.join("audit");
         let mut first = None;
-        chain::read(&directory, |record| {
-            if record.get("run").and_then(Value::as_str) == Some(&report.run) {
-                first = first.or(record.get("seq").and_then(Value::as_u64));
-            }
+        segments::read_run(&directory, &report.run, |record| {
+            first = first.or(record.get("seq").and_then(Value::as_u64));
         })?;
         let head = report.audit_head.as_ref().map(|head| head.hash.as_str());
         let verified = chain::verify(&directory, head)?;
@@ -279,11 +277,8 @@ impl History {
     /// What the system says.
     pub fn operations(&self, run: &str) -> Result<Vec<Begun>> {
         let mut operations: Vec<Begun> = Vec::new();
-        chain::read(&self.state.join("audit"), |record| {
+        segments::read_run(&self.state.join("audit"), run, |record| {
             let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default();
-            if text("run") != run {
-                return;
-            }
             let n = record
                 .get("n")
                 .and_then(Value::as_u64)

@@ -197,7 +197,7 @@ impl FailureRecord {
             story: story.to_owned(),
             kind: error.kind().name().to_owned(),
             message: crate::gate::redact::redact(error.message()),
-            hint: error.hint_text().map(str::to_owned),
+            hint: error.hint_text().map(crate::gate::redact::redact),
             at: error.position().cloned(),
         }
     }

@@ -16,7 +16,7 @@ use crate::gate::audit::AuditLog;
 use crate::gate::confirm::{self, Answers, Confirm};
 use crate::gate::policy::Policy;
 use crate::gate::prompt::Ask;
-use crate::gate::{Gate, Pass};
+use crate::gate::{Gate, Pass, redact};
 use crate::history::History;
 use crate::host::Host;
 use crate::host::clock::Clock;
@@ -106,6 +106,10 @@ impl Context {
     /// What the configuration or a story says.
     pub fn open(workspace: Workspace) -> Result<Self> {
         let cancelled = Arc::new(AtomicBool::new(false));
+        // Before anything is written or shown.
+        if let Ok(bytes) = std::fs::read(&workspace.env_file().absolute) {
+            redact::learn(&String::from_utf8_lossy(&bytes));
+        }
         let host = Host::open(&workspace, Clock::system(), cancelled)?;
         let catalogue = Catalogue::load(&workspace)?;
         Ok(Self {

@@ -390,7 +390,8 @@ fn audit_show_tells_every_intent_before_its_outcome() {
         }
     }
     let text = sandbox.run(&["audit", "show"]).assert_code(0).stdout;
-    assert_eq!(text.lines().count(), records.len());
+    // A heading for the run, and a line for each record.
+    assert_eq!(text.lines().count(), records.len() + 1);
     let run = newest(&sandbox);
     assert_eq!(sandbox.run(&["audit", "show", &run]).assert_code(0).stdout, text);
     assert_eq!(
@@ -483,6 +484,10 @@ fn a_log_and_its_head_cut_back_together_are_found_against_a_head_kept_elsewhere(
         .assert_code(0);
 
     sandbox.write(LOG, log).write(".rollback/audit/head", head);
+    // The lines of `logs/` keep the newer head, too.
+    let told = sandbox.run(&["audit", "verify"]).assert_code(8);
+    assert_says(&told, &["truncated", "as `logs/"]);
+    sandbox.remove("logs");
     sandbox.run(&["audit", "verify"]).assert_code(0);
     sandbox
         .run(&["audit", "verify", "--expect-head", &newer])

@@ -19,4 +19,5 @@ mod prompts;
 mod prune;
 mod sandbox;
 mod stories;
+mod tamper;
 mod undo;

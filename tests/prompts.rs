@@ -24,7 +24,7 @@ const PATIENCE: Timespec = Timespec {
 };
 
 /// Somebody at a terminal of their own, in which one program runs.
-struct Person {
+pub struct Person {
     child: Child,
     keyboard: OwnedFd,
     screen: String,
@@ -34,7 +34,7 @@ struct Person {
 
 impl Person {
     /// Starts `rollback` with these arguments.
-    fn starts(sandbox: &Sandbox, arguments: &[&str]) -> Self {
+    pub fn starts(sandbox: &Sandbox, arguments: &[&str]) -> Self {
         Self::starts_command(&sandbox.command(arguments))
     }
 
@@ -77,7 +77,7 @@ impl Person {
     }
 
     /// Types.
-    fn types(&mut self, keys: &str) -> &mut Self {
+    pub fn types(&mut self, keys: &str) -> &mut Self {
         let written = rustix::io::write(&self.keyboard, keys.as_bytes()).unwrap();
         assert_eq!(written, keys.len());
         self
@@ -85,7 +85,7 @@ impl Person {
 
     /// Waits until the screen shows a text, behind all that was waited for before.
     #[track_caller]
-    fn sees(&mut self, text: &str) -> &mut Self {
+    pub fn sees(&mut self, text: &str) -> &mut Self {
         loop {
             if let Some(at) = self.screen[self.looked..].find(text) {
                 self.looked += at + text.len();
@@ -126,7 +126,7 @@ impl Person {
 
     /// Waits for the end of the program, which must have this exit code, and gives the whole screen.
     #[track_caller]
-    fn leaves_with(self, expected: i32) -> String {
+    pub fn leaves_with(self, expected: i32) -> String {
         let (code, screen) = self.leaves();
         assert_eq!(code, Some(expected), "{screen}");
         screen

@@ -1,104 +1,155 @@
-//! `rollback audit`: the log, and whether it holds.
+//! `rollback audit`: the log, whether it holds, and copies of it for others.
 
 use clap::Subcommand;
-use serde_json::Value;
 
-use super::{Everywhere, print, print_json, terminal};
+use super::{Everywhere, print, print_json, render, say, terminal};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
-use crate::gate::audit::chain;
+use crate::gate::audit::{anchors, chain, record};
+use crate::workspace::Workspace;
+
+/// Copies for other programs.
+mod export;
+
+/// The log as a person reads it.
+mod show;
 
 /// What to do with the log.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Every record, a line each
+    /// What was recorded, run by run
     Show {
         /// Only this run
+        #[arg(conflicts_with = "only")]
         run: Option<String>,
+        /// Only this run
+        #[arg(long = "run", value_name = "RUN")]
+        only: Option<String>,
+        /// Only the newest N records
+        #[arg(short = 'n', long = "newest", value_name = "N")]
+        newest: Option<usize>,
     },
     /// Check the whole chain; exit code 8 where it was damaged
     Verify {
         /// A head that was kept elsewhere: a report's or a log line's hash
-        #[arg(long, value_name = "HASH")]
+        #[arg(long, value_name = "HASH", value_parser = hash)]
         expect_head: Option<String>,
     },
+    /// Write the records out: as they are, or as a table; exit code 8 where the log was damaged
+    Export(export::Arguments),
 }
 
-/// Shows or verifies the log.
+fn hash(text: &str) -> std::result::Result<String, String> {
+    let text = text.to_ascii_lowercase();
+    record::unhex(&text)
+        .map(|_| text)
+        .ok_or_else(|| "a hash has 64 hexadecimal digits".to_owned())
+}
+
+/// Shows, verifies or exports the log.
 ///
 /// # Errors
 /// What the system says; [`crate::error::Kind::Corrupt`] where the log is damaged.
 pub fn audit(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
-    let workspace = crate::workspace::Workspace::find(everywhere.workspace.as_deref())?;
-    let directory = workspace.state().join("audit");
+    let workspace = Workspace::find(everywhere.workspace.as_deref())?;
     match command {
-        Command::Show { run } => {
-            chain::read(&directory, |record| {
-                let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default();
-                if run.as_ref().is_some_and(|run| text("run") != run) {
-                    return;
-                }
-                if everywhere.json {
-                    print(&format!("{}\n", Value::Object(record.clone())));
-                    return;
-                }
-                let seq = record.get("seq").and_then(Value::as_u64).unwrap_or(0);
-                let about = [
-                    "summary", "message", "question", "target", "found", "outcome", "what",
-                ]
-                .iter()
-                .map(|key| text(key))
-                .find(|text| !text.is_empty())
-                .unwrap_or_default();
-                let answer = text("answer");
-                let answer = if answer.is_empty() {
-                    String::new()
-                } else {
-                    format!(": {answer}")
-                };
-                let line = format!(
-                    "{seq:>6}  {}  {:<19}  {}  {about}{answer}",
-                    text("ts"),
-                    text("event"),
-                    text("run")
-                );
-                print(&format!("{}\n", terminal::escape(&line)));
-            })?;
+        Command::Show { run, only, newest } => {
+            show::show(everywhere, &workspace, run.as_ref().or(only.as_ref()), *newest)?;
             Ok(ExitCode::Done)
         }
-        Command::Verify { expect_head } => {
-            let verified = chain::verify(&directory, expect_head.as_deref())?;
-            if everywhere.json {
-                print_json(&verified.to_json());
-            } else {
-                for damage in &verified.damage {
-                    let what = match damage.kind {
-                        "torn-tail" => "a torn last line (a crash, not tampering)",
-                        kind => kind,
-                    };
-                    print(&format!("{}: record {}: {what}\n", damage.segment, damage.seq));
-                }
-                let head = verified
-                    .head
-                    .as_ref()
-                    .map(|head| format!(", head {}", head.hash))
-                    .unwrap_or_default();
-                print(&format!(
-                    "{}{head}\n",
-                    terminal::plural(verified.records, "record")
-                ));
-            }
-            if verified.is_sound() {
-                return Ok(ExitCode::Done);
-            }
-            if everywhere.json {
-                return Ok(ExitCode::Corrupt);
-            }
-            Err(Error::corrupt(format!(
-                "the audit log is damaged in {}",
-                terminal::plural(verified.damage.len() as u64, "place")
-            ))
-            .hint("keep the file as it is; compare with the heads in reports and in `logs/`"))
-        }
+        Command::Verify { expect_head } => verify(everywhere, &workspace, expect_head.as_deref()),
+        Command::Export(arguments) => export::export(everywhere, &workspace, arguments),
+    }
+}
+
+fn check(workspace: &Workspace, expected: Option<&str>) -> Result<chain::Verified> {
+    let anchors = anchors::collect(workspace.root());
+    chain::verify_against(&workspace.state().join("audit"), expected, &anchors)
+}
+
+fn verify(everywhere: &Everywhere, workspace: &Workspace, expected: Option<&str>) -> Result<ExitCode> {
+    let verified = check(workspace, expected)?;
+    if everywhere.json {
+        print_json(&verified.to_json());
+        return Ok(if verified.is_sound() {
+            ExitCode::Done
+        } else {
+            ExitCode::Corrupt
+        });
+    }
+    for damage in &verified.damage {
+        print(&format!("{}\n", terminal::escape(&told(damage))));
+    }
+    if verified.more > 0 {
+        print(&format!("and {} more places\n", verified.more));
+    }
+    let head = verified
+        .head
+        .as_ref()
+        .map(|head| format!(", head {}", head.hash))
+        .unwrap_or_default();
+    print(&format!(
+        "{}{head}\n",
+        terminal::plural(verified.records, "record")
+    ));
+    if verified.anchors > 0 {
+        print(&format!(
+            "held against {} that reports and `logs/` keep\n",
+            terminal::plural(verified.anchors, "head")
+        ));
+    }
+    if verified.earlier > 0 {
+        print(&format!(
+            "{} there of another log\n",
+            terminal::plural_as(verified.earlier, "head is", "heads are")
+        ));
+    }
+    if verified.is_sound() {
+        return Ok(ExitCode::Done);
+    }
+    Err(damaged(&verified))
+}
+
+/// One finding in words.
+fn told(damage: &chain::Damage) -> String {
+    let chain::Damage { segment, seq, .. } = damage;
+    let what = match damage.kind {
+        "torn-tail" => "a torn last line (a crash, not tampering)",
+        "truncated" => "truncated: this record and what followed are missing",
+        "replaced" => "replaced: it belongs to another log",
+        kind => kind,
+    };
+    let against = match damage.against.as_deref() {
+        Some("head") => ", as `.rollback/audit/head` tells".to_owned(),
+        Some(place) => format!(", as `{place}` tells"),
+        None => String::new(),
+    };
+    if segment == "head" {
+        return format!(".rollback/audit/head (record {seq}): {what}{against}");
+    }
+    format!("{segment}: record {seq}: {what}{against}")
+}
+
+fn damaged(verified: &chain::Verified) -> Error {
+    let places = verified.damage.len() as u64 + verified.more;
+    Error::corrupt(format!(
+        "the audit log is damaged in {}",
+        terminal::plural(places, "place")
+    ))
+    .hint("keep the file as it is; compare with the heads in reports and in `logs/`")
+}
+
+/// Says on stderr that what follows is not to be trusted.
+fn warn_of_damage(everywhere: &Everywhere, verified: &chain::Verified) {
+    let style = terminal::Style::of(&std::io::stderr(), everywhere.no_color);
+    for damage in verified.damage.iter().take(5) {
+        say(&render::warning(&told(damage), &style));
+    }
+    if !verified.is_sound() {
+        let message = format!(
+            "{}: `rollback audit verify` tells more",
+            damaged(verified).message()
+        );
+        say(&render::warning(&message, &style));
     }
 }

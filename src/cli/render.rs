@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::terminal::{Ink, Style, escape};
 use crate::error::{Error, Position};
+use crate::gate::redact::redact;
 
 /// A failure for a person, with a newline at the end. Lines are not wrapped, so that they can be searched for.
 ///
@@ -25,17 +26,17 @@ pub fn error(error: &Error, style: &Style) -> String {
     } else {
         Ink::Plain
     };
-    page.push_str(&line("error", Ink::Danger, error.message(), style));
+    page.push_str(&line("error", Ink::Danger, &redact(error.message()), style));
     page.push_str(&line("note", ink, state, style));
     if let Some(hint) = error.hint_text() {
-        page.push_str(&line("hint", Ink::Change, hint, style));
+        page.push_str(&line("hint", Ink::Change, &redact(hint), style));
     }
     page
 }
 
 /// A warning for a person, in one line with a newline at the end.
 pub fn warning(message: &str, style: &Style) -> String {
-    line("warning", Ink::Caution, message, style)
+    line("warning", Ink::Caution, &redact(message), style)
 }
 
 /// A failure for a program: `rollback.error/1`.
@@ -44,10 +45,10 @@ pub fn error_json(error: &Error) -> Value {
         "schema": "rollback.error/1",
         "code": error.kind().code(),
         "kind": error.kind().name(),
-        "message": error.message(),
+        "message": redact(error.message()),
         "at": error.position(),
         "changed": error.changed_something(),
-        "hint": error.hint_text(),
+        "hint": error.hint_text().map(redact),
         "exit_code": error.exit_code(),
     })
 }
@@ -65,7 +66,10 @@ fn excerpt(at: &Position, style: &Style) -> String {
         .and_then(|(source, index)| source.lines().nth(index));
     let margin = " ".repeat(at.line.to_string().len());
     let head = format!("{margin}{} {}\n", style.paint(Ink::Change, "-->"), place(at));
-    let Some(text) = shown else { return head };
+    // A line that holds a secret is not shown: masked, it is another line, and the caret points elsewhere.
+    let Some(text) = shown.filter(|text| redact(text) == **text) else {
+        return head;
+    };
     let (before, marked, after) = split(text, at.column);
     // Escaped in three parts: the caret points into what is shown, which can be longer than what stands there.
     let start = escape(before).len();

@@ -5,26 +5,39 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
 use crate::gate::Permit;
-use crate::gate::redact::redact;
+use crate::gate::redact::{redact, redact_value};
 use crate::host::clock::Clock;
 use crate::host::records::Records;
+use crate::operation::Undo;
 use crate::report::AuditHead;
 
-/// Reading the log back: the chain, and what is wrong with it.
+/// Heads that are kept outside the log.
+pub mod anchors;
+
+/// Checking the whole log.
 pub mod chain;
+
+/// One record as a line.
+pub mod record;
+
+/// The files of the log.
+pub mod segments;
+
+/// What is wrong with a log.
+mod verdict;
+
+use record::Hash;
 
 /// Records of a segment before the next one is begun.
 const SEGMENT_RECORDS: u64 = 100_000;
-
-/// The hash before the first record.
-const ORIGIN: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The log, open for one run.
 #[derive(Debug)]
@@ -35,11 +48,17 @@ pub struct AuditLog {
     log_id: String,
     path: PathBuf,
     file: File,
+    /// Overwritten in place: one block, which a cut leaves old or new, and which needs no room on a full disk.
+    head_file: File,
     identity: (u64, u64),
     length: u64,
     sequence: u64,
-    hash: String,
+    hash: Hash,
     segment_records: u64,
+    /// What became of the file at its path, and where the records are kept since.
+    kept: Option<(&'static str, String)>,
+    /// Whether the disk refused to confirm a record: nothing is known of the ones before it from then on.
+    unsure: bool,
 }
 
 /// An operation as the log tells it before it happens.
@@ -67,44 +86,56 @@ pub struct Intent<'a> {
 
 impl AuditLog {
     /// Opens the log for a run, continuing the chain; makes it if there is none. A torn last line (a crash while
-    /// writing) is cut off and the repair is recorded.
+    /// writing) is cut off and the repair is recorded. Reads only the end of the log.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Corrupt`] where the last segment is damaged, otherwise what the system says.
+    /// [`crate::error::Kind::Corrupt`] where the log does not end with the record that its head names, otherwise what
+    /// the system says.
     pub fn open(records: &Records, clock: &Clock, run: &str) -> Result<Self> {
         let directory = records.state().join("audit");
         records.directory(&directory)?;
-        let tail = chain::tail(&directory)?;
-        let (path, fresh) = match &tail.segment {
-            Some(segment) => (segment.clone(), false),
-            None => (directory.join(segment_name(1)), true),
-        };
+        let tail = segments::tail(&directory)?;
+        let path = tail
+            .segment
+            .clone()
+            .unwrap_or_else(|| directory.join(segment_name(1)));
         let file = records.append(&path)?;
-        if let Some(length) = tail.torn_at {
+        let head_path = directory.join("head");
+        let fresh = tail.segment.is_none() || std::fs::symlink_metadata(&head_path).is_err();
+        let head_file = records.in_place(&head_path)?;
+        if let Some((length, _)) = tail.torn {
             file.set_len(length)
                 .map_err(|error| Error::io("repair the audit log", &error))?;
         }
-        let metadata = file
-            .metadata()
-            .map_err(|error| Error::io("look at the audit log", &error))?;
+        let (identity, length) = look(&file)?;
         let mut log = Self {
             records: records.clone(),
             clock: clock.clone(),
             run: run.to_owned(),
             log_id: tail.log_id.unwrap_or_else(|| clock.unique()),
-            identity: (metadata.dev(), metadata.ino()),
-            length: metadata.len(),
             path,
             file,
+            head_file,
+            identity,
+            length,
             sequence: tail.sequence,
-            hash: tail.hash.unwrap_or_else(|| ORIGIN.to_owned()),
+            hash: tail.hash,
             segment_records: tail.segment_records,
+            kept: None,
+            unsure: false,
         };
         if fresh {
+            if log.sequence > 0 {
+                log.write_head()?;
+            }
+            log.head_file
+                .sync_all()
+                .map_err(|error| Error::io("bring the audit head to the disk", &error))?;
             sync_directory(&directory)?;
         }
-        if tail.torn_at.is_some() {
-            log.append("recovered", json!({ "what": "torn last line removed" }), true)?;
+        if let Some((_, bytes)) = tail.torn {
+            let about = json!({ "what": "torn last line removed", "bytes": bytes });
+            log.append("recovered", about, true)?;
         }
         Ok(log)
     }
@@ -120,13 +151,18 @@ impl AuditLog {
     /// Records the intent, durably, and gives the permit for it.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`] where the log is not the file that was opened, otherwise what the system says.
+    /// [`crate::error::Kind::Denied`] with exit code 8 where the log is not the file that this run left, otherwise what
+    /// the system says.
     pub fn begin(&mut self, intent: &Intent<'_>) -> Result<Permit> {
-        self.still_there()?;
+        if let Some(what) = self.disturbance()? {
+            return Err(Error::denied(what)
+                .hint("nothing more is done without a record; look at `.rollback/audit`, then `rollback audit verify`")
+                .exiting(ExitCode::Corrupt));
+        }
         let about = json!({
             "n": intent.n, "story": intent.story, "phase": intent.phase, "step": intent.step,
-            "op": intent.op, "target": redact(intent.target), "summary": redact(intent.summary),
-            "risk": intent.risk, "undo": intent.undo,
+            "op": intent.op, "target": intent.target, "summary": intent.summary,
+            "risk": intent.risk, "undo": without_secrets(intent.undo),
         });
         self.append("operation_begun", about, true)?;
         Ok(Permit::new(self.head()))
@@ -145,14 +181,23 @@ impl AuditLog {
         let begun = permit.head().seq;
         // Not synced: the next intent, or the end of the run, brings it to the disk; a cut before that leaves an
         // intent without an outcome, which `recover` settles from what it finds.
-        match outcome {
-            Ok(why) => self.append("operation_finished", json!({ "n": n, "begun": begun, "why": why.map(redact) }), false),
-            Err(error) => self.append(
-                "operation_failed",
-                json!({ "n": n, "begun": begun, "kind": error.kind().name(), "message": redact(error.message()) }),
+        let recorded = match outcome {
+            Ok(why) => self.append(
+                "operation_finished",
+                json!({ "n": n, "begun": begun, "why": why }),
                 false,
             ),
-        }
+            Err(error) => self.append(
+                "operation_failed",
+                json!({ "n": n, "begun": begun, "kind": error.kind().name(), "message": error.message() }),
+                false,
+            ),
+        };
+        recorded.map_err(|error| {
+            error
+                .context("the operation came to its end, and its outcome is not recorded")
+                .after_changes()
+        })
     }
 
     /// Records a refusal.
@@ -161,7 +206,7 @@ impl AuditLog {
     /// What the system says.
     pub fn denied(&mut self, n: u32, story: &str, op: &str, target: &str, error: &Error) -> Result<()> {
         let about = json!({
-            "n": n, "story": story, "op": op, "target": redact(target), "message": redact(error.message()),
+            "n": n, "story": story, "op": op, "target": target, "message": error.message(),
         });
         self.append("operation_denied", about, true)
     }
@@ -173,7 +218,7 @@ impl AuditLog {
     pub fn answered(&mut self, question: &str, answer: &str) -> Result<()> {
         self.append(
             "question_answered",
-            json!({ "question": redact(question), "answer": redact(answer) }),
+            json!({ "question": question, "answer": answer }),
             true,
         )
     }
@@ -201,7 +246,7 @@ impl AuditLog {
         AuditHead {
             log_id: self.log_id.clone(),
             seq: self.sequence,
-            hash: self.hash.clone(),
+            hash: record::hex(&self.hash),
         }
     }
 
@@ -210,8 +255,68 @@ impl AuditLog {
         run.clone_into(&mut self.run);
     }
 
-    fn append(&mut self, event: &str, about: Value, durable: bool) -> Result<()> {
-        if self.segment_records >= SEGMENT_RECORDS {
+    /// What happened to the file of the log under this run, if anything did. From then on the records go to a file
+    /// beside it, which begins with those that this run wrote or found: nothing is added to a log that somebody else
+    /// wrote, and nothing of ours is lost.
+    ///
+    /// # Errors
+    /// What the system says where the records can't be kept.
+    pub fn disturbance(&mut self) -> Result<Option<String>> {
+        if self.kept.is_none()
+            && let Some(what) = self.disturbed()
+        {
+            self.keep(what)?;
+        }
+        Ok(self.kept.as_ref().map(|(what, place)| {
+            format!("the audit log {what} while this run went on; what was recorded is kept in `{place}`")
+        }))
+    }
+
+    /// Whether the log is still the same file at the same path, as long as we left it.
+    fn disturbed(&self) -> Option<&'static str> {
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(metadata) if (metadata.dev(), metadata.ino()) != self.identity => Some("was replaced"),
+            Ok(metadata) if metadata.len() != self.length => Some("was changed"),
+            Ok(_) => None,
+            Err(_) => Some("has gone"),
+        }
+    }
+
+    fn keep(&mut self, what: &'static str) -> Result<()> {
+        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
+        let name = format!("{stem}.kept-{}.jsonl", self.run);
+        let path = self.path.with_file_name(&name);
+        let mut file = self.records.append(&path)?;
+        let failed = |error: std::io::Error| Error::io("keep the audit log", &error);
+        let mut block = vec![0; 1 << 16];
+        let mut at = 0;
+        // What stands behind our own last byte was written by somebody else.
+        while at < self.length {
+            let read = self.file.read_at(&mut block, at).map_err(failed)?;
+            let left = usize::try_from(self.length - at).unwrap_or(usize::MAX);
+            let Some(own @ [_, ..]) = block.get(..read.min(left)) else {
+                break;
+            };
+            file.write_all(own).map_err(failed)?;
+            at += own.len() as u64;
+        }
+        file.sync_all().map_err(failed)?;
+        (self.identity, self.length) = look(&file)?;
+        self.file = file;
+        self.path = path;
+        self.kept = Some((what, format!(".rollback/audit/{name}")));
+        Ok(())
+    }
+
+    fn append(&mut self, event: &str, mut about: Value, durable: bool) -> Result<()> {
+        self.disturbance()?;
+        // An undo must stay as it is to be of use: it holds names, and contents by their hash.
+        let undo = about.get_mut("undo").map(Value::take);
+        redact_value(&mut about);
+        if let (Some(undo), Some(place)) = (undo, about.get_mut("undo")) {
+            *place = undo;
+        }
+        if self.segment_records >= SEGMENT_RECORDS && self.kept.is_none() {
             self.rotate()?;
         }
         self.put(event, about, durable)
@@ -228,66 +333,78 @@ impl AuditLog {
         if let Value::Object(about) = about {
             record.extend(about);
         }
-        record.insert("prev".to_owned(), json!(self.hash));
-        let hash = chain::hash(&record);
-        record.insert("hash".to_owned(), json!(hash));
-        let mut line = Value::Object(record).to_string();
-        line.push('\n');
-        let written = self
-            .file
-            .write_all(line.as_bytes())
-            .and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
-        if let Err(error) = written {
+        record.insert("prev".to_owned(), json!(record::hex(&self.hash)));
+        let (line, hash) = record::seal(record);
+        if line.len() > record::LINE_LIMIT {
+            return Err(
+                Error::limit("a record of the audit log would be longer than 4 MiB")
+                    .hint("nothing is done that cannot be recorded; ask for less at a time"),
+            );
+        }
+        if self.unsure {
+            return Err(cannot_write(&"the disk failed to confirm an earlier record"));
+        }
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
             // Half a line must not stand before the next record.
             let _ = self.file.set_len(self.length);
-            return Err(Error::failed(format!("cannot write the audit log: {error}"))
-                .hint("nothing is done that cannot be recorded; leave room on the disk"));
+            return Err(cannot_write(&error));
         }
         self.length += line.len() as u64;
         self.sequence += 1;
         self.segment_records += 1;
         self.hash = hash;
         if durable {
+            self.file.sync_data().map_err(|error| {
+                // After a failed sync the system may report the same bytes as written the next time.
+                self.unsure = true;
+                cannot_write(&error)
+            })?;
             self.write_head()?;
         }
         Ok(())
     }
 
     fn write_head(&self) -> Result<()> {
-        let text = format!("{}\n", json!(self.head()));
-        self.records
-            .write_lazily(&self.records.state().join("audit").join("head"), text.as_bytes())
+        self.head_file
+            .write_all_at(segments::head_text(&self.head()).as_bytes(), 0)
+            .map_err(|error| cannot_write(&error))
     }
 
     fn rotate(&mut self) -> Result<()> {
-        let number = chain::segment_number(&self.path).unwrap_or(1) + 1;
+        let number = segments::number(&self.path).unwrap_or(1) + 1;
         let name = segment_name(number);
         self.put("rotated", json!({ "next": name }), true)?;
         let directory = self.records.state().join("audit");
         self.path = directory.join(name);
         self.file = self.records.append(&self.path)?;
-        let metadata = self
-            .file
-            .metadata()
-            .map_err(|error| Error::io("look at the audit log", &error))?;
-        self.identity = (metadata.dev(), metadata.ino());
-        self.length = metadata.len();
+        (self.identity, self.length) = look(&self.file)?;
         self.segment_records = 0;
         sync_directory(&directory)
     }
+}
 
-    /// The log is still the same file at the same path, as long as we left it.
-    fn still_there(&self) -> Result<()> {
-        let refuse = |what: &str| {
-            Err(Error::denied(format!("the audit log {what} while this run goes on"))
-                .hint("nothing more is done without a record; look at `.rollback/audit`, then `rollback audit verify`"))
-        };
-        match std::fs::symlink_metadata(&self.path) {
-            Ok(metadata) if (metadata.dev(), metadata.ino()) != self.identity => refuse("was replaced"),
-            Ok(metadata) if metadata.len() != self.length => refuse("was changed"),
-            Ok(_) => Ok(()),
-            Err(_) => refuse("has gone"),
+fn cannot_write(why: &dyn std::fmt::Display) -> Error {
+    Error::failed(format!("cannot write the audit log: {why}"))
+        .hint("nothing is done that cannot be recorded; leave room on the disk")
+}
+
+/// The identity of a file, and its length.
+fn look(file: &File) -> Result<((u64, u64), u64)> {
+    let metadata = file
+        .metadata()
+        .map_err(|error| Error::io("look at the audit log", &error))?;
+    Ok(((metadata.dev(), metadata.ino()), metadata.len()))
+}
+
+/// A command that takes an operation back is written down only if it names no secret: masked, it could not be run.
+fn without_secrets(undo: &Undo) -> std::borrow::Cow<'_, Undo> {
+    match undo {
+        Undo::Command { argv, .. } if redact(&argv.join(" ")) != argv.join(" ") => {
+            std::borrow::Cow::Owned(Undo::Nothing {
+                why: "the command that takes it back names a secret, which is not written down".to_owned(),
+            })
         }
+        _ => std::borrow::Cow::Borrowed(undo),
     }
 }
 
@@ -295,7 +412,7 @@ fn segment_name(number: u64) -> String {
     format!("{number:06}.jsonl")
 }
 
-fn sync_directory(directory: &std::path::Path) -> Result<()> {
+fn sync_directory(directory: &Path) -> Result<()> {
     File::open(directory)
         .and_then(|directory| directory.sync_all())
         .map_err(|error| Error::io("bring the audit directory to the disk", &error))

@@ -6,7 +6,7 @@ use super::History;
 use crate::edit::{Edited, json, yaml};
 use crate::error::Result;
 use crate::flags::Flags;
-use crate::gate::audit::chain;
+use crate::gate::audit::segments;
 use crate::operation::{Saved, Undo};
 use crate::view::{TEXT_LIMIT, View};
 use crate::workspace::Place;
@@ -58,7 +58,7 @@ pub fn without(history: &History, view: &View, edit: &Saved) -> Result<Option<St
 /// What the log says.
 pub fn saved_text(history: &History, view: &View, path: &str, digest: &str) -> Result<Option<String>> {
     let mut places: Vec<String> = Vec::new();
-    chain::read(&history.state.join("audit"), |record| {
+    segments::read(&history.state.join("audit"), |record| {
         if record.get("event").and_then(Value::as_str) != Some("operation_begun") {
             return;
         }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::clock::Clock;
 use super::records::Records;
 use crate::error::Result;
-use crate::gate::redact::redact;
+use crate::gate::redact::redact_value;
 use crate::report::AuditHead;
 use crate::workspace::Workspace;
 
@@ -69,7 +69,7 @@ impl Logs {
     /// # Errors
     /// What the system says.
     pub fn notification(&self, story: &str, message: &str, head: &AuditHead) -> Result<()> {
-        let data = json!({ "storyId": story, "message": redact(message) });
+        let data = json!({ "storyId": story, "message": message });
         let line = self.line(Level::Info, "notification", data, head);
         self.records
             .append_line(&self.directory.join("security.log"), &line)
@@ -80,6 +80,8 @@ impl Logs {
         line.insert("timestamp".to_owned(), json!(self.clock.timestamp()));
         line.insert("level".to_owned(), json!(level.name()));
         line.insert("event".to_owned(), json!(event));
+        let mut data = data;
+        redact_value(&mut data);
         if let Value::Object(data) = data {
             line.extend(data);
         }

@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -90,23 +90,40 @@ impl Records {
             .map_err(|error| self.failed("open", path, &error))
     }
 
+    /// Opens a small record that is overwritten in place; makes it. Never follows a link, and never takes a file that
+    /// has a second name.
+    ///
+    /// # Errors
+    /// What the system says; [`crate::error::Kind::Denied`] for what is no plain file of ours.
+    pub fn in_place(&self, path: &Path) -> Result<File> {
+        self.ours(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(nofollow())
+            .open(path)
+            .map_err(|error| self.failed("open", path, &error))?;
+        let plain = file
+            .metadata()
+            .is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1);
+        if plain {
+            return Ok(file);
+        }
+        let shown = path.strip_prefix(&self.root).unwrap_or(path);
+        Err(
+            Error::denied(format!("`{}` is no plain file with one name", shown.display()))
+                .hint("records are only written into real files; move it aside"),
+        )
+    }
+
     /// Replaces a record of ours atomically: temporary file, fsync, rename, fsync of the directory.
     ///
     /// # Errors
     /// What the system says.
     pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        self.replace(path, bytes, true)
-    }
-
-    /// Replaces a record atomically without waiting for the disk: for what a later record anchors anyway.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn write_lazily(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        self.replace(path, bytes, false)
-    }
-
-    fn replace(&self, path: &Path, bytes: &[u8], durable: bool) -> Result<()> {
         self.ours(path)?;
         let parent = path.parent().unwrap_or(&self.root);
         self.directory(parent)?;
@@ -115,18 +132,13 @@ impl Records {
                 .prefix(".rollback-")
                 .tempfile_in(parent)?;
             file.write_all(bytes)?;
-            if durable {
-                file.as_file().sync_data()?;
-            }
+            file.as_file().sync_data()?;
             if !path.starts_with(self.state()) {
                 file.as_file()
                     .set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
             }
             file.persist(path)?;
-            if durable {
-                File::open(parent)?.sync_all()?;
-            }
-            Ok(())
+            File::open(parent)?.sync_all()
         };
         write().map_err(|error| self.failed("write", path, &error))
     }
@@ -211,6 +223,22 @@ pub fn create_output(path: &Path) -> Result<File> {
         .map_err(|error| {
             Error::usage(format!("cannot write `{}`: {error}", path.display()))
                 .hint("name a file that can be written")
+        })
+}
+
+/// Makes the file of `-o` for an export, readable by this user alone; one that is there already is never replaced.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`] where it can't be made.
+pub fn new_output(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| {
+            Error::usage(format!("cannot make `{}`: {error}", path.display()))
+                .hint("name a new file; nothing is replaced")
         })
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::error::{Error, Kind, Result};
+use crate::exit_code::ExitCode;
 use crate::gate::redact::redact;
 use crate::history::History;
 use crate::host::files::EntryKind;
@@ -221,6 +222,12 @@ pub fn finish(context: &Context, session: &Session, report: &mut Report) -> Resu
 pub fn close(context: &Context, session: &Session, report: &mut Report) -> Result<()> {
     report.finished = context.host.clock.timestamp();
     if let Some(audit) = session.gate.borrow_mut().audit() {
+        if let Some(what) = audit.disturbance()? {
+            report.warnings.push(what);
+            if report.exit_code == ExitCode::Done.number() {
+                report.exit_code = ExitCode::Corrupt.number();
+            }
+        }
         let head = audit.run_finished(json!({ "outcome": report.outcome, "exit_code": report.exit_code }))?;
         report.audit_head = Some(head);
     }

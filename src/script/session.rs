@@ -219,8 +219,9 @@ impl Session {
     /// # Errors
     /// What `body` fails with.
     pub fn step<T, E>(&self, title: &str, body: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        self.listener.step(title);
-        self.journal.borrow_mut().scene.steps.push(title.to_owned());
+        let title = redact(title);
+        self.listener.step(&title);
+        self.journal.borrow_mut().scene.steps.push(title);
         let result = body();
         self.journal.borrow_mut().scene.steps.pop();
         result
@@ -231,7 +232,7 @@ impl Session {
         let story = self.journal.borrow().scene.story.clone();
         let record = CheckRecord {
             story,
-            title: title.to_owned(),
+            title: redact(title),
             passed,
             detail: detail.map(|text| redact(&text)),
         };
@@ -269,7 +270,7 @@ impl Session {
             }
             Questions::Yes => Answer::Yes,
             Questions::Nobody => return Err(nobody(question)),
-            Questions::Person(person) => person.question(question)?,
+            Questions::Person(person) => person.question(&redact(question))?,
         };
         let said = matches!(answer, Answer::Yes);
         self.record_answer(question, if said { "yes" } else { "no" })?;
@@ -294,7 +295,7 @@ impl Session {
             }
             Questions::Yes => default.to_owned(),
             Questions::Nobody => return Err(nobody(question)),
-            Questions::Person(person) => person.line(question, default)?,
+            Questions::Person(person) => person.line(&redact(question), default)?,
         };
         self.record_answer(question, &answer)?;
         Ok(answer)

@@ -61,7 +61,7 @@ fn row_02_a_crash_loses_no_record() {
         let names: Vec<&str> = events.iter().map(|event| text(event, "event")).collect();
         assert_eq!(names, ["rollback_initiated", "feature_flag_changed"], "{log}");
     }
-    let audit = sandbox.run(&["audit", "show"]).assert_code(0);
+    let audit = sandbox.run(&["audit", "show", "--json"]).assert_code(0);
     for act in [
         "switch off feature `qa_framework`",
         "remove `precious.txt`",

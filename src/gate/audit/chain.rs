@@ -1,169 +1,38 @@
-//! Reading the audit log back: where it ends, whether the chain holds, and what kind of damage it has.
+//! Checking the whole log: several threads read its files in pieces, then the pieces are held against each other, the
+//! head file and the heads that were kept elsewhere. Memory does not grow with the length of a sound log.
 
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::anchors::Anchor;
+use super::record::{Hash, LINE_LIMIT, Sealed, beginnings, check, claimed_seq, unhex};
+use super::segments::{self, HeadFile, Torn};
+use super::verdict;
 use crate::error::{Error, Result};
 use crate::report::AuditHead;
 
-/// The longest line that is read, in bytes.
-const LINE_LIMIT: u64 = 4 << 20;
-
-/// The hash of a record: BLAKE3 of its canonical line without the field `hash`.
-#[must_use]
-pub fn hash(record: &Map<String, Value>) -> String {
-    let mut hasher = blake3::Hasher::new();
-    // Records are small; serialising to a string first keeps one code path for writing and hashing.
-    let line = serde_json::to_string(record).unwrap_or_default();
-    hasher.update(line.as_bytes());
-    hasher.finalize().to_hex().to_string()
-}
-
-/// Where the log ends.
-#[derive(Debug, Default)]
-pub struct Tail {
-    /// The last segment.
-    pub segment: Option<PathBuf>,
-    /// Identity of the log.
-    pub log_id: Option<String>,
-    /// Sequence number of the last record; 0 where there is none.
-    pub sequence: u64,
-    /// Hash of the last record.
-    pub hash: Option<String>,
-    /// Records in the last segment.
-    pub segment_records: u64,
-    /// Length to which the last segment must be cut: what follows is a torn line.
-    pub torn_at: Option<u64>,
-}
-
-/// The segments, in order.
-///
-/// # Errors
-/// What the system says; a missing directory is an empty log.
-pub fn segments(directory: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("list the audit log", &error)),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry
-            .map_err(|error| Error::io("list the audit log", &error))?
-            .path();
-        if segment_number(&path).is_some() {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// The number of a segment file.
-#[must_use]
-pub fn segment_number(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?;
-    name.strip_suffix(".jsonl")
-        .filter(|stem| stem.len() == 6)?
-        .parse()
-        .ok()
-}
-
-/// Finds the end of the log; reads only the last lines of the last segment.
-///
-/// # Errors
-/// [`crate::error::Kind::Corrupt`] where the last whole line is not a record of ours.
-pub fn tail(directory: &Path) -> Result<Tail> {
-    let mut found = segments(directory)?;
-    let Some(segment) = found.pop() else {
-        return Ok(Tail::default());
-    };
-    let mut file = std::fs::File::open(&segment).map_err(|error| Error::io("open the audit log", &error))?;
-    let length = file
-        .metadata()
-        .map_err(|error| Error::io("look at the audit log", &error))?
-        .len();
-    let (last, torn_at) = last_line(&mut file, length)?;
-    let mut end = Tail {
-        segment: Some(segment.clone()),
-        torn_at,
-        ..Tail::default()
-    };
-    let line = match last {
-        Some(line) => line,
-        // The new segment is still empty (or holds only a torn line): the chain ends in the one before.
-        None => match found.pop() {
-            Some(before) => {
-                let mut file =
-                    std::fs::File::open(&before).map_err(|error| Error::io("open the audit log", &error))?;
-                let length = file
-                    .metadata()
-                    .map_err(|error| Error::io("look at the audit log", &error))?
-                    .len();
-                match last_line(&mut file, length)?.0 {
-                    Some(line) => line,
-                    None => return Err(damaged(&before)),
-                }
-            }
-            None => return Ok(end),
-        },
-    };
-    let record: Map<String, Value> = serde_json::from_slice(&line).map_err(|_| damaged(&segment))?;
-    let text = |key: &str| record.get(key).and_then(Value::as_str).map(str::to_owned);
-    end.log_id = text("log");
-    end.hash = text("hash");
-    end.sequence = record
-        .get("seq")
-        .and_then(Value::as_u64)
-        .ok_or_else(|| damaged(&segment))?;
-    if end.hash.is_none() || end.log_id.is_none() {
-        return Err(damaged(&segment));
-    }
-    file.rewind()
-        .map_err(|error| Error::io("read the audit log", &error))?;
-    end.segment_records = BufReader::new(file).split(b'\n').count() as u64;
-    Ok(end)
-}
-
-fn damaged(segment: &Path) -> Error {
-    let name = segment
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    Error::corrupt(format!("the end of audit segment `{name}` is not a record"))
-        .hint("`rollback audit verify` names the damage; keep the file, and move `.rollback/audit` aside to begin a new log")
-}
-
-/// The last whole line, and where a torn line begins behind it.
-fn last_line(file: &mut std::fs::File, length: u64) -> Result<(Option<Vec<u8>>, Option<u64>)> {
-    let from = length.saturating_sub(2 * LINE_LIMIT);
-    let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(from))
-        .and_then(|_| file.take(2 * LINE_LIMIT).read_to_end(&mut bytes))
-        .map_err(|error| Error::io("read the audit log", &error))?;
-    let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
-        return Ok((None, (!bytes.is_empty()).then_some(from)));
-    };
-    let torn = (end + 1 < bytes.len()).then(|| from + end as u64 + 1);
-    let start = bytes
-        .get(..end)
-        .and_then(|line| line.iter().rposition(|byte| *byte == b'\n'))
-        .map_or(0, |at| at + 1);
-    Ok((bytes.get(start..end).map(<[u8]>::to_vec), torn))
-}
+/// How much of a file one thread takes at a time.
+const CHUNK: u64 = 2 << 20;
 
 /// One finding of a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Damage {
     /// `edited`, `deleted`, `inserted`, `reordered`, `truncated`, `replaced`, `empty` or `torn-tail`.
     pub kind: &'static str,
-    /// The segment's file name.
+    /// The segment's file name; `head` for the head file.
     pub segment: String,
     /// The sequence number at which it shows.
     pub seq: u64,
+    /// Where the head was kept that tells, if the log alone does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<String>,
 }
 
 /// What a verification found.
@@ -175,6 +44,12 @@ pub struct Verified {
     pub head: Option<AuditHead>,
     /// What is wrong; a torn tail alone is not tampering.
     pub damage: Vec<Damage>,
+    /// Findings beyond those that are listed.
+    pub more: u64,
+    /// Heads that were kept elsewhere and name records of this log.
+    pub anchors: u64,
+    /// Heads that were kept elsewhere and belong to an earlier log, one that was moved aside.
+    pub earlier: u64,
 }
 
 impl Verified {
@@ -189,36 +64,10 @@ impl Verified {
     pub fn to_json(&self) -> Value {
         json!({
             "schema": "rollback.audit/1", "ok": self.is_sound(), "records": self.records,
-            "head": self.head, "damage": self.damage,
+            "head": self.head, "damage": self.damage, "more_damage": self.more,
+            "anchors": { "checked": self.anchors, "of_earlier_logs": self.earlier },
         })
     }
-}
-
-/// Every record of the log, in order, as far as lines can be read. For `audit show` and the history.
-///
-/// # Errors
-/// What the system says.
-pub fn read(directory: &Path, mut each: impl FnMut(&Map<String, Value>)) -> Result<()> {
-    for segment in segments(directory)? {
-        let file = std::fs::File::open(&segment).map_err(|error| Error::io("open the audit log", &error))?;
-        let mut reader = BufReader::new(file);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let read = reader
-                .by_ref()
-                .take(LINE_LIMIT)
-                .read_until(b'\n', &mut line)
-                .map_err(|error| Error::io("read the audit log", &error))?;
-            if read == 0 {
-                break;
-            }
-            if let Ok(record) = serde_json::from_slice::<Map<String, Value>>(&line) {
-                each(&record);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Checks the whole chain, against `expected` and the head file.
@@ -226,188 +75,328 @@ pub fn read(directory: &Path, mut each: impl FnMut(&Map<String, Value>)) -> Resu
 /// # Errors
 /// What the system says; damage is no error here.
 pub fn verify(directory: &Path, expected: Option<&str>) -> Result<Verified> {
-    let mut walk = Walk::default();
-    let all = segments(directory)?;
-    let head_file = read_head(directory);
-    for (index, segment) in all.iter().enumerate() {
-        let name = segment
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let file = std::fs::File::open(segment).map_err(|error| Error::io("open the audit log", &error))?;
-        let mut reader = BufReader::new(file);
-        let mut line = Vec::new();
-        let mut any = false;
-        loop {
-            line.clear();
-            let read = reader
-                .by_ref()
-                .take(LINE_LIMIT)
-                .read_until(b'\n', &mut line)
-                .map_err(|error| Error::io("read the audit log", &error))?;
-            if read == 0 {
-                break;
-            }
-            any = true;
-            let whole = line.ends_with(b"\n");
-            if !whole && index + 1 == all.len() {
-                walk.report("torn-tail", &name, walk.next);
-                break;
-            }
-            walk.line(&name, line.strip_suffix(b"\n").unwrap_or(&line));
-        }
-        if !any && (index + 1 < all.len() || all.len() == 1) {
-            walk.report("empty", &name, walk.next);
-        }
-    }
-    walk.settle(expected, head_file.as_ref());
-    if all.is_empty() && head_file.is_some() {
-        walk.verified.damage.push(Damage {
-            kind: "empty",
-            segment: "000001.jsonl".to_owned(),
-            seq: 1,
-        });
-    }
-    Ok(walk.verified)
+    verify_against(directory, expected, &[])
 }
 
-/// The head file, if it can be read.
-#[must_use]
-pub fn read_head(directory: &Path) -> Option<AuditHead> {
-    let text = std::fs::read_to_string(directory.join("head")).ok()?;
-    serde_json::from_str(&text).ok()
-}
-
-/// The walk along the chain.
-#[derive(Default)]
-struct Walk {
-    verified: Verified,
-    next: u64,
-    prev: Option<String>,
-    log_id: Option<String>,
-    seen: std::collections::HashMap<u64, (String, String)>,
-    segment: String,
-}
-
-impl Walk {
-    fn report(&mut self, kind: &'static str, segment: &str, seq: u64) {
-        self.verified.damage.push(Damage {
-            kind,
-            segment: segment.to_owned(),
-            seq: seq.max(1),
-        });
-    }
-
-    fn line(&mut self, segment: &str, line: &[u8]) {
-        segment.clone_into(&mut self.segment);
-        if self.next == 0 {
-            self.next = 1;
-        }
-        let Some((record, own)) = parse(line) else {
-            self.report("edited", segment, self.next);
-            self.next += 1;
-            self.prev = None;
-            return;
+/// Checks the whole chain, against `expected`, the head file, and heads that were kept elsewhere, oldest first.
+///
+/// # Errors
+/// What the system says; damage is no error here.
+pub fn verify_against(directory: &Path, expected: Option<&str>, anchors: &[Anchor]) -> Result<Verified> {
+    // The head first: a run at work may append while this goes on, and its newest head is not in what was read.
+    let head = segments::read_head(directory);
+    let mut sources = Vec::new();
+    for path in segments::segments(directory)? {
+        let file = segments::open(&path)?;
+        let length = match &file {
+            Some(file) => file
+                .metadata()
+                .map_err(|error| Error::io("look at the audit log", &error))?
+                .len(),
+            None => 0,
         };
-        let seq = record.get("seq").and_then(Value::as_u64).unwrap_or(0);
-        let prev = record
-            .get("prev")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
-        let log = record
-            .get("log")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
-        self.verified.records += 1;
-        if self.log_id.as_ref().is_some_and(|id| *id != log) {
-            self.report("replaced", segment, seq);
+        sources.push(Source {
+            name: segments::name(&path),
+            file,
+            length,
+        });
+    }
+    let mut wanted = Wanted::default();
+    wanted.seqs.extend(anchors.iter().map(|anchor| anchor.head.seq));
+    if let HeadFile::Names(head) = &head {
+        wanted.seqs.insert(head.seq);
+        wanted.hashes.extend(unhex(&head.hash));
+    }
+    wanted.hashes.extend(expected.and_then(unhex));
+    let log = take_in(&sources, &wanted)?;
+    Ok(verdict::judge(&verdict::Case {
+        log,
+        segments: sources
+            .iter()
+            .map(|source| verdict::Segment {
+                name: source.name.clone(),
+                empty: source.length == 0,
+                regular: source.file.is_some(),
+            })
+            .collect(),
+        head,
+        expected: expected.map(str::to_owned),
+        anchors,
+    }))
+}
+
+/// One file of the log.
+struct Source {
+    name: String,
+    file: Option<File>,
+    length: u64,
+}
+
+/// The records that something outside names.
+#[derive(Debug, Default)]
+struct Wanted {
+    seqs: BTreeSet<u64>,
+    hashes: Vec<Hash>,
+}
+
+/// The log as it was read: what hangs together, and what does not.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// In the order of the files, each with the number of its file.
+    pub pieces: Vec<(usize, Piece)>,
+    /// Sound records.
+    pub records: u64,
+    /// The records of wanted numbers.
+    pub by_seq: HashMap<u64, Vec<Hash>>,
+    /// The numbers of wanted hashes.
+    pub by_hash: HashMap<Hash, u64>,
+}
+
+/// A piece of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// Records that follow each other, number by number and hash by hash.
+    Run(Run),
+    /// Lines that are no records; the number that the first of them claims.
+    Broken { lines: u64, claims: Option<u64> },
+    /// Two records on one line: the line feed between them was changed.
+    Joined,
+    /// What stands behind the last line feed of the log; the record that it begins with.
+    Torn(Option<Torn>),
+}
+
+/// Records that follow each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Run {
+    pub first: u64,
+    pub last: u64,
+    /// What the first names as the hash before it.
+    pub prev: Hash,
+    /// The hash of the last.
+    pub hash: Hash,
+    pub log: Box<str>,
+}
+
+/// Reads all files with as many threads as there are processors.
+fn take_in(sources: &[Source], wanted: &Wanted) -> Result<Taken> {
+    let mut tasks = Vec::new();
+    for (segment, source) in sources.iter().enumerate() {
+        let mut from = 0;
+        while from < source.length {
+            let to = (from + CHUNK).min(source.length);
+            tasks.push((segment, from..to));
+            from = to;
         }
-        self.log_id.get_or_insert(log.clone());
-        // The record before it by number: the one before it in the file may have been moved there.
-        let before = self
-            .seen
-            .get(&seq.saturating_sub(1))
-            .map(|(hash, _)| hash)
-            .or(self.prev.as_ref());
-        let follows = before.is_none_or(|hash| *hash == prev);
-        if seq == self.next {
-            if !follows {
-                self.report("edited", segment, seq);
+    }
+    let next = AtomicUsize::new(0);
+    let work = |tell: &mut dyn FnMut(usize, Result<Taken>)| {
+        let mut buffer = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some((segment, range)) = tasks.get(at) else {
+                return;
+            };
+            let Some(source) = sources.get(*segment) else {
+                return;
+            };
+            let mut chunk = Chunk::new(*segment, wanted);
+            let last = segment + 1 == sources.len();
+            let done = chunk.take(source, range.clone(), last, &mut buffer);
+            tell(at, done.map(|()| chunk.taken));
+        }
+    };
+    let mut parts: Vec<Option<Result<Taken>>> = std::iter::repeat_with(|| None).take(tasks.len()).collect();
+    let mut keep = |at: usize, part| {
+        if let Some(place) = parts.get_mut(at) {
+            *place = Some(part);
+        }
+    };
+    if tasks.len() > 1 {
+        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let (sender, receiver) = mpsc::channel();
+        std::thread::scope(|scope| {
+            for _ in 0..threads.min(tasks.len()) {
+                let (sender, work) = (sender.clone(), &work);
+                scope.spawn(move || {
+                    work(&mut |at, part| {
+                        // The receiver lives as long as the scope.
+                        let _ = sender.send((at, part));
+                    });
+                });
             }
-        } else if self.seen.get(&seq).is_some_and(|(hash, _)| *hash == own) {
-            self.report("inserted", segment, seq);
-            return;
-        } else if seq > self.next {
-            self.report("deleted", segment, self.next);
-        } else {
-            self.report("reordered", segment, seq);
+            drop(sender);
+            for (at, part) in receiver {
+                keep(at, part);
+            }
+        });
+    } else {
+        work(&mut keep);
+    }
+    let mut log = Taken::default();
+    for part in parts.into_iter().flatten() {
+        let part = part?;
+        log.records += part.records;
+        log.pieces.extend(part.pieces);
+        for (seq, hashes) in part.by_seq {
+            log.by_seq.entry(seq).or_default().extend(hashes);
         }
-        self.seen.insert(seq, (own.clone(), segment.to_owned()));
-        self.next = seq.max(self.next.saturating_sub(1)) + 1;
-        self.prev = Some(own.clone());
-        if self.verified.head.as_ref().is_none_or(|head| head.seq <= seq) {
-            self.verified.head = Some(AuditHead {
-                log_id: log,
-                seq,
-                hash: own,
-            });
+        log.by_hash.extend(part.by_hash);
+    }
+    Ok(log)
+}
+
+/// The lines that begin in one stretch of a file.
+struct Chunk<'wanted> {
+    segment: usize,
+    wanted: &'wanted Wanted,
+    taken: Taken,
+}
+
+impl<'wanted> Chunk<'wanted> {
+    fn new(segment: usize, wanted: &'wanted Wanted) -> Self {
+        Self {
+            segment,
+            wanted,
+            taken: Taken::default(),
         }
     }
 
-    /// A record that is missing at one place and stands at another was moved, not deleted; then the heads.
-    fn settle(&mut self, expected: Option<&str>, head: Option<&AuditHead>) {
-        let reordered = self
-            .verified
-            .damage
-            .iter()
-            .any(|damage| damage.kind == "reordered");
-        if reordered {
-            let seen = &self.seen;
-            self.verified
-                .damage
-                .retain(|damage| damage.kind != "deleted" || !seen.contains_key(&damage.seq));
-        }
-        let segment = self.segment.clone();
-        if let Some(head) = head {
-            match self.seen.get(&head.seq) {
-                Some((hash, _)) if *hash == head.hash => {}
-                Some((_, place)) => {
-                    let place = place.clone();
-                    if self.verified.damage.is_empty() {
-                        self.report("replaced", &place, head.seq);
-                    }
-                }
-                None if self.log_id.as_ref().is_some_and(|id| *id != head.log_id) => {
-                    self.report("replaced", &segment, head.seq);
-                }
-                None if self
-                    .verified
-                    .damage
-                    .iter()
-                    .all(|damage| damage.kind == "torn-tail") =>
-                {
-                    self.report("truncated", &segment, head.seq);
-                }
-                None => {}
+    fn take(
+        &mut self,
+        source: &Source,
+        range: std::ops::Range<u64>,
+        last: bool,
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
+        let Some(file) = &source.file else { return Ok(()) };
+        let failed = |error: std::io::Error| Error::io("read the audit log", &error);
+        // One byte before: a line that begins here follows a line feed.
+        let from = range.start.saturating_sub(1);
+        buffer.clear();
+        fill(file, from, range.end, buffer).map_err(failed)?;
+        let mut at = if range.start == 0 {
+            0
+        } else {
+            match find_feed(buffer, 0) {
+                Some(feed) => feed + 1,
+                None => return Ok(()),
+            }
+        };
+        let mut end = from + buffer.len() as u64;
+        let inside = buffer.len();
+        while at < inside {
+            if let Some(feed) = find_feed(buffer, at) {
+                self.line(buffer.get(at..feed).unwrap_or_default());
+                at = feed + 1;
+                continue;
+            }
+            // The last line goes on behind the stretch.
+            let more = end + (64 << 10);
+            let before = buffer.len();
+            fill(file, end, more.min(source.length), buffer).map_err(failed)?;
+            end = from + buffer.len() as u64;
+            if buffer.len() == before {
+                self.without_feed(buffer.get(at..).unwrap_or_default(), last);
+                return Ok(());
+            }
+            if buffer.len() - at > LINE_LIMIT + 1 && find_feed(buffer, at).is_none() {
+                // No record is as long as that: there is nothing more to learn from it.
+                self.broken(None);
+                return Ok(());
             }
         }
-        if let Some(expected) = expected
-            && !self.seen.values().any(|(hash, _)| hash == expected)
-            && self.verified.is_sound()
-        {
-            let seq = self.verified.head.as_ref().map_or(1, |head| head.seq + 1);
-            self.report("truncated", &segment, seq);
+        Ok(())
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        if let Some(record) = check(line) {
+            self.record(&record);
+            return;
         }
+        // Two records in one line: the line feed between them is gone, or is another byte.
+        for start in beginnings(line).take(4) {
+            for end in [start, start.saturating_sub(1)] {
+                let (Some(before), Some(after)) = (line.get(..end), line.get(start..)) else {
+                    continue;
+                };
+                if let (Some(before), Some(after)) = (check(before), check(after)) {
+                    self.record(&before);
+                    self.push(Piece::Joined);
+                    self.record(&after);
+                    return;
+                }
+            }
+        }
+        let start = line.get(..64.min(line.len())).unwrap_or_default();
+        self.broken(claimed_seq(&String::from_utf8_lossy(start)).map(|(seq, _)| seq));
+    }
+
+    fn without_feed(&mut self, rest: &[u8], last: bool) {
+        if !last || rest.len() > LINE_LIMIT {
+            return self.broken(None);
+        }
+        self.push(Piece::Torn(Torn::of(rest)));
+    }
+
+    fn record(&mut self, record: &Sealed<'_>) {
+        let seq = record.front.seq;
+        self.taken.records += 1;
+        if self.wanted.seqs.contains(&seq) {
+            self.taken.by_seq.entry(seq).or_default().push(record.hash);
+        }
+        if self.wanted.hashes.contains(&record.hash) {
+            self.taken.by_hash.insert(record.hash, seq);
+        }
+        if let Some((_, Piece::Run(run))) = self.taken.pieces.last_mut()
+            && run.last.checked_add(1) == Some(seq)
+            && run.hash == record.prev
+            && *run.log == *record.front.log
+        {
+            run.last = seq;
+            run.hash = record.hash;
+            return;
+        }
+        self.push(Piece::Run(Run {
+            first: seq,
+            last: seq,
+            prev: record.prev,
+            hash: record.hash,
+            log: record.front.log.into(),
+        }));
+    }
+
+    fn broken(&mut self, claims: Option<u64>) {
+        if let Some((_, Piece::Broken { lines, .. })) = self.taken.pieces.last_mut() {
+            *lines += 1;
+        } else {
+            self.push(Piece::Broken { lines: 1, claims });
+        }
+    }
+
+    fn push(&mut self, piece: Piece) {
+        self.taken.pieces.push((self.segment, piece));
     }
 }
 
-/// The record of a line and its hash, where the line is to the byte what we would write for it.
-fn parse(line: &[u8]) -> Option<(Map<String, Value>, String)> {
-    let mut record: Map<String, Value> = serde_json::from_slice(line).ok()?;
-    let written = serde_json::to_string(&record).ok()?;
-    let claimed = record.shift_remove("hash")?.as_str()?.to_owned();
-    let own = hash(&record);
-    (written.as_bytes() == line && claimed == own).then_some((record, own))
+/// Appends the bytes of a stretch of a file; fewer where it ends.
+fn fill(file: &File, from: u64, to: u64, buffer: &mut Vec<u8>) -> std::io::Result<()> {
+    let start = buffer.len();
+    let wanted = usize::try_from(to.saturating_sub(from)).unwrap_or(0);
+    buffer.resize(start + wanted, 0);
+    let mut got = 0;
+    while got < wanted {
+        let space = buffer.get_mut(start + got..).unwrap_or_default();
+        match file.read_at(space, from + got as u64) {
+            Ok(0) => break,
+            Ok(read) => got += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(start + got);
+    Ok(())
+}
+
+fn find_feed(bytes: &[u8], from: usize) -> Option<usize> {
+    memchr::memchr(b'\n', bytes.get(from..)?).map(|at| from + at)
 }

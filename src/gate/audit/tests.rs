@@ -1,45 +1,77 @@
-//! The log and what is found wrong with it: one test a kind of damage.
+//! The log and what is found wrong with it: whatever is done to it, at every place, has a name.
 #![expect(
     clippy::disallowed_methods,
     reason = "the tests damage a log in a temporary directory"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{AuditLog, Intent, chain};
+use super::anchors::{self, Anchor};
+use super::chain::{self, Verified};
+use super::segments::{self, HeadFile};
+use super::{AuditLog, Intent, record};
+use crate::error::Kind;
+use crate::exit_code::ExitCode;
 use crate::host::clock::Clock;
 use crate::host::records::Records;
 use crate::operation::{Risk, Undo};
+use crate::report::AuditHead;
 use crate::workspace::Workspace;
+
+/// Records of a log of the matrix.
+const LENGTH: u64 = 50;
 
 struct Log {
     directory: TempDir,
 }
 
 impl Log {
-    /// A log with a start, three operations and an end: eight records.
-    fn written() -> Self {
-        let log = Self {
+    fn empty() -> Self {
+        Self {
             directory: tempfile::tempdir().expect("a temporary directory"),
-        };
+        }
+    }
+
+    /// A start, operations with their outcomes, and an end.
+    fn of(records: u64) -> Self {
+        let log = Self::empty();
         let mut audit = log.open();
         audit.run_started(json!({ "stories": ["1.3"] })).expect("written");
-        for n in 1..=3 {
+        for n in 1..=u32::try_from((records - 2) / 2).expect("few") {
             let permit = audit.begin(&intent(n)).expect("begun");
             audit.finish(permit, n, Ok(None)).expect("finished");
         }
         audit.run_finished(json!({ "outcome": "done" })).expect("closed");
+        assert_eq!(audit.head().seq, records);
+        log
+    }
+
+    /// The same as several files: after each of these records another file begins.
+    fn in_segments(records: u64, ends: &[u64]) -> Self {
+        let log = Self::empty();
+        let mut audit = log.open();
+        for n in 1..=records {
+            if ends.contains(&n) {
+                audit.rotate().expect("rotated");
+            } else {
+                audit.run_started(json!({ "stories": ["1.3"] })).expect("written");
+            }
+        }
         log
     }
 
     fn open(&self) -> AuditLog {
+        self.try_open().expect("the log opens")
+    }
+
+    fn try_open(&self) -> crate::error::Result<AuditLog> {
         let workspace = Workspace::open(self.directory.path()).expect("a workspace");
         let records = Records::of(&workspace);
         records.prepare().expect("the state directory");
-        AuditLog::open(&records, &Clock::system(), "run-1").expect("the log opens")
+        AuditLog::open(&records, &Clock::system(), "run-1")
     }
 
     fn audit(&self) -> PathBuf {
@@ -47,27 +79,50 @@ impl Log {
     }
 
     fn segment(&self) -> PathBuf {
-        self.audit().join("000001.jsonl")
+        self.nth(1)
     }
 
+    fn nth(&self, number: u64) -> PathBuf {
+        self.audit().join(super::segment_name(number))
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        std::fs::read(self.segment()).expect("the segment")
+    }
+
+    /// The lines with their line feeds.
     fn lines(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.segment()).expect("the segment");
-        text.lines().map(str::to_owned).collect()
+        text.split_inclusive('\n').map(str::to_owned).collect()
     }
 
-    fn replace(&self, lines: &[String]) {
-        let text = lines.join("\n") + "\n";
-        std::fs::write(self.segment(), text).expect("replaced");
+    fn replace(&self, bytes: impl AsRef<[u8]>) {
+        std::fs::write(self.segment(), bytes).expect("replaced");
+    }
+
+    fn head(&self) -> Vec<u8> {
+        std::fs::read(self.audit().join("head")).expect("the head")
+    }
+
+    fn replace_head(&self, bytes: impl AsRef<[u8]>) {
+        std::fs::write(self.audit().join("head"), bytes).expect("replaced");
+    }
+
+    fn verified(&self) -> Verified {
+        chain::verify(&self.audit(), None).expect("verified")
     }
 
     fn damage(&self) -> Vec<(&'static str, u64)> {
-        let verified = chain::verify(&self.audit(), None).expect("verified");
-        verified
-            .damage
-            .iter()
-            .map(|damage| (damage.kind, damage.seq))
-            .collect()
+        kinds(&self.verified())
     }
+}
+
+fn kinds(verified: &Verified) -> Vec<(&'static str, u64)> {
+    verified
+        .damage
+        .iter()
+        .map(|damage| (damage.kind, damage.seq))
+        .collect()
 }
 
 fn intent(n: u32) -> Intent<'static> {
@@ -88,139 +143,668 @@ fn intent(n: u32) -> Intent<'static> {
     }
 }
 
+/// The line with other contents and a hash that fits them.
+fn forged(line: &str, change: impl Fn(&mut serde_json::Map<String, serde_json::Value>)) -> String {
+    let mut record: serde_json::Map<_, _> = serde_json::from_str(line).expect("a record");
+    record.shift_remove("hash");
+    change(&mut record);
+    record::seal(record).0
+}
+
 #[test]
 fn a_whole_log_is_sound_and_goes_on() {
-    let log = Log::written();
+    let log = Log::of(8);
     assert_eq!(log.damage(), []);
     log.open().run_started(json!({})).expect("written");
-    let verified = chain::verify(&log.audit(), None).expect("verified");
+    let verified = log.verified();
     assert_eq!((verified.records, verified.damage.len()), (9, 0));
-    let first = log.lines().first().cloned().unwrap_or_default();
-    let hash = first
-        .split("\"hash\":\"")
-        .nth(1)
-        .and_then(|rest| rest.split('"').next())
-        .expect("a hash");
-    assert!(
-        chain::verify(&log.audit(), Some(hash))
-            .expect("verified")
-            .is_sound()
-    );
-    let strange = chain::verify(&log.audit(), Some(&"0".repeat(64))).expect("verified");
-    assert_eq!(
-        strange.damage.first().map(|damage| damage.kind),
-        Some("truncated")
-    );
+    let HeadFile::Names(head) = segments::read_head(&log.audit()) else {
+        panic!("no head");
+    };
+    assert_eq!(verified.head, Some(head));
+    let first = record::check(log.lines()[0].trim_end().as_bytes())
+        .expect("a record")
+        .hash;
+    let known = chain::verify(&log.audit(), Some(&record::hex(&first))).expect("verified");
+    assert!(known.is_sound());
+    for strange in ["0".repeat(64), "no hash".to_owned()] {
+        let strange = chain::verify(&log.audit(), Some(&strange)).expect("verified");
+        assert_eq!(kinds(&strange), [("truncated", 10)]);
+    }
+}
+
+#[test]
+fn the_hash_is_that_of_the_line_without_it() {
+    let log = Log::of(4);
+    for line in log.lines() {
+        let mut record: serde_json::Map<_, _> = serde_json::from_str(&line).expect("a record");
+        let hash = record.shift_remove("hash").expect("a hash");
+        let without = serde_json::Value::Object(record).to_string();
+        assert_eq!(hash, blake3::hash(without.as_bytes()).to_hex().as_str());
+    }
 }
 
 #[test]
 fn every_changed_byte_is_an_edit_of_its_record() {
-    let log = Log::written();
-    let lines = log.lines();
-    let text = lines.get(3).expect("a fourth record").clone();
-    for at in 0..text.len() {
-        let mut bytes = text.clone().into_bytes();
-        if let Some(byte) = bytes.get_mut(at) {
-            *byte = if *byte == b'x' { b'y' } else { b'x' };
+    let first = Log::of(LENGTH);
+    let sound = first.bytes();
+    let half = sound.len() / 2;
+    let flip = |range: std::ops::Range<usize>| {
+        let log = Log::of(4);
+        log.replace_head(first.head());
+        for at in range {
+            let old = sound[at];
+            // Another byte, one bit less or more, or a line feed: some make two lines of one, or one of two.
+            let choice = [b'\n', old ^ 1, b'x'][at % 3];
+            let new = if choice == old { b'y' } else { choice };
+            let mut bytes = sound.clone();
+            bytes[at] = new;
+            log.replace(&bytes);
+            let seq = 1 + memchr::memchr_iter(b'\n', &sound[..at]).count() as u64;
+            assert_eq!(log.damage(), [("edited", seq)], "byte {at}: {old} to {new:?}");
         }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| flip(0..half));
+        flip(half..sound.len());
+    });
+    assert_eq!(first.damage(), []);
+}
+
+#[test]
+fn every_changed_byte_of_the_head_is_an_edit_of_the_head() {
+    let log = Log::of(LENGTH);
+    let sound = log.head();
+    for at in 0..sound.len() {
+        let old = sound[at];
+        for new in [b'0', b' ', b'\n', 0, old ^ 1, old ^ 0x20, old ^ 0x80] {
+            if new == old {
+                continue;
+            }
+            let mut bytes = sound.clone();
+            bytes[at] = new;
+            log.replace_head(&bytes);
+            let verified = log.verified();
+            let found: Vec<_> = verified
+                .damage
+                .iter()
+                .map(|damage| (damage.kind, damage.segment.as_str()))
+                .collect();
+            assert_eq!(found, [("edited", "head")], "byte {at}: {new}");
+            assert!(log.try_open().is_err_and(|error| error.kind() == Kind::Corrupt));
+        }
+    }
+}
+
+#[test]
+fn the_same_json_in_other_bytes_is_an_edit() {
+    let log = Log::of(8);
+    let lines = log.lines();
+    let line = &lines[3];
+    let spellings = [
+        line.replacen(':', ": ", 1),
+        line.replacen("\"n\":2,", "\"n\":2.0,", 1),
+        line.replacen("\"n\":2,", "\"n\":2e0,", 1),
+        line.replacen("\"n\":2,", "\"n\": 2,", 1),
+        line.replacen("\"v\":1,\"seq\":4,", "\"seq\":4,\"v\":1,", 1),
+        line.replacen("operation", "\\u006fperation", 1),
+        line.replacen("\"n\":2,", "\"n\":2,\"n\":2,", 1),
+        line.replace('\n', "\r\n"),
+        line.replace('\n', " \n"),
+        format!(" {line}"),
+        format!("\u{feff}{line}"),
+    ];
+    for spelling in spellings {
+        assert_ne!(spelling, *line);
         let mut changed = lines.clone();
-        changed[3] = String::from_utf8(bytes).expect("still text");
-        log.replace(&changed);
+        changed[3] = spelling;
+        log.replace(changed.concat());
+        assert_eq!(log.damage(), [("edited", 4)], "{}", changed[3]);
+    }
+    log.replace(lines.concat().replace('\n', "\r\n"));
+    assert_eq!(log.damage().len(), 8);
+    assert!(log.damage().iter().all(|(kind, _)| *kind == "edited"));
+}
+
+#[test]
+fn every_missing_record_is_deleted_and_the_last_truncated() {
+    let log = Log::of(LENGTH);
+    let lines = log.lines();
+    for at in 0..lines.len() {
+        let mut fewer = lines.clone();
+        fewer.remove(at);
+        log.replace(fewer.concat());
+        let seq = at as u64 + 1;
+        let kind = if seq == LENGTH { "truncated" } else { "deleted" };
+        assert_eq!(log.damage(), [(kind, seq)]);
+    }
+    let mut fewer = lines;
+    fewer.drain(10..20);
+    log.replace(fewer.concat());
+    assert_eq!(log.damage(), [("deleted", 11)]);
+}
+
+#[test]
+fn two_neighbours_that_changed_places_are_reordered_wherever_they_are() {
+    let log = Log::of(LENGTH);
+    let lines = log.lines();
+    for at in 1..lines.len() {
+        let mut swapped = lines.clone();
+        swapped.swap(at - 1, at);
+        log.replace(swapped.concat());
+        let damage = log.damage();
+        let seq = at as u64;
         assert!(
-            log.damage().contains(&("edited", 4)),
-            "byte {at}: {:?}",
-            log.damage()
+            damage == [("reordered", seq)] || damage == [("reordered", seq + 1)],
+            "{at}: {damage:?}"
         );
     }
-    let mut spaced = lines.clone();
-    spaced[3] = text.replacen(':', ": ", 1);
-    log.replace(&spaced);
-    assert!(log.damage().contains(&("edited", 4)));
-    log.replace(&lines);
-    assert_eq!(log.damage(), []);
+    let mut moved = lines.clone();
+    let line = moved.remove(40);
+    moved.insert(3, line);
+    log.replace(moved.concat());
+    assert_eq!(log.damage(), [("reordered", 41)]);
+    moved.reverse();
+    log.replace(moved.concat());
+    assert!(log.damage().iter().all(|(kind, _)| *kind == "reordered"));
 }
 
 #[test]
-fn a_missing_record_is_deleted() {
-    let log = Log::written();
-    let mut lines = log.lines();
-    lines.remove(3);
-    log.replace(&lines);
-    assert_eq!(log.damage(), [("deleted", 4)]);
+fn every_repeated_record_is_inserted_at_every_place() {
+    let log = Log::of(LENGTH);
+    let lines = log.lines();
+    for from in 0..lines.len() {
+        for to in 0..=lines.len() {
+            let mut more = lines.clone();
+            more.insert(to, lines[from].clone());
+            log.replace(more.concat());
+            assert_eq!(log.damage(), [("inserted", from as u64 + 1)], "{from} at {to}");
+        }
+    }
+    let mut twice = lines.clone();
+    twice.extend(lines.clone());
+    log.replace(twice.concat());
+    assert_eq!(log.damage(), [("inserted", 1)]);
 }
 
 #[test]
-fn a_repeated_record_is_inserted() {
-    let log = Log::written();
-    let mut lines = log.lines();
-    lines.insert(5, lines[2].clone());
-    log.replace(&lines);
-    assert_eq!(log.damage(), [("inserted", 3)]);
-}
-
-#[test]
-fn two_records_that_changed_places_are_reordered() {
-    let log = Log::written();
-    let mut lines = log.lines();
-    lines.swap(3, 4);
-    log.replace(&lines);
+fn lines_that_are_no_records_are_inserted() {
+    let log = Log::of(8);
+    let lines = log.lines();
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    for odd in ["", "{}", "\0\0\0", "not JSON", deep.as_str(), "\u{2028}"] {
+        for to in 0..=lines.len() {
+            let mut more = lines.clone();
+            more.insert(to, format!("{odd}\n"));
+            log.replace(more.concat());
+            assert_eq!(log.damage(), [("inserted", to as u64 + 1)], "{odd:.20} at {to}");
+        }
+    }
+    let mut bytes = log.bytes();
+    bytes.truncate(lines[..4].concat().len());
+    bytes.extend(b"\xff\xfe\x80\n");
+    bytes.extend(lines[4..].concat().as_bytes());
+    log.replace(&bytes);
     let damage = log.damage();
-    assert!(damage.iter().any(|(kind, _)| *kind == "reordered"), "{damage:?}");
-    assert!(damage.iter().all(|(kind, _)| *kind != "deleted"), "{damage:?}");
-}
-
-#[test]
-fn a_log_that_was_cut_back_is_truncated_against_its_head() {
-    let log = Log::written();
-    let mut lines = log.lines();
-    lines.truncate(6);
-    log.replace(&lines);
-    assert_eq!(log.damage(), [("truncated", 8)]);
-}
-
-#[test]
-fn a_torn_last_line_is_no_tampering_and_is_repaired_by_a_record() {
-    let log = Log::written();
-    let mut text = std::fs::read_to_string(log.segment()).expect("the segment");
-    text.push_str("{\"v\":1,\"seq\":9,");
-    std::fs::write(log.segment(), text).expect("torn");
-    assert_eq!(log.damage(), [("torn-tail", 9)]);
-    assert!(chain::verify(&log.audit(), None).expect("verified").is_sound());
-    drop(log.open());
-    assert_eq!(log.damage(), []);
     assert!(
-        log.lines()
-            .last()
-            .is_some_and(|line| line.contains("\"event\":\"recovered\""))
+        damage.iter().all(|(kind, _)| *kind == "inserted") && !damage.is_empty(),
+        "{damage:?}"
     );
 }
 
 #[test]
+fn a_line_of_ten_megabytes_is_named_wherever_it_is() {
+    let log = Log::of(8);
+    let lines = log.lines();
+    let long = format!("{{\"v\":1,\"seq\":5,\"ts\":\"{}\"}}", "x".repeat(10 << 20));
+    for to in 0..=lines.len() {
+        let mut more = lines.clone();
+        more.insert(to, format!("{long}\n"));
+        log.replace(more.concat());
+        assert_eq!(log.damage(), [("inserted", to as u64 + 1)]);
+        assert_eq!(log.verified().records, 8);
+    }
+    log.replace(lines.concat() + long.as_str());
+    assert_eq!(log.damage(), [("inserted", 9)]);
+    assert!(log.try_open().is_err());
+    let mut deep = lines.clone();
+    deep[4] = forged(&lines[4], |record| {
+        record.insert("message".to_owned(), json!("x".repeat(5 << 20)));
+    });
+    log.replace(deep.concat());
+    assert_eq!(log.damage(), [("edited", 5)]);
+}
+
+#[test]
+fn a_record_whose_hash_was_made_anew_is_an_edit_that_the_next_one_gives_away() {
+    let log = Log::of(LENGTH);
+    let lines = log.lines();
+    for at in 0..lines.len() {
+        let mut changed = lines.clone();
+        changed[at] = forged(&lines[at], |record| {
+            record.insert("run".to_owned(), json!("another"));
+        });
+        log.replace(changed.concat());
+        assert_eq!(log.damage(), [("edited", at as u64 + 1)]);
+    }
+    // With right hashes to the end, it is the head that gives it away.
+    let mut changed = lines.clone();
+    let mut prev = None::<String>;
+    for line in changed.iter_mut().skip(20) {
+        *line = forged(line, |record| {
+            record.insert("run".to_owned(), json!("another"));
+            if let Some(prev) = &prev {
+                record.insert("prev".to_owned(), json!(prev));
+            }
+        });
+        prev = record::check(line.trim_end().as_bytes()).map(|record| record.hex_hash());
+    }
+    log.replace(changed.concat());
+    assert_eq!(log.damage(), [("edited", LENGTH)]);
+    assert!(log.try_open().is_err_and(|error| error.kind() == Kind::Corrupt));
+}
+
+#[test]
+fn a_log_that_was_cut_back_is_truncated_against_its_head_and_not_continued() {
+    let log = Log::of(LENGTH);
+    let sound = log.bytes();
+    let lines = log.lines();
+    for at in 1..lines.len() {
+        log.replace(lines[..at].concat());
+        assert_eq!(log.damage(), [("truncated", at as u64 + 1)]);
+        let error = log.try_open().expect_err("refused");
+        assert_eq!(error.exit_code(), ExitCode::Corrupt);
+    }
+    // Also in the middle of a record: the head names it, so that it was whole.
+    for cut in (1..sound.len()).step_by(97) {
+        log.replace(&sound[..cut]);
+        let damage = log.damage();
+        assert!(
+            damage.iter().any(|(kind, _)| *kind == "truncated"),
+            "{cut}: {damage:?}"
+        );
+        assert!(log.try_open().is_err());
+    }
+    log.replace("");
+    assert_eq!(log.damage(), [("empty", 1)]);
+    assert!(log.try_open().is_err());
+    std::fs::remove_file(log.segment()).expect("removed");
+    assert_eq!(log.damage(), [("empty", 1)]);
+    assert!(log.try_open().is_err());
+}
+
+#[test]
+fn a_head_that_is_missing_or_from_the_future_is_named() {
+    let log = Log::of(LENGTH);
+    let sound = log.head();
+    std::fs::remove_file(log.audit().join("head")).expect("removed");
+    let verified = log.verified();
+    assert_eq!(kinds(&verified), [("deleted", LENGTH)]);
+    assert_eq!(verified.damage[0].segment, "head");
+    assert!(log.try_open().is_err());
+    let mut head: AuditHead = serde_json::from_slice(sound.trim_ascii_end()).expect("a head");
+    head.seq += 10;
+    head.hash = "ab".repeat(32);
+    log.replace_head(segments::head_text(&head));
+    assert_eq!(log.damage(), [("truncated", LENGTH + 1)]);
+    assert!(log.try_open().is_err());
+    // An older head is what a cut leaves.
+    let first = record::check(log.lines()[47].trim_end().as_bytes())
+        .expect("a record")
+        .hex_hash();
+    (head.seq, head.hash) = (48, first);
+    log.replace_head(segments::head_text(&head));
+    assert_eq!(log.damage(), []);
+    log.open();
+    // As it was written before it was padded.
+    log.replace_head(format!("{}\n", String::from_utf8_lossy(&sound).trim_end()));
+    assert_eq!(log.damage(), []);
+    log.open().run_started(json!({})).expect("written");
+    assert_eq!(log.damage(), []);
+}
+
+#[test]
+fn a_torn_last_line_is_no_tampering_and_is_repaired_by_a_record() {
+    let log = Log::of(8);
+    let sound = log.bytes();
+    // The outcome of an operation need not be on the disk when the head names its beginning.
+    let mut audit = log.open();
+    let permit = audit.begin(&intent(9)).expect("begun");
+    audit.finish(permit, 9, Ok(None)).expect("finished");
+    let longer = log.bytes();
+    let head = log.head();
+    let last = log.lines().last().cloned().expect("a line");
+    for cut in 1..last.len() {
+        log.replace(&longer[..longer.len() - cut]);
+        log.replace_head(&head);
+        assert_eq!(log.damage(), [("torn-tail", 10)], "{cut}");
+        assert!(log.verified().is_sound());
+        drop(log.open());
+        assert_eq!(log.damage(), []);
+        let lines = log.lines();
+        assert!(lines[9].contains("\"event\":\"recovered\"") && lines.len() == 10);
+    }
+    // Blocks that were never written read as zeros.
+    log.replace([&longer[..longer.len() - 1], &[0; 300]].concat());
+    log.replace_head(&head);
+    assert_eq!(log.damage(), [("torn-tail", 10)]);
+    // No crash puts another byte in the place of a line feed.
+    log.replace([&longer[..longer.len() - 1], b"x"].concat());
+    assert_eq!(log.damage(), [("edited", 10)]);
+    assert!(log.try_open().is_err());
+    assert!(sound.len() < longer.len());
+}
+
+#[test]
 fn another_log_in_its_place_is_replaced() {
-    let log = Log::written();
-    let head = std::fs::read(log.audit().join("head")).expect("the head");
-    let other = Log::written();
+    let log = Log::of(8);
+    let head = log.head();
+    let other = Log::of(8);
     std::fs::copy(other.segment(), log.segment()).expect("replaced");
-    std::fs::write(log.audit().join("head"), head).expect("the head stays");
-    assert_eq!(log.damage().first().map(|(kind, _)| *kind), Some("replaced"));
-    std::fs::write(log.segment(), "").expect("emptied");
-    assert!(log.damage().iter().any(|(kind, _)| *kind == "empty"));
+    assert_eq!(log.damage(), [("replaced", 8)]);
+    assert!(log.try_open().is_err());
+    // Its head came with it: only what was kept elsewhere tells.
+    log.replace_head(other.head());
+    assert_eq!(log.damage(), []);
+    let head: AuditHead = serde_json::from_slice(head.trim_ascii_end()).expect("a head");
+    let anchors = [anchor("2026-01-01T00:00:00.000Z", &head)];
+    let told = chain::verify_against(&log.audit(), None, &anchors).expect("verified");
+    assert_eq!(kinds(&told), [("replaced", 1)]);
+    assert_eq!(told.damage[0].against.as_deref(), Some("logs/audit.log"));
+    // A log that was begun anew after the old one was moved aside has the newest head.
+    let newer: AuditHead = serde_json::from_slice(other.head().trim_ascii_end()).expect("a head");
+    let anchors = [
+        anchor("2026-01-01T00:00:00.000Z", &head),
+        anchor("2026-01-02T00:00:00.000Z", &newer),
+    ];
+    let told = chain::verify_against(&log.audit(), None, &anchors).expect("verified");
+    assert_eq!(kinds(&told), []);
+    assert_eq!((told.anchors, told.earlier), (1, 1));
+    // Records of another log among ours.
+    let log = Log::of(8);
+    let (mut mixed, foreign) = (log.lines(), other.lines());
+    mixed[3].clone_from(&foreign[3]);
+    log.replace(mixed.concat());
+    assert_eq!(log.damage(), [("replaced", 4)]);
+    let mut mixed = log.lines();
+    mixed[3] = Log::of(8).lines()[3].clone();
+    mixed.insert(3, foreign[3].clone());
+    log.replace(mixed.concat());
+    assert_eq!(log.damage(), [("replaced", 4)]);
+}
+
+fn anchor(at: &str, head: &AuditHead) -> Anchor {
+    Anchor {
+        place: "logs/audit.log".to_owned(),
+        at: at.to_owned(),
+        head: head.clone(),
+    }
+}
+
+#[test]
+fn a_log_and_its_head_cut_back_together_are_found_against_what_was_kept_elsewhere() {
+    let log = Log::of(LENGTH);
+    let HeadFile::Names(newest) = segments::read_head(&log.audit()) else {
+        panic!("no head");
+    };
+    let lines = log.lines();
+    for at in 1..lines.len() {
+        log.replace(lines[..at].concat());
+        let last = record::check(lines[at - 1].trim_end().as_bytes()).expect("a record");
+        log.replace_head(segments::head_text(&AuditHead {
+            log_id: newest.log_id.clone(),
+            seq: at as u64,
+            hash: last.hex_hash(),
+        }));
+        assert_eq!(log.damage(), []);
+        let seq = at as u64 + 1;
+        let told = chain::verify(&log.audit(), Some(&newest.hash)).expect("verified");
+        assert_eq!(kinds(&told), [("truncated", seq)]);
+        let anchors = [anchor("2026-01-01T00:00:00.000Z", &newest)];
+        let told = chain::verify_against(&log.audit(), None, &anchors).expect("verified");
+        assert_eq!(kinds(&told), [("truncated", seq)]);
+        assert_eq!(told.damage[0].against.as_deref(), Some("logs/audit.log"));
+    }
+}
+
+#[test]
+fn heads_are_found_in_log_lines_and_reports_among_what_others_wrote() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let write = |path: &str, bytes: &[u8]| {
+        let path = directory.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        std::fs::write(path, bytes).expect("written");
+    };
+    let head = |seq: u64| json!({ "log_id": "a", "seq": seq, "hash": "ab".repeat(32) });
+    let line = |at: &str, seq: u64| format!("{}\n", json!({ "timestamp": at, "auditHead": head(seq) }));
+    let mut log = line("2026-01-02T00:00:00.000Z", 2).into_bytes();
+    log.extend(b"\xff\0 \"auditHead\"\n{\"auditHead\": 7}\n\n");
+    log.extend(line("2026-01-01T00:00:00.000Z", 1).as_bytes());
+    log.extend(b"{\"timestamp\":\"2026");
+    write("logs/security.log", &log);
+    write("logs/other.txt", line("2026-01-09T00:00:00.000Z", 9).as_bytes());
+    let report = json!({ "finished": "2026-01-03T00:00:00.000Z", "audit_head": head(3) });
+    write("rollback_reports/a.json", report.to_string().as_bytes());
+    write("rollback_reports/b.json", b"{\"audit_head\": null");
+    write("rollback_reports/c.json", b"\xff");
+    let found: Vec<(String, u64)> = anchors::collect(directory.path())
+        .into_iter()
+        .map(|anchor| (anchor.place, anchor.head.seq))
+        .collect();
+    let expected = [
+        ("logs/security.log", 1),
+        ("logs/security.log", 2),
+        ("rollback_reports/a.json", 3),
+    ];
+    assert_eq!(found, expected.map(|(place, seq)| (place.to_owned(), seq)));
+}
+
+#[test]
+fn several_segments_are_one_chain() {
+    let log = Log::in_segments(LENGTH, &[20, 40]);
+    assert_eq!(log.damage(), []);
+    let aside = log.audit().join("aside");
+    let moved = |from: &Path, to: &Path| std::fs::rename(from, to).expect("moved");
+    for (number, kind, seq) in [(1, "deleted", 1), (2, "deleted", 21), (3, "truncated", 41)] {
+        moved(&log.nth(number), &aside);
+        assert_eq!(log.damage(), [(kind, seq)]);
+        moved(&aside, &log.nth(number));
+    }
+    for (one, other) in [(1, 2), (2, 3)] {
+        for _ in 0..2 {
+            moved(&log.nth(one), &aside);
+            moved(&log.nth(other), &log.nth(one));
+            moved(&aside, &log.nth(other));
+            let damage = log.damage();
+            if let [(kind, _)] = damage[..] {
+                assert_eq!(kind, "reordered");
+            }
+        }
+        assert_eq!(log.damage(), []);
+    }
+    moved(&log.nth(1), &aside);
+    moved(&log.nth(2), &log.nth(1));
+    moved(&aside, &log.nth(2));
+    assert!(
+        matches!(log.damage()[..], [("reordered", _)]),
+        "{:?}",
+        log.damage()
+    );
+    moved(&log.nth(2), &aside);
+    moved(&log.nth(1), &log.nth(2));
+    moved(&aside, &log.nth(1));
+    let second = std::fs::read(log.nth(2)).expect("read");
+    std::fs::write(log.nth(2), "").expect("emptied");
+    assert_eq!(log.damage(), [("empty", 21), ("deleted", 21)]);
+    std::fs::write(log.nth(2), &second[..second.len() - 1]).expect("cut");
+    assert_eq!(log.damage(), [("edited", 40)]);
+    std::fs::write(log.nth(2), second).expect("back");
+    std::fs::remove_file(log.nth(3)).expect("removed");
+    std::fs::create_dir(log.nth(3)).expect("made");
+    assert_eq!(log.damage(), [("replaced", 41), ("truncated", 41)]);
+}
+
+#[test]
+fn a_log_goes_on_across_its_segments() {
+    // A cut right after the rotation leaves an empty segment, or none.
+    for leave in [true, false] {
+        let log = Log::in_segments(20, &[20]);
+        if !leave {
+            std::fs::remove_file(log.nth(2)).expect("removed");
+        }
+        assert_eq!(log.damage(), []);
+        let mut audit = log.open();
+        audit.run_started(json!({})).expect("written");
+        assert_eq!(audit.head().seq, 21);
+        assert_eq!(log.damage(), []);
+    }
+}
+
+#[test]
+fn a_log_of_many_chunks_is_checked_at_their_borders_too() {
+    let log = Log::empty();
+    let mut prev = record::ORIGIN;
+    let mut text = String::new();
+    let mut last = 0;
+    // About three chunks, in lines of very different lengths.
+    for seq in 1..=6000_u64 {
+        let about = "x".repeat(usize::try_from(seq * 7919 % 2311).expect("small"));
+        let json = json!({ "v": 1, "seq": seq, "ts": "2026-01-01T00:00:00.000Z", "log": "log-1", "run": "run-1",
+            "event": "recovered", "about": about, "prev": record::hex(&prev) });
+        let serde_json::Value::Object(record) = json else {
+            panic!("an object")
+        };
+        let (line, hash) = record::seal(record);
+        (prev, last) = (hash, seq);
+        text.push_str(&line);
+    }
+    std::fs::create_dir_all(log.audit()).expect("made");
+    log.replace(&text);
+    log.replace_head(segments::head_text(&AuditHead {
+        log_id: "log-1".to_owned(),
+        seq: last,
+        hash: record::hex(&prev),
+    }));
+    let verified = log.verified();
+    assert_eq!((kinds(&verified), verified.records), (vec![], 6000));
+    let (cut, _) = text
+        .match_indices('\n')
+        .find(|(at, _)| *at > 3 << 20)
+        .expect("long enough");
+    let seq = text[..cut].matches('\n').count() as u64 + 1;
+    log.replace(format!("{}x{}", &text[..cut], &text[cut + 1..]));
+    assert_eq!(log.damage(), [("edited", seq)]);
+    for border in [2 << 20, (2 << 20) - 1, (2 << 20) + 1, 4 << 20] {
+        let mut bytes = text.clone().into_bytes();
+        bytes[border] ^= 1;
+        log.replace(&bytes);
+        assert!(matches!(log.damage()[..], [("edited", _)]), "{:?}", log.damage());
+    }
+    log.replace(&text);
+    assert_eq!(log.open().head().seq, 6000);
 }
 
 #[test]
 fn a_log_that_is_swapped_or_gone_in_the_middle_of_a_run_allows_nothing_more() {
-    for swap in [true, false] {
-        let log = Log::written();
+    type Way = (&'static str, fn(&Path));
+    let ways: [Way; 5] = [
+        ("has gone", |log| std::fs::remove_file(log).expect("removed")),
+        ("was replaced", |log| {
+            let bytes = std::fs::read(log).expect("read");
+            std::fs::remove_file(log).expect("removed");
+            std::fs::write(log.with_extension("new"), bytes).expect("copied");
+            std::fs::rename(log.with_extension("new"), log).expect("moved");
+        }),
+        ("was changed", |log| {
+            let file = std::fs::OpenOptions::new().write(true).open(log).expect("opened");
+            file.set_len(100).expect("cut");
+        }),
+        ("was changed", |log| {
+            let bytes = std::fs::read(log).expect("read");
+            std::fs::write(log, [&bytes[..], b"{}\n"].concat()).expect("appended");
+        }),
+        ("was replaced", |log| {
+            std::fs::rename(log, log.with_extension("old")).expect("moved");
+            std::os::unix::fs::symlink(log.with_extension("old"), log).expect("linked");
+        }),
+    ];
+    for (said, way) in ways {
+        let log = Log::empty();
         let mut audit = log.open();
         audit.run_started(json!({})).expect("written");
         let permit = audit.begin(&intent(1)).expect("begun");
         audit.finish(permit, 1, Ok(None)).expect("finished");
-        let aside = log.audit().join("aside");
-        std::fs::rename(log.segment(), &aside).expect("moved");
-        if swap {
-            std::fs::copy(&aside, log.segment()).expect("copied");
+        let before = log.bytes();
+        way(&log.segment());
+        let after = std::fs::read(log.segment()).ok();
+        for _ in 0..2 {
+            let error = audit.begin(&intent(2)).expect_err("refused");
+            assert_eq!(
+                (error.kind(), error.exit_code()),
+                (Kind::Denied, ExitCode::Corrupt)
+            );
+            assert!(error.message().contains(said), "{error}");
+            audit
+                .denied(2, "1.3", "remove_path", "logs", &error)
+                .expect("recorded beside it");
         }
-        let error = audit.begin(&intent(2)).expect_err("refused");
-        assert_eq!(error.kind(), crate::error::Kind::Denied, "{error}");
+        audit.run_finished(json!({})).expect("recorded beside it");
+        // What somebody else left is not touched, and the next run does not go on from it.
+        assert_eq!(std::fs::read(log.segment()).ok(), after);
+        assert!(log.try_open().is_err(), "{said}");
+        assert!(!log.verified().is_sound(), "{said}");
+        // What this run recorded makes the log whole again, unless its own bytes were cut away.
+        let kept = log.audit().join("000001.kept-run-1.jsonl");
+        let text = std::fs::read(&kept).expect("kept");
+        if after.as_ref().is_none_or(|after| after.len() >= before.len()) {
+            assert!(text.starts_with(&before));
+            std::fs::rename(kept, log.segment()).expect("put back");
+            assert_eq!(log.damage(), [], "{said}");
+            log.open();
+        }
     }
+}
+
+#[test]
+fn a_log_whose_directory_is_no_place_to_write_in_opens_for_no_run() {
+    let log = Log::empty();
+    std::fs::create_dir_all(log.directory.path().join(".rollback")).expect("made");
+    std::fs::write(log.audit(), "no directory").expect("in the way");
+    assert!(log.try_open().is_err());
+    std::fs::remove_file(log.audit()).expect("removed");
+    std::fs::create_dir(log.audit()).expect("made");
+    std::os::unix::fs::symlink("elsewhere", log.segment()).expect("linked");
+    assert!(log.try_open().is_err());
+    assert!(!log.audit().join("elsewhere").exists());
+}
+
+#[test]
+fn only_the_end_of_a_long_log_is_read_to_open_it() {
+    let log = Log::of(LENGTH);
+    let sound = log.bytes();
+    // Damage far from the end does not even show.
+    let mut bytes = sound.clone();
+    bytes[10] = b'x';
+    log.replace(&bytes);
+    log.open();
+    let padding: String = std::iter::repeat_n("not read\n", 1 << 18).collect();
+    log.replace([padding.as_bytes(), &sound].concat());
+    log.open();
+}
+
+#[test]
+fn a_command_that_names_a_secret_is_not_written_down() {
+    let log = Log::empty();
+    let undo = Undo::Command {
+        argv: vec!["psql".to_owned(), "postgres://me:hunter2@host/db".to_owned()],
+        cwd: ".".to_owned(),
+    };
+    let mut audit = log.open();
+    let intent = Intent {
+        undo: &undo,
+        ..intent(1)
+    };
+    let permit = audit.begin(&intent).expect("begun");
+    audit.finish(permit, 1, Ok(None)).expect("finished");
+    assert!(!log.lines().concat().contains("hunter2"));
 }

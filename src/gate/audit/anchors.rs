@@ -1,0 +1,98 @@
+//! Heads of the audit log that are kept outside it: in the lines of `logs/` and in the reports. Whoever cuts the log
+//! and its head back together has to find these, too.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::report::AuditHead;
+use crate::workspace::REPORTS;
+
+/// The longest line or report that is read, in bytes.
+const LIMIT: u64 = 16 << 20;
+
+/// A head that was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// The file that keeps it, relative to the workspace.
+    pub place: String,
+    /// When it was kept, RFC 3339 UTC.
+    pub at: String,
+    /// The head.
+    pub head: AuditHead,
+}
+
+/// All heads that a workspace keeps outside the log, oldest first. What cannot be read keeps none: other programs
+/// write into `logs/` as well.
+#[must_use]
+pub fn collect(root: &Path) -> Vec<Anchor> {
+    let mut found = Vec::new();
+    for (directory, ending) in [("logs", ".log"), (REPORTS, ".json")] {
+        let Ok(entries) = std::fs::read_dir(root.join(directory)) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // A pipe would keep us waiting for ever.
+            if !name.ends_with(ending) || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                continue;
+            }
+            let Ok(file) = File::open(entry.path()) else {
+                continue;
+            };
+            let place = format!("{directory}/{name}");
+            if directory == REPORTS {
+                found.extend(of_report(&place, file));
+            } else {
+                of_log(&place, file, &mut found);
+            }
+        }
+    }
+    found.sort_by(|left, right| (&left.at, left.head.seq).cmp(&(&right.at, right.head.seq)));
+    found.dedup_by(|right, left| right.head == left.head);
+    found
+}
+
+fn of_report(place: &str, file: File) -> Option<Anchor> {
+    #[derive(Deserialize)]
+    struct Report {
+        finished: String,
+        audit_head: AuditHead,
+    }
+    let report: Report = serde_json::from_reader(BufReader::new(file.take(LIMIT))).ok()?;
+    Some(Anchor {
+        place: place.to_owned(),
+        at: report.finished,
+        head: report.audit_head,
+    })
+}
+
+fn of_log(place: &str, file: File, found: &mut Vec<Anchor>) {
+    #[derive(Deserialize)]
+    struct Line {
+        timestamp: String,
+        #[serde(rename = "auditHead")]
+        head: AuditHead,
+    }
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match reader.by_ref().take(LIMIT).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        if memchr::memmem::find(&line, b"\"auditHead\"").is_none() {
+            continue;
+        }
+        if let Ok(line) = serde_json::from_slice::<Line>(&line) {
+            found.push(Anchor {
+                place: place.to_owned(),
+                at: line.timestamp,
+                head: line.head,
+            });
+        }
+    }
+}
