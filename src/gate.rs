@@ -168,7 +168,11 @@ impl Gate {
 
     fn describe(&self, proposal: &Proposal, scene: &Scene) -> Passed {
         let (risk, undo, facts) = match &proposal.act {
-            Act::Do(operation) => (operation.risk(), operation.undo().class(), operation.facts()),
+            Act::Do(operation) => (
+                operation.risk(),
+                operation.undo().class(),
+                shown(operation.facts()),
+            ),
             Act::Settled(..) => (
                 crate::operation::Risk::None,
                 crate::operation::UndoClass::Exact,
@@ -222,4 +226,13 @@ impl<'a> Intent<'a> {
             undo,
         }
     }
+}
+
+/// Facts as they may stand in a plan's file.
+fn shown(mut facts: Vec<crate::operation::Fact>) -> Vec<crate::operation::Fact> {
+    for fact in &mut facts {
+        fact.about = redact::redact(&fact.about);
+        redact::redact_value(&mut fact.seen);
+    }
+    facts
 }

@@ -76,7 +76,22 @@ pub fn redact(text: &str) -> String {
 pub fn redact_value(value: &mut Value) {
     match value {
         Value::String(text) => *text = redact(text),
-        Value::Array(values) => values.iter_mut().for_each(redact_value),
+        Value::Array(values) => {
+            let words: Vec<Option<String>> = values
+                .iter()
+                .map(|value| value.as_str().map(str::to_owned))
+                .collect();
+            values.iter_mut().for_each(redact_value);
+            // In a list of arguments a secret can stand behind the option that it belongs to.
+            for (pair, value) in words.windows(2).zip(values.iter_mut().skip(1)) {
+                if let [Some(option), Some(_)] = pair
+                    && option.starts_with('-')
+                    && redact(&format!("{option} x")) == format!("{option} {MASK}")
+                {
+                    *value = Value::from(MASK);
+                }
+            }
+        }
         Value::Object(map) => {
             for (key, value) in map.iter_mut() {
                 if SECRET_KEY.is_match(key) && (value.is_string() || value.is_number()) {
@@ -261,5 +276,12 @@ mod tests {
             "list": ["PASSWORD=[redacted]", 1], "passed": true, "stories": ["1.3"],
         });
         assert_eq!(value, masked);
+    }
+
+    #[test]
+    fn in_a_list_of_arguments_what_follows_a_secret_option_is_masked() {
+        let mut arguments = json!(["psql", "--password", "hunter2", "-d", "db", 5]);
+        redact_value(&mut arguments);
+        assert_eq!(arguments, json!(["psql", "--password", MASK, "-d", "db", 5]));
     }
 }

@@ -6,10 +6,15 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 mod attributes;
+mod contents;
 mod copy;
+mod crew;
 mod look;
+mod meter;
+mod mounts;
 mod remove;
 mod rename;
 mod resolve;
@@ -17,6 +22,7 @@ mod walk;
 mod write;
 
 pub use copy::{Copied, CopyOutcome};
+pub use meter::{Meter, Progress};
 pub use rename::{Relocated, Renamed};
 pub use walk::{Step, TreeSize, Walked};
 pub use write::Expect;
@@ -25,6 +31,15 @@ pub use write::Expect;
 #[derive(Debug)]
 pub struct Files {
     roots: Vec<resolve::Root>,
+    meter: Arc<Meter>,
+}
+
+impl Files {
+    /// How far the operation at hand is.
+    #[must_use]
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
 }
 
 /// What kind of thing stands at a path.

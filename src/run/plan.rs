@@ -82,11 +82,20 @@ pub fn id(report: &Report, facts: &[(u32, Fact)], request: &Request) -> String {
         "kind": report.kind, "undoes": report.undoes, "stories": report.stories, "operations": operations,
         "facts": facts, "params": request.params, "copy": request.copy, "purge": request.purge,
     });
-    blake3::hash(whole.to_string().as_bytes())
+    blake3::hash(timeless(&whole.to_string(), report).as_bytes())
         .to_hex()
         .chars()
         .take(16)
         .collect()
+}
+
+/// A text in which the backups that the plan itself would make are numbered: their names hold the time.
+#[must_use]
+pub fn timeless(text: &str, plan: &Report) -> String {
+    let named = plan.backups.iter().enumerate();
+    named.fold(text.to_owned(), |text, (number, backup)| {
+        text.replace(&backup.name, &format!("backup #{number}"))
+    })
 }
 
 /// Raw truth of every flag, where there is a flags file that can be read.

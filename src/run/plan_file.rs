@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::plan::timeless;
 use super::{Audience, Context, Preview, Request, carry_out, preview};
 use crate::error::{Error, Result};
 use crate::history::History;
@@ -168,10 +169,11 @@ fn compare(planned: &PlanFile, now: &Preview) -> Result<()> {
             .find(|operation| operation.n == n);
         operation.map_or_else(|| format!("step {n}"), name)
     };
+    let text = |fact: &Fact, plan: &Report| timeless(&json!(fact).to_string(), plan);
     let hint = "nothing was changed; look at it, and make a new plan";
     for (place, (n, then)) in planned.facts.iter().enumerate() {
         match now.facts.get(place) {
-            Some((_, fact)) if fact == then => {}
+            Some((_, fact)) if text(fact, &now.report) == text(then, &planned.report) => {}
             Some((_, fact)) if fact.about == then.about => {
                 let what = difference(&then.seen, &fact.seen);
                 return Err(Error::changed(format!(
@@ -186,7 +188,7 @@ fn compare(planned: &PlanFile, now: &Preview) -> Result<()> {
     }
     for (place, then) in planned.report.operations.iter().enumerate() {
         match now.report.operations.get(place) {
-            Some(operation) if same(then, operation) => {}
+            Some(operation) if same((&planned.report, then), (&now.report, operation)) => {}
             Some(operation) => {
                 return Err(Error::changed(format!(
                     "{} would now be: {} ({})",
@@ -228,9 +230,12 @@ fn name(operation: &OperationRecord) -> String {
     )
 }
 
-fn same(then: &OperationRecord, now: &OperationRecord) -> bool {
-    (&then.op, &then.target, &then.summary, then.risk, then.outcome)
-        == (&now.op, &now.target, &now.summary, now.risk, now.outcome)
+fn same((plan, then): (&Report, &OperationRecord), (plan_now, now): (&Report, &OperationRecord)) -> bool {
+    let texts = |plan, operation: &OperationRecord| {
+        [&operation.target, &operation.summary].map(|text| timeless(text, plan))
+    };
+    (&then.op, then.risk, then.outcome) == (&now.op, now.risk, now.outcome)
+        && texts(plan, then) == texts(plan_now, now)
 }
 
 fn word(operation: &OperationRecord) -> String {

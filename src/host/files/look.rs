@@ -7,11 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, RawDir};
+use rustix::fs::{FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::resolve::{absent, failure, stat_at, stat_open};
-use super::{EntryKind, Files, Listed, Stat, shown};
+use super::{EntryKind, Files, Listed, Meter, Stat, contents, shown};
 use crate::error::{Error, Result};
 
 impl Files {
@@ -71,25 +71,17 @@ impl Files {
     pub fn list(&self, path: &Path) -> Result<Vec<Listed>> {
         let directory = self.existing_place(path)?.open_directory()?;
         let mut entries = Vec::new();
-        let mut buffer = Vec::with_capacity(16 << 10);
-        let mut read = RawDir::new(&directory, buffer.spare_capacity_mut());
-        while let Some(entry) = read.next() {
-            let entry = entry.map_err(|error| failure("list the directory", path, error))?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name == "." || name == ".." {
-                continue;
-            }
+        for (name, kind) in listing(directory.as_fd(), path)? {
             // Some file systems don't say what an entry is.
-            let kind = match entry.file_type() {
-                FileType::Unknown => match stat_at(directory.as_fd(), name, path)? {
+            let kind = match kind {
+                FileType::Unknown => match stat_at(directory.as_fd(), &name, path)? {
                     Some(stat) => stat.kind,
                     None => continue,
                 },
                 known => EntryKind::of(known),
             };
-            entries.push((name.to_os_string(), kind));
+            entries.push((name, kind));
         }
-        entries.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         Ok(entries)
     }
 
@@ -167,15 +159,23 @@ fn refuse_irregular(stat: &Stat, path: &Path) -> Result<()> {
 /// Hashes a regular file and makes sure that it stood still meanwhile.
 pub(super) fn digest_at(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<blake3::Hash> {
     let (file, before) = open_file_at(parent, name, path)?;
-    let mut hasher = blake3::Hasher::new();
-    hasher
-        .update_reader(&file)
-        .map_err(|error| Error::io(format_args!("read `{}`", shown(path)), &error))?;
+    digest_open(&file, &before, path, &mut Vec::new(), &Meter::default())
+}
+
+/// As [`digest_at`], for a file that was `before` when it was opened.
+pub(super) fn digest_open(
+    file: &File,
+    before: &Stat,
+    path: &Path,
+    buffer: &mut Vec<u8>,
+    meter: &Meter,
+) -> Result<blake3::Hash> {
+    let digest = contents::digest(file, before.size, path, buffer, meter.bytes())?;
     let after = stat_open(file.as_fd(), path)?;
     if before.size != after.size || before.mtime_ns != after.mtime_ns {
         return Err(changed_meanwhile(path));
     }
-    Ok(hasher.finalize())
+    Ok(digest)
 }
 
 pub(super) fn changed_meanwhile(path: &Path) -> Error {
@@ -193,15 +193,23 @@ pub(super) fn read_link_at(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) ->
 
 /// The names in an open directory, sorted by their bytes.
 pub(super) fn names(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<OsString>> {
-    let reading = |error| failure("list the directory", path, error);
+    let listing = listing(directory, path)?;
+    Ok(listing.into_iter().map(|(name, _)| name).collect())
+}
+
+/// The names in an open directory, sorted by their bytes, and what the directory itself says of them: not every file
+/// system does, and what it says can be past. The descriptor must not have been listed before.
+pub(super) fn listing(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<(OsString, FileType)>> {
+    let mut buffer = Vec::with_capacity(32 << 10);
+    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
     let mut names = Vec::new();
-    for entry in Dir::read_from(directory).map_err(reading)? {
-        let entry = entry.map_err(reading)?;
+    while let Some(entry) = entries.next() {
+        let entry = entry.map_err(|error| failure("list the directory", path, error))?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(OsStr::from_bytes(name).to_os_string());
+            names.push((OsStr::from_bytes(name).to_os_string(), entry.file_type()));
         }
     }
-    names.sort_unstable();
+    names.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
     Ok(names)
 }

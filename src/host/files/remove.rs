@@ -1,18 +1,25 @@
-//! Removal. A tree goes only as a whole: it is looked through for mount points first.
+//! Removal, by several threads. A tree goes only as a whole: it is made sure first that nothing is mounted in it and
+//! that it is not nested too deeply; what is mounted later is not entered.
 
-use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::look::names;
+use super::crew::{self, Heap};
+use super::look::listing;
 use super::resolve::{failure, on_other_mount, open_directory_on_mount, stat_at};
-use super::walk::{DEPTH_LIMIT, too_deep};
-use super::{EntryKind, Files, shown};
-use crate::error::{Error, Result};
+use super::walk::{DEPTH_LIMIT, refuse_depth, too_deep};
+use super::{EntryKind, Files, Meter, shown};
+use crate::error::{Error, Kind, Result};
 use crate::gate::Permit;
+
+/// Names that one thread takes at a time.
+const BATCH: usize = 256;
 
 impl Files {
     /// Removes anything but a directory, durably; a symbolic link itself, not what it points to.
@@ -52,54 +59,162 @@ impl Files {
         let place = self.changeable(path)?;
         self.refuse_mounts(path)?;
         let stat = place.existing()?;
-        let mut removed = 0;
+        let removed = AtomicU64::new(0);
         let outcome = if stat.kind == EntryKind::Directory {
-            remove_directory(place.parent.as_fd(), &place.name, path, 0, &mut removed)
+            refuse_depth(place.parent.as_fd(), &place.name, path, 0)?;
+            let removal = Removal {
+                removed: &removed,
+                meter: self.meter(),
+            };
+            removal.all(place.parent.as_fd(), &place.name, path)
         } else {
             unlink(place.parent.as_fd(), &place.name, AtFlags::empty(), path)
         };
         match outcome {
             Ok(()) => place.sync_parent().map_err(Error::after_changes),
-            Err(error) if removed > 0 => Err(error.after_changes()),
+            Err(error) if removed.load(Ordering::Relaxed) > 0 => Err(error.after_changes()),
             Err(error) => Err(error),
         }
     }
 }
 
 fn unlink(parent: BorrowedFd<'_>, name: &OsStr, flags: AtFlags, path: &Path) -> Result<()> {
-    rustix::fs::unlinkat(parent, name, flags).map_err(|error| match error {
-        Errno::BUSY => on_other_mount(path),
-        error => failure("remove", path, error),
-    })
+    rustix::fs::unlinkat(parent, name, flags).map_err(|error| refused(path, error))
 }
 
-fn remove_directory(
-    parent: BorrowedFd<'_>,
-    name: &OsStr,
-    path: &Path,
-    depth: usize,
-    removed: &mut u64,
-) -> Result<()> {
-    if depth > DEPTH_LIMIT {
-        return Err(too_deep(path));
+fn refused(path: &Path, error: Errno) -> Error {
+    match error {
+        Errno::BUSY => on_other_mount(path),
+        error => failure("remove", path, error),
     }
-    open_up(parent, name, path)?;
-    let directory = open_directory_on_mount(parent, name, path)?;
-    for child in names(directory.as_fd(), path)? {
-        let path = path.join(&child);
-        let Some(stat) = stat_at(directory.as_fd(), &child, &path)? else {
-            continue;
+}
+
+/// A directory that is being emptied, open until it is empty. The outermost holds the tree and stays.
+struct Level {
+    parent: Option<Arc<Level>>,
+    open: OwnedFd,
+    name: OsString,
+    path: PathBuf,
+    depth: usize,
+    /// Batches of names and directories below that are not gone.
+    pending: AtomicUsize,
+}
+
+enum Job {
+    Directory(Arc<Level>, OsString),
+    Names(Arc<Level>, Vec<(OsString, FileType)>),
+}
+
+struct Removal<'a> {
+    removed: &'a AtomicU64,
+    meter: &'a Meter,
+}
+
+impl Removal<'_> {
+    fn all(&self, parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
+        let holder = Level {
+            parent: None,
+            open: rustix::io::fcntl_dupfd_cloexec(parent, 3)
+                .map_err(|error| failure("open the directory of", path, error))?,
+            name: OsString::new(),
+            path: path.parent().unwrap_or(path).to_path_buf(),
+            depth: 0,
+            pending: AtomicUsize::new(1),
         };
-        if stat.kind == EntryKind::Directory {
-            remove_directory(directory.as_fd(), &child, &path, depth + 1, removed)?;
-        } else {
-            unlink(directory.as_fd(), &child, AtFlags::empty(), &path)?;
-            *removed += 1;
+        let top = Job::Directory(Arc::new(holder), name.to_os_string());
+        crew::work(vec![top], &|| (), &|job, (), heap| self.act(job, heap))?;
+        Ok(())
+    }
+
+    fn act(&self, job: Job, heap: &Heap<Job>) -> Result<()> {
+        match job {
+            Job::Directory(parent, name) => self.directory(parent, name, heap),
+            Job::Names(level, names) => {
+                for (name, kind) in names {
+                    let directory = match kind {
+                        FileType::Directory => true,
+                        FileType::Unknown => {
+                            let path = level.path.join(&name);
+                            match stat_at(level.open.as_fd(), &name, &path)? {
+                                Some(stat) => stat.kind == EntryKind::Directory,
+                                None => continue,
+                            }
+                        }
+                        _ => false,
+                    };
+                    if directory || !self.file(&level, &name)? {
+                        level.pending.fetch_add(1, Ordering::Relaxed);
+                        heap.push(Job::Directory(Arc::clone(&level), name));
+                    }
+                }
+                self.release(level)
+            }
         }
     }
-    unlink(parent, name, AtFlags::REMOVEDIR, path)?;
-    *removed += 1;
-    Ok(())
+
+    /// Removes anything but a directory; false where it is one by now.
+    fn file(&self, level: &Level, name: &OsStr) -> Result<bool> {
+        match rustix::fs::unlinkat(&level.open, name, AtFlags::empty()) {
+            Ok(()) => {
+                self.removed.fetch_add(1, Ordering::Relaxed);
+                self.meter.file();
+                Ok(true)
+            }
+            Err(Errno::NOENT) => Ok(true),
+            Err(Errno::ISDIR) => Ok(false),
+            Err(error) => Err(refused(&level.path.join(name), error)),
+        }
+    }
+
+    fn directory(&self, parent: Arc<Level>, name: OsString, heap: &Heap<Job>) -> Result<()> {
+        let path = parent.path.join(&name);
+        if parent.depth > DEPTH_LIMIT {
+            return Err(too_deep(&path));
+        }
+        open_up(parent.open.as_fd(), &name, &path)?;
+        let open = match open_directory_on_mount(parent.open.as_fd(), &name, &path) {
+            // Somebody else was faster; for the top that was looked at before.
+            Err(error) if error.kind() == Kind::NotFound && parent.parent.is_some() => {
+                return self.release(parent);
+            }
+            open => open?,
+        };
+        let mut names = listing(open.as_fd(), &path)?.into_iter();
+        let level = Arc::new(Level {
+            depth: parent.depth + 1,
+            parent: Some(parent),
+            open,
+            name,
+            path,
+            pending: AtomicUsize::new(1),
+        });
+        let mut batch: Vec<_> = names.by_ref().take(BATCH).collect();
+        while batch.len() == BATCH {
+            level.pending.fetch_add(1, Ordering::Relaxed);
+            heap.push(Job::Names(Arc::clone(&level), batch));
+            batch = names.by_ref().take(BATCH).collect();
+        }
+        // The last batch goes with the count that the level began with; an empty one removes the directory.
+        self.act(Job::Names(level, batch), heap)
+    }
+
+    /// One batch or directory below is gone; with the last the directory goes too, and perhaps those above.
+    fn release(&self, level: Arc<Level>) -> Result<()> {
+        let mut level = level;
+        while level.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let Some(parent) = level.parent.clone() else {
+                break;
+            };
+            match rustix::fs::unlinkat(&parent.open, &level.name, AtFlags::REMOVEDIR) {
+                Ok(()) => {
+                    self.removed.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => return Err(refused(&level.path, error)),
+            }
+            level = parent;
+        }
+        Ok(())
+    }
 }
 
 /// Gives the owner of a directory back the right to empty it.

@@ -68,7 +68,10 @@ impl Files {
                 directory,
             });
         }
-        Ok(Self { roots: opened })
+        Ok(Self {
+            roots: opened,
+            meter: std::sync::Arc::default(),
+        })
     }
 
     /// The paths of the roots; the first is the workspace.

@@ -646,3 +646,114 @@ proptest! {
         prop_assert_eq!(scene.files.list(&scene.path("")).unwrap().len(), 1);
     }
 }
+
+/// Enough of everything to keep all threads busy: batches, large files, names of one file in many directories.
+fn wide_tree(scene: &Scene, top: &str) -> PathBuf {
+    let tree = scene.odd_tree(top);
+    for directory in 0..20 {
+        for file in 0..90 {
+            let contents = vec![u8::try_from(file).unwrap(); file * 41];
+            scene.file(format!("{top}/wide/{directory}/{file}"), contents);
+        }
+        fs::hard_link(
+            tree.join("deep/er/data.txt"),
+            tree.join(format!("wide/{directory}/linked")),
+        )
+        .unwrap();
+    }
+    let large: Vec<u8> = (0..18_u32 << 20)
+        .map(|at| u8::try_from((at % 251 + at / 65_536) % 256).unwrap())
+        .collect();
+    scene.file(format!("{top}/large/1"), &large);
+    scene.file(format!("{top}/large/2"), &large[..17 << 20]);
+    let mut holes = fs::File::create(tree.join("large/holes")).unwrap();
+    for at in [5_u64 << 20, 21 << 20] {
+        std::os::unix::fs::FileExt::write_all_at(&holes, b"island", at).unwrap();
+    }
+    holes.set_len(40 << 20).unwrap();
+    std::io::Write::flush(&mut holes).unwrap();
+    tree
+}
+
+#[test]
+fn many_hands_copy_and_remove_as_one() {
+    let scene = Scene::new();
+    let tree = wide_tree(&scene, "tree");
+    let before = portrait(&tree);
+    let copy = scene.path("copy");
+    let outcome = scene
+        .files
+        .copy_tree(&permit(), &tree, &copy, &|_| false)
+        .unwrap();
+    assert_eq!(portrait(&copy), before);
+    let size = scene.files.tree(&tree).unwrap();
+    assert_eq!(
+        (outcome.entries, outcome.files, outcome.bytes),
+        (size.entries, size.files, size.bytes)
+    );
+    assert_eq!(outcome.copied.len() as u64, size.entries + 1);
+    for (path, copied) in &outcome.copied {
+        if let Some(digest) = copied.digest {
+            assert_eq!(
+                digest,
+                blake3::hash(&fs::read(tree.join(path)).unwrap()),
+                "{path:?}"
+            );
+        }
+    }
+    let progress = scene.files.meter().read();
+    assert_eq!(progress.files, size.files);
+    scene
+        .files
+        .relocate_by_copy(&permit(), &copy, &scene.path("again"))
+        .unwrap();
+    assert_eq!(portrait(&scene.path("again")), before);
+    let holes = fs::metadata(scene.path("again/large/holes")).unwrap();
+    assert!(holes.blocks() * 512 < 1 << 20);
+    scene.files.remove_tree(&permit(), &tree).unwrap();
+    assert!(!tree.exists());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_leaves_no_copy() {
+    let scene = Scene::new();
+    let tree = wide_tree(&scene, "tree");
+    let closed = tree.join("wide/7/70");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::File::open(&closed).is_ok() {
+        // Root reads everything; a thing that can't be copied at all stands in for it.
+        return;
+    }
+    let copy = scene.path("copy");
+    let error = scene
+        .files
+        .copy_tree(&permit(), &tree, &copy, &|_| false)
+        .unwrap_err();
+    assert!(error.message().contains("wide/7/70"), "{error}");
+    assert!(!error.changed_something() && !copy.exists());
+}
+
+#[test]
+fn a_source_that_is_written_meanwhile_is_noticed() {
+    let scene = Scene::new();
+    let tree = wide_tree(&scene, "tree");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let busy = tree.join("large/1");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = fs::File::options().write(true).open(&busy).unwrap();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                std::os::unix::fs::FileExt::write_all_at(&file, b"busy", 9 << 20).unwrap();
+            }
+        });
+        let copy = scene.path("copy");
+        let error = scene
+            .files
+            .copy_tree(&permit(), &tree, &copy, &|_| false)
+            .map(|_| ())
+            .unwrap_err();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(error.kind(), Kind::Changed, "{error}");
+        assert!(!copy.exists());
+    });
+}

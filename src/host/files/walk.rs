@@ -4,8 +4,10 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use super::look::{digest_at, names, read_link_at};
-use super::resolve::{on_other_mount, open_directory_on_mount, stat_at};
+use rustix::fs::FileType;
+
+use super::look::{digest_at, listing, names, read_link_at};
+use super::resolve::{open_directory_on_mount, stat_at};
 use super::{EntryKind, Files, Stat, attributes, shown};
 use crate::error::{Error, Kind, Result};
 
@@ -118,26 +120,6 @@ impl Files {
         let stat = place.existing()?;
         attributes::read_at(place.parent.as_fd(), &place.name, &stat, path)
     }
-
-    /// Refuses a tree in which something is mounted.
-    ///
-    /// # Errors
-    /// `Denied` with the mount point; `NotFound`.
-    pub fn refuse_mounts(&self, path: &Path) -> Result<()> {
-        let stat = self.existing_place(path)?.existing()?;
-        if stat.mount_point {
-            return Err(on_other_mount(path));
-        }
-        if stat.kind != EntryKind::Directory {
-            return Ok(());
-        }
-        self.walk(path, &mut |entry| {
-            if entry.stat.mount_point {
-                return Err(on_other_mount(entry.path));
-            }
-            Ok(Step::Continue)
-        })
-    }
 }
 
 impl TreeSize {
@@ -160,6 +142,28 @@ pub(super) fn too_deep(path: &Path) -> Error {
         ),
     )
     .hint("move the deep part out of the way")
+}
+
+/// Refuses a tree that is nested too deeply. Directories that have no others inside are told by their number of links,
+/// and not even listed.
+pub(super) fn refuse_depth(parent: BorrowedFd<'_>, name: &OsStr, path: &Path, depth: usize) -> Result<()> {
+    if depth > DEPTH_LIMIT {
+        return Err(too_deep(path));
+    }
+    let Some(stat) = stat_at(parent, name, path)? else {
+        return Ok(());
+    };
+    // What its owner may not list is opened up when it is removed.
+    if stat.kind != EntryKind::Directory || stat.links == 2 || stat.mode & 0o500 != 0o500 {
+        return Ok(());
+    }
+    let directory = open_directory_on_mount(parent, name, path)?;
+    for (name, kind) in listing(directory.as_fd(), path)? {
+        if matches!(kind, FileType::Directory | FileType::Unknown) {
+            refuse_depth(directory.as_fd(), &name, &path.join(&name), depth + 1)?;
+        }
+    }
+    Ok(())
 }
 
 fn descend(
