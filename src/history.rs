@@ -4,7 +4,6 @@
 //! run that was cut off leaves it behind.
 
 use std::path::PathBuf;
-use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,8 +13,9 @@ use crate::gate::audit::{chain, segments};
 use crate::host::records::Records;
 use crate::operation::Undo;
 use crate::report::{Report, RunKind};
+use crate::run::plan_file::Asked;
 use crate::run::{Context, Request};
-use crate::workspace::catalogue::Story;
+use crate::view::Errand;
 
 /// Taking an edit back from a file that was edited since.
 pub mod merge;
@@ -46,25 +46,52 @@ pub struct Begun {
     pub target: String,
     /// How it is taken back.
     pub undo: Undo,
+    /// When it was begun, nanoseconds since the epoch.
+    pub begun_ns: i64,
     /// `Some(true)`: finished; `Some(false)`: failed; `None`: cut off.
     pub finished: Option<bool>,
 }
 
-/// What `.rollback/active` says.
+/// What `.rollback/active` says of the run at work.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Active {
-    /// The run's id.
+    /// The run.
     pub run: String,
-    /// Ids of its stories.
+    /// Its stories, by their ids.
     pub stories: Vec<String>,
-    /// Why.
-    pub reason: Option<String>,
-    /// What set it off.
-    pub trigger: String,
-    /// `--param K=V`.
-    pub params: std::collections::BTreeMap<String, String>,
     /// When it began.
     pub started: String,
+    /// The process.
+    pub pid: u32,
+    /// An undo: the run that it takes back.
+    #[serde(default)]
+    pub undoes: Option<String>,
+    /// What was asked for; for an undo of single stories, these.
+    pub asked: Asked,
+}
+
+impl Active {
+    /// The mark of a rollback.
+    #[must_use]
+    pub fn of_run(errand: &Errand, request: &Request) -> Self {
+        Self {
+            run: errand.run.clone(),
+            stories: errand.stories.clone(),
+            started: crate::host::clock::timestamp(std::time::SystemTime::now()),
+            pid: std::process::id(),
+            undoes: None,
+            asked: Asked::of(request),
+        }
+    }
+
+    /// The mark of an undo.
+    #[must_use]
+    pub fn of_undo(errand: &Errand, undone: &Report, request: &Request) -> Self {
+        let mut active = Self::of_run(errand, request);
+        active.undoes = Some(undone.run.clone());
+        active.asked.stories.clone_from(&request.only);
+        active
+    }
 }
 
 impl History {
@@ -81,20 +108,14 @@ impl History {
         self.state.join("active")
     }
 
-    /// Marks a run as at work.
+    /// Marks a run as at work, in place of the one whose mark was there: before its first record is written, so that a
+    /// cut at any instant after it is told.
     ///
     /// # Errors
     /// What the system says.
-    pub fn activate(&self, run: &str, stories: &[Rc<Story>], request: &Request) -> Result<()> {
-        let active = Active {
-            run: run.to_owned(),
-            stories: stories.iter().map(|story| story.id.clone()).collect(),
-            reason: request.reason.clone(),
-            trigger: request.trigger.clone(),
-            params: request.params.clone(),
-            started: crate::host::clock::timestamp(std::time::SystemTime::now()),
-        };
-        self.records.directory(&self.state.join("runs").join(run))?;
+    pub fn activate(&self, active: &Active) -> Result<()> {
+        self.records
+            .directory(&self.state.join("runs").join(&active.run))?;
         self.records
             .write(&self.mark(), format!("{}\n", json!(active)).as_bytes())
     }
@@ -296,6 +317,7 @@ impl History {
                         op: text("op").to_owned(),
                         target: text("target").to_owned(),
                         undo,
+                        begun_ns: crate::host::clock::nanoseconds(text("ts")).unwrap_or(0),
                         finished: None,
                     });
                 }

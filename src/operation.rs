@@ -40,6 +40,9 @@ pub mod sealing;
 /// Ending processes.
 pub mod stopping;
 
+/// Clearing up after an operation that was cut off.
+pub mod sweeping;
+
 /// What is at stake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -17,7 +17,7 @@ use crate::gate::confirm::{self, Answers, Confirm};
 use crate::gate::policy::Policy;
 use crate::gate::prompt::Ask;
 use crate::gate::{Gate, Pass, redact};
-use crate::history::History;
+use crate::history::{Active, History};
 use crate::host::Host;
 use crate::host::clock::Clock;
 use crate::host::processes;
@@ -63,6 +63,8 @@ pub use stories::validate_one;
 pub struct Request {
     /// The stories, in the order in which they go.
     pub stories: Vec<Rc<Story>>,
+    /// What named them; the paths of scripts are absolute, so that it means the same from any directory.
+    pub named: Vec<String>,
     /// Why.
     pub reason: Option<String>,
     /// What set it off.
@@ -301,6 +303,19 @@ pub fn run(context: &Context, request: &Request, audience: &dyn Audience) -> Res
     carry_out(context, request, preview, audience)
 }
 
+/// As [`run`], in place of a run that was cut off: its mark stays until this run's own takes its place.
+///
+/// # Errors
+/// As [`run`].
+pub fn go_on(context: &Context, lock: Lock, request: &Request, audience: &dyn Audience) -> Result<Report> {
+    let _lock = lock;
+    let preview = preview(context, request, Box::new(crate::script::session::Silent))?;
+    if request.dry_run {
+        return Ok(preview.report);
+    }
+    carry_out(context, request, preview, audience)
+}
+
 /// Takes the workspace for a change: the lock, and no unfinished run.
 ///
 /// # Errors
@@ -374,12 +389,12 @@ fn real_pass(
     let records = &context.host.records;
     records.prepare()?;
     let mut audit = AuditLog::open(records, &context.host.clock, &errand.run)?;
+    let history = History::of(context);
+    history.activate(&Active::of_run(&errand, request))?;
     audit.run_started(json!({
         "kind": "rollback", "plan": plan.plan, "stories": plan.stories, "reason": plan.reason,
         "trigger": plan.trigger, "user": plan.user, "host": plan.host, "params": request.params,
     }))?;
-    let history = History::of(context);
-    history.activate(&errand.run, &request.stories, request)?;
     for (question, answer) in said {
         audit.answered(question, answer)?;
     }
@@ -416,7 +431,6 @@ fn real_pass(
     report.mode = Mode::Real;
     plan::conclude(&mut report, &session.journal.borrow(), error.as_ref(), request);
     records::finish(context, &session, &mut report)?;
-    history.deactivate()?;
     if request.atomic && report.outcome != RunOutcome::Done {
         report.warnings.push(
             match crate::history::undo::take_back(context, &report.run, request, audience) {
@@ -425,6 +439,7 @@ fn real_pass(
             },
         );
     }
+    history.deactivate()?;
     Ok(report)
 }
 

@@ -11,12 +11,15 @@ mod architecture;
 mod backups;
 mod bad_input;
 mod commands;
+mod faults;
 mod interrupted;
 mod json;
 mod legacy;
 mod primitives;
 mod prompts;
 mod prune;
+#[cfg(feature = "real-stack")]
+mod real_stack;
 mod sandbox;
 mod stories;
 mod tamper;

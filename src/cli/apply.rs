@@ -40,15 +40,10 @@ pub fn apply(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
     let asked = &planned.asked;
     let mut request = Request {
         reason: arguments.changing.reason.clone().or_else(|| asked.reason.clone()),
-        trigger: asked.trigger.clone(),
         answers: arguments.changing.answers(),
         dry_run,
         atomic: arguments.atomic,
-        params: asked.params.clone(),
-        copy: asked.copy,
-        purge: asked.purge,
-        allow_open: asked.allow_open,
-        ..Request::default()
+        ..asked.request()
     };
     request.stories = stories(&mut context, &asked.stories)?;
     let telling = telling(everywhere, &request.stories);

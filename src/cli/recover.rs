@@ -31,13 +31,23 @@ pub struct Arguments {
 /// Where no run was cut off, or what the second run says.
 pub fn recover(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
     let mut context = super::open(everywhere)?;
-    let request = Request {
-        reason: arguments.changing.reason.clone(),
-        trigger: arguments.changing.trigger.clone(),
+    let active = settling::cut_off(&context)?;
+    let then = if arguments.resume {
+        Then::Resume
+    } else {
+        Then::Undo
+    };
+    let mut request = Request {
         answers: arguments.changing.answers(),
         dry_run: arguments.changing.is_dry_run()?,
-        ..Request::default()
+        ..active.asked.request()
     };
+    if let Some(reason) = &arguments.changing.reason {
+        request.reason = Some(reason.clone());
+    }
+    if then == Then::Resume && active.undoes.is_none() && !active.asked.stories.is_empty() {
+        request.stories = super::run::stories(&mut context, &active.asked.stories)?;
+    }
     let telling = Telling {
         verbose: everywhere.verbose > 0,
         ..Telling::default()
@@ -48,11 +58,6 @@ pub fn recover(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCod
         super::run::watch_signals(&mut context)?;
     }
     let person = Person::of(everywhere, telling.clone(), !request.dry_run);
-    let then = if arguments.resume {
-        Then::Resume
-    } else {
-        Then::Undo
-    };
-    let report = settling::run(&context, then, &request, &person)?;
+    let report = settling::run(&context, &active, then, &request, &person)?;
     Ok(super::run::show_outcome(everywhere, &report, &telling))
 }

@@ -162,6 +162,7 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
         copy: arguments.copy,
         purge: arguments.purge,
         allow_open: arguments.allow_open,
+        named: named_for_good(&arguments.stories),
         ..Request::default()
     };
     request.stories = stories(&mut context, &arguments.stories)?;
@@ -191,6 +192,7 @@ pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCo
         copy: arguments.copy,
         purge: arguments.purge,
         allow_open: arguments.allow_open,
+        named: named_for_good(&arguments.stories),
         ..Request::default()
     };
     request.stories = stories(&mut context, &arguments.stories)?;
@@ -204,16 +206,7 @@ pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCo
     super::warn_of_unfinished(everywhere, &context);
     let preview = run::preview(&context, &request, Box::new(Silent))?;
     if let Some(mut file) = output {
-        let asked = Asked {
-            stories: named_for_good(&arguments.stories)?,
-            reason: None,
-            trigger: request.trigger.clone(),
-            params: request.params.clone(),
-            copy: request.copy,
-            purge: request.purge,
-            allow_open: request.allow_open,
-        };
-        let text = plan_file::write(&preview, &asked)?;
+        let text = plan_file::write(&preview, &Asked::of(&request))?;
         file.set_len(0)
             .and_then(|()| std::io::Write::write_all(&mut file, text.as_bytes()))
             .and_then(|()| file.sync_all())
@@ -380,18 +373,15 @@ pub(crate) fn stories(context: &mut Context, words: &[String]) -> Result<Vec<Rc<
 }
 
 /// Words that mean the same from any directory: the path of a script becomes absolute.
-fn named_for_good(words: &[String]) -> Result<Vec<String>> {
+fn named_for_good(words: &[String]) -> Vec<String> {
+    let absolute = |word: &String| {
+        // A script that is not there is told of when it is read.
+        let path = is_script(word).then(|| Path::new(word).canonicalize().ok())?;
+        Some(path?.to_string_lossy().into_owned())
+    };
     words
         .iter()
-        .map(|word| {
-            if !is_script(word) {
-                return Ok(word.clone());
-            }
-            Path::new(word)
-                .canonicalize()
-                .map(|path| path.to_string_lossy().into_owned())
-                .map_err(|error| Error::usage(format!("cannot open script `{word}`: {error}")))
-        })
+        .map(|word| absolute(word).unwrap_or_else(|| word.clone()))
         .collect()
 }
 

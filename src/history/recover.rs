@@ -1,16 +1,24 @@
 //! Settling a run that was cut off: each unfinished operation is settled from what is on disk, then the run is taken
-//! back (default) or its stories are rolled back again (`--resume`).
+//! back (default) or its stories are rolled back again (`--resume`). An undo that was cut off is finished either way.
+//!
+//! The mark of the run that was cut stays until the mark of what follows it takes its place, or until there is nothing
+//! left to do: a cut in the middle of a recovery is told like any other.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Active, History, undo};
+use super::{Active, Begun, History, undo};
 use crate::error::{Error, Result};
-use crate::gate::audit::AuditLog;
+use crate::gate::audit::{AuditLog, Intent, segments};
 use crate::operation::reverting::{Ready, Revert};
+use crate::operation::sweeping::CutOff;
+use crate::operation::{Operation, Risk, Undo, UndoClass};
 use crate::report::{AuditHead, Flags, Mode, Report, RunKind, RunOutcome};
 use crate::run::{Audience, Context, Request, plan};
 use crate::view::{Errand, View};
 use crate::workspace::lock::Lock;
+
+/// The word of a recovery's own operations in the log.
+pub const WORD: &str = "recover";
 
 /// What to do after settling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,68 +29,144 @@ pub enum Then {
     Resume,
 }
 
-/// Settles the run that was cut off.
+/// The run that was cut off.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] where no run was cut off, otherwise what the second run says.
-pub fn run(context: &Context, then: Then, request: &Request, audience: &dyn Audience) -> Result<Report> {
-    let lock = Lock::take(context.workspace.root())?;
+/// [`crate::error::Kind::Locked`] while a run is at work; [`crate::error::Kind::Usage`] where none was cut off;
+/// [`crate::error::Kind::Corrupt`] for a mark that can't be read.
+pub fn cut_off(context: &Context) -> Result<Active> {
+    let _lock = Lock::take(context.workspace.root())?;
+    marked(context)
+}
+
+fn marked(context: &Context) -> Result<Active> {
     let history = History::of(context);
     if history.unfinished().is_none() {
         return Err(Error::usage("no run was cut off: there is nothing to recover"));
     }
-    let Some(active) = history.active() else {
-        return Err(Error::corrupt("`.rollback/active` cannot be read")
-            .hint("`rollback audit show` tells which run it was; remove the file after looking at `rollback history`"));
-    };
-    if request.dry_run {
-        let closed = closed_report(context, &active, None)?;
-        return undo::carry_out(context, &closed, request, audience);
+    history.active().ok_or_else(|| {
+        Error::corrupt("`.rollback/active` cannot be read").hint(
+            "`rollback audit show` tells which run it was; remove the file after looking at `rollback history`",
+        )
+    })
+}
+
+/// Settles the run that was cut off, and takes it back or goes on. A request to go on holds the stories that
+/// `active.asked` names.
+///
+/// # Errors
+/// [`crate::error::Kind::Changed`] where another run was cut off meanwhile; [`crate::error::Kind::Usage`] for a run that
+/// can't go on; otherwise what the second run says.
+pub fn run(
+    context: &Context,
+    active: &Active,
+    then: Then,
+    request: &Request,
+    audience: &dyn Audience,
+) -> Result<Report> {
+    let lock = Lock::take(context.workspace.root())?;
+    if marked(context)?.run != active.run {
+        return Err(
+            Error::changed("somebody else settled the run meanwhile").hint("look at `rollback history`")
+        );
     }
-    let head = settle(context, &active)?;
-    let closed = closed_report(context, &active, Some(head))?;
-    history.save(&closed)?;
-    history.deactivate()?;
-    let mut report = match then {
-        Then::Undo => undo::carry_out(context, &closed, request, audience)?,
-        Then::Resume => {
-            drop(lock);
-            let names = active.stories.clone();
-            let flags = context.view().flags().ok().flatten();
+    let history = History::of(context);
+    // An undo aims at the state before the run that it takes back, so it is finished, and not itself taken back.
+    let unfinished_undo = active
+        .undoes
+        .as_deref()
+        .map(|run| history.load(run))
+        .transpose()?;
+    if then == Then::Resume && unfinished_undo.is_none() && active.asked.stories.is_empty() {
+        return Err(Error::usage(format!(
+            "run {} rolled no story back, so it can't go on",
+            active.run
+        ))
+        .hint("`rollback recover` takes it back"));
+    }
+    let closed = if request.dry_run {
+        closed_report(context, active, None)?
+    } else {
+        let head = settle(context, active, then)?;
+        let closed = closed_report(context, active, head)?;
+        history.save(&closed)?;
+        closed
+    };
+    let mut report = match (&unfinished_undo, then) {
+        (Some(undone), _) => {
             let request = Request {
-                stories: context.catalogue.select(&names, flags.as_ref())?,
-                reason: active.reason.clone(),
-                trigger: active.trigger.clone(),
-                params: active.params.clone(),
+                only: active.asked.stories.clone(),
                 ..request.clone()
             };
-            return crate::run::run(context, &request, audience);
+            undo::carry_out(context, undone, &request, audience)?
         }
+        (None, Then::Undo) => undo::carry_out(context, &closed, request, audience)?,
+        (None, Then::Resume) => crate::run::go_on(context, lock, request, audience)?,
     };
-    report.kind = RunKind::Recover;
+    if !request.dry_run && report.outcome == RunOutcome::Done {
+        history.deactivate()?;
+    }
+    if then == Then::Undo || unfinished_undo.is_some() {
+        report.kind = RunKind::Recover;
+    }
     Ok(report)
 }
 
-/// Writes an outcome for each operation that was begun and not finished.
-fn settle(context: &Context, active: &Active) -> Result<AuditHead> {
+/// Writes an outcome for each operation that was begun and not finished, and for the run; gives the head of the log
+/// where the run was not finished in it.
+///
+/// Before a run goes on, its unfinished operation is taken back: what is half done then begins anew.
+fn settle(context: &Context, active: &Active, then: Then) -> Result<Option<AuditHead>> {
     let host = &context.host;
     host.records.prepare()?;
+    host.records
+        .sweep(&context.workspace.state().join("runs").join(&active.run))?;
     let mut audit = AuditLog::open(&host.records, &host.clock, &active.run)?;
+    // What an earlier recovery, itself cut off, has settled already.
+    let mut settled = Vec::new();
+    let mut is_finished = false;
+    segments::read_run(
+        &context.workspace.state().join("audit"),
+        &active.run,
+        |record| match record.get("event").and_then(Value::as_str) {
+            Some("recovered") => settled.extend(record.get("n").and_then(Value::as_u64)),
+            Some("run_finished") => is_finished = true,
+            _ => {}
+        },
+    )?;
+    if is_finished {
+        return Ok(None);
+    }
     let view = View::new(
         std::rc::Rc::clone(&context.workspace),
         std::rc::Rc::clone(host),
         std::rc::Rc::clone(&context.catalogue),
+        // What is displaced goes beside what the run itself has put away.
         Errand {
-            run: active.run.clone(),
+            run: format!("{}/{WORD}", active.run),
             ..Errand::default()
         },
     );
     for begun in History::of(context).operations(&active.run)? {
-        if begun.finished.is_some() {
+        if begun.finished.is_some() || settled.contains(&u64::from(begun.n)) || begun.op == WORD {
             continue;
         }
-        let (_, ready) = Revert::new(&view, begun.undo.clone())?;
+        sweep(context, active, &begun, &mut audit)?;
+        let (revert, ready) = Revert::new(&view, begun.undo.clone())?;
         let found = match ready {
+            Ready::Yes if then == Then::Resume && begun.undo.class() == UndoClass::Exact => {
+                let summary = "take back what an operation that was cut off did";
+                let intent = intent(&begun, &begun.target, summary);
+                let undo = revert.undo();
+                let permit = audit.begin(&Intent {
+                    undo: &undo,
+                    ..intent
+                })?;
+                let reverted = revert.execute(&permit, host);
+                audit.finish(permit, begun.n, reverted.as_ref().map(|_| None))?;
+                reverted?;
+                "it was taken back".to_owned()
+            }
             Ready::Yes => "its effect, or a part of it, is there".to_owned(),
             Ready::Nothing(why) => format!("it had no effect: {why}"),
             Ready::ChangedSince(why) => format!("its effect was changed since: {why}"),
@@ -90,17 +174,59 @@ fn settle(context: &Context, active: &Active) -> Result<AuditHead> {
         };
         audit.recovered(json!({ "n": begun.n, "op": begun.op, "target": begun.target, "found": found }))?;
     }
-    audit.run_finished(json!({ "outcome": "interrupted", "exit_code": 9, "recovered": true }))
+    let head = audit.run_finished(json!({ "outcome": "interrupted", "exit_code": 9, "recovered": true }))?;
+    Ok(Some(head))
 }
 
-/// The report of the run that was cut off, as far as the log tells it.
-fn closed_report(context: &Context, active: &Active, head: Option<AuditHead>) -> Result<Report> {
-    let request = Request {
-        reason: active.reason.clone(),
-        trigger: active.trigger.clone(),
-        params: active.params.clone(),
-        ..Request::default()
+/// Removes what an unfinished operation left lying about.
+fn sweep(context: &Context, active: &Active, begun: &Begun, audit: &mut AuditLog) -> Result<()> {
+    let (host, workspace) = (&context.host, &context.workspace);
+    let cut_off = CutOff {
+        undo: &begun.undo,
+        begun_ns: begun.begun_ns,
+        pid: active.pid,
     };
+    let left = cut_off.leftovers(host, workspace)?;
+    // An undo of which only the time of a directory is missing can't be told from one that is done.
+    if left.paths.is_empty() && active.undoes.is_none() {
+        return Ok(());
+    }
+    let names: Vec<&str> = left.paths.iter().map(|place| place.shown.as_str()).collect();
+    let names = names.join(", ");
+    let undo = Undo::Nothing {
+        why: "it was a temporary of the program's own".to_owned(),
+    };
+    let intent = intent(begun, &names, "remove what an operation that was cut off left");
+    let permit = audit.begin(&Intent {
+        undo: &undo,
+        ..intent
+    })?;
+    let swept = left.sweep(&permit, host, workspace);
+    audit.finish(permit, begun.n, swept.as_ref().map(|()| None))?;
+    swept
+}
+
+/// An operation of the recovery itself.
+fn intent<'a>(begun: &'a Begun, target: &'a str, summary: &'a str) -> Intent<'a> {
+    Intent {
+        n: begun.n,
+        story: &begun.story,
+        phase: WORD,
+        step: None,
+        op: WORD,
+        target,
+        summary,
+        risk: Risk::None,
+        undo: &begun.undo,
+    }
+}
+
+/// The report of the run that was cut off: its own where it had come to that, otherwise as far as the mark tells.
+fn closed_report(context: &Context, active: &Active, head: Option<AuditHead>) -> Result<Report> {
+    if let Ok(report) = History::of(context).load(&active.run) {
+        return Ok(report);
+    }
+    let request = active.asked.request();
     let errand = Errand {
         run: active.run.clone(),
         stories: active.stories.clone(),
@@ -120,6 +246,10 @@ fn closed_report(context: &Context, active: &Active, head: Option<AuditHead>) ->
         Flags::default(),
     );
     report.mode = Mode::Real;
+    if active.undoes.is_some() {
+        report.kind = RunKind::Undo;
+        report.undoes.clone_from(&active.undoes);
+    }
     report.outcome = RunOutcome::Interrupted;
     report.exit_code = crate::exit_code::ExitCode::Unfinished.number();
     report.audit_head = head;

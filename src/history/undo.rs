@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use super::{Begun, History, merge};
+use super::{Active, Begun, History, merge, recover};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::audit::AuditLog;
@@ -159,12 +159,12 @@ fn real_pass(
     let host = &context.host;
     host.records.prepare()?;
     let mut audit = AuditLog::open(&host.records, &host.clock, &errand.run)?;
+    let history = History::of(context);
+    history.activate(&Active::of_undo(&errand, undone, request))?;
     audit.run_started(json!({
         "kind": "undo", "undoes": undone.run, "plan": shown.plan, "stories": undone.stories,
         "reason": request.reason, "trigger": request.trigger, "user": shown.user, "host": shown.host,
     }))?;
-    let history = History::of(context);
-    history.activate(&errand.run, &[], request)?;
     for (question, answer) in said {
         audit.answered(question, answer)?;
     }
@@ -272,7 +272,8 @@ fn replay(history: &History, session: &Rc<Session>, operations: &[Begun], force:
             phase: "undo".to_owned(),
             steps: vec![format!("Take back {}", begun.op)],
         };
-        if begun.op == "notify" {
+        // A message can't be unsaid, and what a recovery swept away was nobody's.
+        if matches!(begun.op.as_str(), "notify" | recover::WORD) {
             continue;
         }
         take_one_back(history, session, begun, force)?;

@@ -62,3 +62,9 @@ impl Clock {
 pub fn timestamp(at: SystemTime) -> String {
     DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
+
+/// An RFC 3339 time as nanoseconds since the epoch.
+#[must_use]
+pub fn nanoseconds(text: &str) -> Option<i64> {
+    DateTime::parse_from_rfc3339(text).ok()?.timestamp_nanos_opt()
+}

@@ -144,6 +144,16 @@ pub fn is_temporary(path: &Path) -> bool {
     })
 }
 
+/// Whether it is a temporary that this process made.
+#[must_use]
+pub fn is_temporary_of(path: &Path, pid: u32) -> bool {
+    let of_it = format!(".rollback-{pid}-");
+    is_temporary(path)
+        && path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(of_it.as_bytes()))
+}
+
 /// A path for messages: lossy, with control characters escaped.
 pub(crate) fn shown(path: &Path) -> String {
     let mut text = String::new();

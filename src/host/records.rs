@@ -15,6 +15,9 @@ use rustix::fs::OFlags;
 use crate::error::{Error, Result};
 use crate::workspace::{REPORTS, STATE, Workspace};
 
+/// How the names of files begin that are not yet records.
+const TEMPORARY: &str = ".rollback-";
+
 /// Where the program writes its own records.
 #[derive(Debug, Clone)]
 pub struct Records {
@@ -45,6 +48,28 @@ impl Records {
         let ignore = self.state().join(".gitignore");
         if std::fs::symlink_metadata(&ignore).is_err() {
             self.write(&ignore, b"*\n")?;
+        }
+        self.sweep(&self.state())?;
+        self.sweep(&self.root.join(REPORTS))
+    }
+
+    /// Removes temporaries that a cut left in a directory of records; the caller holds the workspace.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sweep(&self, directory: &Path) -> Result<()> {
+        self.ours(directory)?;
+        let Ok(entries) = std::fs::read_dir(directory) else {
+            return Ok(());
+        };
+        for entry in entries.flatten() {
+            let is_temporary = entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(TEMPORARY.as_bytes());
+            if is_temporary && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                self.remove(&entry.path())?;
+            }
         }
         Ok(())
     }
@@ -128,9 +153,7 @@ impl Records {
         let parent = path.parent().unwrap_or(&self.root);
         self.directory(parent)?;
         let write = || -> std::io::Result<()> {
-            let mut file = tempfile::Builder::new()
-                .prefix(".rollback-")
-                .tempfile_in(parent)?;
+            let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(parent)?;
             file.write_all(bytes)?;
             file.as_file().sync_data()?;
             if !path.starts_with(self.state()) {

@@ -1,9 +1,9 @@
 //! Changing the text of a file: the former contents go to the run's store first, the new ones in by rename.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
-use crate::host::files::Expect;
+use crate::host::files::{Expect, Renamed};
 use crate::operation::{Capability, Done, Fact, Operation, Risk, Saved, Undo};
 use crate::view::View;
 use crate::workspace::Place;
@@ -123,7 +123,7 @@ impl Operation for Edit {
     }
 }
 
-/// Copies a file into the run's store.
+/// Copies a file into the run's store; it gets its name there when it is whole.
 ///
 /// # Errors
 /// What the system says.
@@ -131,7 +131,12 @@ pub fn save(permit: &Permit, host: &Host, place: &Place, saved: &Place) -> Resul
     if let Some(parent) = saved.absolute.parent() {
         host.files.make_directories(permit, parent)?;
     }
-    host.files
-        .copy_file(permit, &place.absolute, &saved.absolute)
-        .map(|_| ())
+    let mut name = saved.absolute.file_name().unwrap_or_default().to_os_string();
+    name.push(".part");
+    let part = saved.absolute.with_file_name(name);
+    host.files.copy_file(permit, &place.absolute, &part)?;
+    match host.files.rename(permit, &part, &saved.absolute)? {
+        Renamed::Done => Ok(()),
+        Renamed::CrossDevice => Err(Error::bug(format!("`{saved}` and its neighbour lie apart"))),
+    }
 }

@@ -45,7 +45,7 @@ impl Revert {
         let mut displaced = Vec::new();
         let ready = match &undo {
             Undo::Nothing { why } => Ready::Never(why.clone()),
-            Undo::MoveBack { moves, .. } => {
+            Undo::MoveBack { moves, drop, .. } => {
                 let mut there = 0_usize;
                 let mut lost = None;
                 let mut blocked = None;
@@ -64,16 +64,20 @@ impl Revert {
                     Some(from) => Ready::ChangedSince(format!("something stands at `{from}` again")),
                     None if there == 0 => match lost {
                         Some(to) => Ready::Never(format!("`{to}` is gone: pruned, or removed by hand")),
+                        None if is_left(view, &workspace, drop)? => Ready::Yes,
                         None => Ready::Nothing("nothing was moved".to_owned()),
                     },
                     None => Ready::Yes,
                 }
             }
-            Undo::RemoveCreated { path, after, .. } => {
+            Undo::RemoveCreated {
+                path, after, made, ..
+            } => {
                 let created = place(path)?;
                 facts.push(view.fact(&created)?);
                 displaced.push(view.slot("removed", name_of(path)));
                 match (view.stat(&created.absolute)?, after) {
+                    (None, _) if is_left(view, &workspace, made)? => Ready::Yes,
                     (None, _) => Ready::Nothing(format!("`{path}` is not there")),
                     (Some(_), Some(after)) if view.digest(&created).ok().as_ref() != Some(after) => {
                         Ready::ChangedSince(format!("`{path}` was changed since"))
@@ -205,7 +209,15 @@ fn contents(view: &View, workspace: &Workspace, file: &Saved) -> Result<Ready> {
     }
     let now = view.digest(&place).ok();
     if now.is_some() && now == view.digest(&saved).ok() {
-        return Ok(Ready::Nothing(format!("`{}` is as it was", file.path)));
+        let time = |place: &Place| -> Result<Option<i64>> {
+            Ok(view.stat(&place.absolute)?.map(|stat| stat.mtime_ns))
+        };
+        // The time comes after the contents.
+        return Ok(if time(&place)? == time(&saved)? {
+            Ready::Nothing(format!("`{}` is as it was", file.path))
+        } else {
+            Ready::Yes
+        });
     }
     match (&file.after, &now) {
         (Some(after), Some(now)) if after != now => {
@@ -216,7 +228,28 @@ fn contents(view: &View, workspace: &Workspace, file: &Saved) -> Result<Ready> {
     }
 }
 
-fn put_times(permit: &Permit, files: &Files, workspace: &Workspace, times: &[(String, i64)]) -> Result<()> {
+/// Whether directories that were made for the operation are still there, with nothing of anybody else's in them.
+fn is_left(view: &View, workspace: &Workspace, made: &[String]) -> Result<bool> {
+    for shown in made {
+        let own = own_place(workspace, shown)?;
+        let kind = view.stat(&own.absolute)?.map(|stat| stat.kind);
+        if kind == Some(EntryKind::Directory) && view.list(&own.absolute)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Sets modification times, of what is still there.
+///
+/// # Errors
+/// What the system says.
+pub fn put_times(
+    permit: &Permit,
+    files: &Files,
+    workspace: &Workspace,
+    times: &[(String, i64)],
+) -> Result<()> {
     for (shown, nanoseconds) in times {
         let place = own_place(workspace, shown)?;
         if files.stat(&place.absolute)?.is_some() {
@@ -342,8 +375,11 @@ impl Operation for Revert {
             Undo::RemoveCreated {
                 path, made, times, ..
             } => {
-                if let Some(displaced) = self.displaced.first() {
-                    super::moving::move_one(permit, host, &self.place(path)?, displaced)?;
+                let created = self.place(path)?;
+                if let Some(displaced) = self.displaced.first()
+                    && host.files.stat(&created.absolute)?.is_some()
+                {
+                    super::moving::move_one(permit, host, &created, displaced)?;
                 }
                 self.drop_empty(permit, host, made)?;
                 put_times(permit, &host.files, &self.workspace, times)?;

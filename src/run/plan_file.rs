@@ -36,6 +36,37 @@ pub struct Asked {
     pub allow_open: bool,
 }
 
+impl Asked {
+    /// What a request asks for.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        Self {
+            stories: request.named.clone(),
+            reason: request.reason.clone(),
+            trigger: request.trigger.clone(),
+            params: request.params.clone(),
+            copy: request.copy,
+            purge: request.purge,
+            allow_open: request.allow_open,
+        }
+    }
+
+    /// The same as a request; its stories are still to be selected.
+    #[must_use]
+    pub fn request(&self) -> Request {
+        Request {
+            named: self.stories.clone(),
+            reason: self.reason.clone(),
+            trigger: self.trigger.clone(),
+            params: self.params.clone(),
+            copy: self.copy,
+            purge: self.purge,
+            allow_open: self.allow_open,
+            ..Request::default()
+        }
+    }
+}
+
 /// A plan as its file tells it.
 #[derive(Debug, Clone)]
 pub struct PlanFile {

@@ -9,7 +9,7 @@ use crate::exit_code::ExitCode;
 use crate::gate::Pass;
 use crate::gate::audit::AuditLog;
 use crate::gate::confirm::{self, Answers, Confirm};
-use crate::history::History;
+use crate::history::{Active, History};
 use crate::operation::Outcome;
 use crate::primitive::Action;
 use crate::primitives;
@@ -128,12 +128,12 @@ fn real_pass(
     };
     host.records.prepare()?;
     let mut audit = AuditLog::open(&host.records, &host.clock, &errand.run)?;
+    let history = History::of(context);
+    history.activate(&Active::of_run(&errand, &request))?;
     audit.run_started(json!({
         "kind": "rollback", "plan": shown.plan, "stories": [], "word": single.word, "user": shown.user,
         "host": shown.host,
     }))?;
-    let history = History::of(context);
-    history.activate(&errand.run, &[], &request)?;
     for (question, answer) in said {
         audit.answered(question, answer)?;
     }

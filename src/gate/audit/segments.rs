@@ -112,6 +112,10 @@ pub fn read_head(directory: &Path) -> HeadFile {
     if !metadata.is_file() || metadata.len() > 4096 {
         return HeadFile::Unreadable;
     }
+    // It is made before the first record is written.
+    if metadata.len() == 0 {
+        return HeadFile::Missing;
+    }
     let Ok(text) = std::fs::read_to_string(&path) else {
         return HeadFile::Unreadable;
     };

@@ -1,0 +1,75 @@
+//! Cuts power everywhere: a story is killed before every one of its effects on the world and at random times, and each
+//! time it must be possible to take it back to the byte and to finish it; so are its undo and its recovery. Prints the
+//! counts as Markdown; fails where anything is lost.
+//!
+//! `cargo bench --bench faults -- [all] [random:500] [COUNT]` (default: all, then 500 random times)
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "trials work in temporary directories, fail by panicking"
+)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "prints the counts")]
+
+use std::process::ExitCode;
+
+use faults::matrix::{Cut, Effort, Matrix};
+
+#[path = "../tests/faults"]
+mod faults {
+    pub mod cutter;
+    pub mod matrix;
+    pub mod trial;
+}
+
+#[path = "../tests/sandbox.rs"]
+#[allow(dead_code, unused_imports, reason = "made for all tests")]
+mod sandbox;
+
+fn main() -> ExitCode {
+    let mut efforts: Vec<Effort> = std::env::args()
+        .skip(1)
+        .filter(|each| each != "--bench")
+        .map(|each| Effort::read(&each).unwrap())
+        .collect();
+    if efforts.is_empty() {
+        efforts = vec![Effort::All, Effort::AtRandom(500)];
+    }
+    let mut failures = Vec::new();
+    println!("| What is cut | Points | Nothing touched | Settled by `recover` | After the end | Failed |");
+    println!("|---|---:|---:|---:|---:|---:|");
+    for cut in [
+        Cut::RunThenUndo,
+        Cut::RunThenResume,
+        Cut::CopyThenUndo,
+        Cut::Undo,
+        Cut::Recovery,
+    ] {
+        let matrix = match Matrix::of(cut) {
+            Ok(matrix) => matrix,
+            Err(why) => {
+                eprintln!("skipped: {why}");
+                return ExitCode::SUCCESS;
+            }
+        };
+        for &effort in &efforts {
+            let tally = matrix.try_points(&matrix.points(effort));
+            println!(
+                "| {} ({effort}) | {} | {} | {} | {} | {} |",
+                cut.name(),
+                tally.points,
+                tally.untouched,
+                tally.recovered,
+                tally.finished,
+                tally.failures.len()
+            );
+            failures.extend(tally.failures);
+        }
+    }
+    if failures.is_empty() {
+        println!("\nLost files: 0.");
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("{}", failures.join("\n\n"));
+    ExitCode::FAILURE
+}

@@ -1,0 +1,140 @@
+//! What an operation that was cut off left lying about: temporaries of ours, and a copy whose original still stands.
+
+use crate::error::Result;
+use crate::gate::Permit;
+use crate::host::Host;
+use crate::host::files::{EntryKind, is_temporary_of};
+use crate::operation::reverting::put_times;
+use crate::operation::{Move, Undo};
+use crate::workspace::{Place, Workspace};
+
+/// Things of ours that nobody needs.
+#[derive(Debug, Default)]
+pub struct Leftovers {
+    /// What goes.
+    pub paths: Vec<Place>,
+    /// Modification times of the directories that they lie in, as they were before the operation.
+    times: Vec<(String, i64)>,
+}
+
+/// An operation that was begun and not finished.
+#[derive(Debug, Clone, Copy)]
+pub struct CutOff<'a> {
+    /// How it is taken back, which tells what it touched.
+    pub undo: &'a Undo,
+    /// When it was begun, nanoseconds since the epoch.
+    pub begun_ns: i64,
+    /// The process that did it.
+    pub pid: u32,
+}
+
+impl CutOff<'_> {
+    /// Looks for what it left.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn leftovers(&self, host: &Host, workspace: &Workspace) -> Result<Leftovers> {
+        let mut left = Leftovers::default();
+        match self.undo {
+            Undo::MoveBack { moves, times, drop } => {
+                for each in moves {
+                    self.of_move(host, workspace, each, &mut left)?;
+                }
+                for shown in drop {
+                    self.temporaries(host, workspace, &workspace.place(shown)?, true, &mut left)?;
+                }
+                left.times.clone_from(times);
+            }
+            Undo::RemoveCreated { path, times, .. } => {
+                self.beside(host, workspace, path, &mut left)?;
+                left.times.clone_from(times);
+            }
+            Undo::RestoreContents { files, .. } | Undo::InstallPackages { files, .. } => {
+                for file in files {
+                    self.beside(host, workspace, &file.path, &mut left)?;
+                }
+                if let Undo::RestoreContents { times, .. } = self.undo {
+                    left.times.clone_from(times);
+                }
+            }
+            Undo::Nothing { .. } | Undo::Command { .. } => {}
+        }
+        left.paths.sort_by(|one, other| one.absolute.cmp(&other.absolute));
+        left.paths.dedup_by(|one, other| one.absolute == other.absolute);
+        Ok(left)
+    }
+
+    /// A move by copying: while the original stands, what is at the other place is a copy, perhaps a part of one. Once
+    /// the original has gone from its place, the copy was complete, and what is left of the original lies beside.
+    fn of_move(&self, host: &Host, workspace: &Workspace, each: &Move, left: &mut Leftovers) -> Result<()> {
+        let (from, to) = (workspace.place(&each.from)?, workspace.place(&each.to)?);
+        let original = host.files.stat(&from.absolute)?;
+        let Some(copy) = host.files.stat(&to.absolute)? else {
+            return Ok(());
+        };
+        self.temporaries(host, workspace, &to, true, left)?;
+        match original {
+            // Within one file system nothing is copied; and what came later is no original.
+            Some(original) if original.device != copy.device && original.ctime_ns < self.begun_ns => {
+                left.paths.push(to);
+            }
+            Some(_) => {}
+            None => self.beside_with(host, workspace, &each.from, false, left)?,
+        }
+        Ok(())
+    }
+
+    fn beside(&self, host: &Host, workspace: &Workspace, shown: &str, left: &mut Leftovers) -> Result<()> {
+        self.beside_with(host, workspace, shown, true, left)
+    }
+
+    fn beside_with(
+        &self,
+        host: &Host,
+        workspace: &Workspace,
+        shown: &str,
+        only_files: bool,
+        left: &mut Leftovers,
+    ) -> Result<()> {
+        let place = workspace.place(shown)?;
+        match place.absolute.parent() {
+            Some(parent) => self.temporaries(host, workspace, &workspace.show(parent), only_files, left),
+            None => Ok(()),
+        }
+    }
+
+    /// Temporaries of that process in a directory.
+    fn temporaries(
+        &self,
+        host: &Host,
+        workspace: &Workspace,
+        directory: &Place,
+        only_files: bool,
+        left: &mut Leftovers,
+    ) -> Result<()> {
+        let stat = host.files.stat(&directory.absolute)?;
+        if stat.is_none_or(|stat| stat.kind != EntryKind::Directory) {
+            return Ok(());
+        }
+        for (name, kind) in host.files.list(&directory.absolute)? {
+            let path = directory.absolute.join(name);
+            if is_temporary_of(&path, self.pid) && (kind == EntryKind::File || !only_files) {
+                left.paths.push(workspace.show(&path));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Leftovers {
+    /// Removes them, and puts the times of their directories back.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sweep(&self, permit: &Permit, host: &Host, workspace: &Workspace) -> Result<()> {
+        for place in &self.paths {
+            host.files.remove_tree(permit, &place.absolute)?;
+        }
+        put_times(permit, &host.files, workspace, &self.times)
+    }
+}
