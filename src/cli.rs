@@ -59,6 +59,9 @@ pub mod status;
 /// What a terminal can show, and what of the world may reach it.
 pub mod terminal;
 
+/// How far a long operation is.
+pub mod ticker;
+
 /// `rollback undo`.
 pub mod undo;
 

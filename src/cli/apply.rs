@@ -54,7 +54,7 @@ pub fn apply(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
         return Ok(show_preview(everywhere, preview, warning, &telling));
     }
     watch_signals(&mut context)?;
-    let person = Person::of(everywhere, telling.clone(), true);
+    let person = Person::of(everywhere, &context, telling.clone(), true);
     let report = plan_file::apply(&context, &planned, &request, &person)?;
     Ok(show_outcome(everywhere, &report, &telling))
 }

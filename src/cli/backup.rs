@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::progress::Person;
+use super::ticker::Ticker;
 use super::{Everywhere, print, print_json, terminal};
 use crate::backup::catalogue;
 use crate::error::Result;
@@ -110,7 +111,9 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
             if keeping::has_digests(&context, &listed)? {
                 say(everywhere, &format!("`{name}` has its digests already\n"));
             } else {
+                let ticker = Ticker::start(everywhere, context.host.files.meter());
                 keeping::seal(&context, &listed)?;
+                drop(ticker);
                 say(everywhere, &format!("`{name}` has its digests now\n"));
             }
             show(everywhere, &context, name)
@@ -128,7 +131,9 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                 arguments: vec![path.clone().into(), name.into(), options.into()],
             };
             super::run::watch_signals(&mut context)?;
+            let ticker = Ticker::start(everywhere, context.host.files.meter());
             let report = single::carry_out(&context, &single)?;
+            drop(ticker);
             let telling = Telling {
                 verbose: everywhere.verbose > 0,
                 ..Telling::default()
@@ -157,13 +162,15 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                 return Ok(super::run::show_outcome(everywhere, &report, &telling));
             }
             super::run::watch_signals(&mut context)?;
-            let person = Person::of(everywhere, telling.clone(), true);
+            let person = Person::of(everywhere, &context, telling.clone(), true);
             let answers = Answers {
                 yes: *yes,
                 ..Answers::default()
             };
+            let ticker = Ticker::start(everywhere, context.host.files.meter());
             let report =
                 single::ask_and_carry_out(&context, &single, &format!("Restore {name}?"), &answers, &person)?;
+            drop(ticker);
             Ok(super::run::show_outcome(everywhere, &report, &telling))
         }
     }
@@ -256,8 +263,10 @@ fn verify(
     };
     let mut backups = Vec::new();
     let mut sound = true;
+    let ticker = Ticker::start(everywhere, context.host.files.meter());
     for listed in listed {
         let checked = keeping::check(context, listed, level, dry_run)?;
+        ticker.rest();
         sound &= checked.sound();
         if !everywhere.json {
             print(&told(&checked, level));

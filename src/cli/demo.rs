@@ -63,7 +63,7 @@ pub fn demo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> 
     };
     super::run::watch_signals(&mut context)?;
     let telling = telling(everywhere, &request.stories);
-    let person = Person::of(everywhere, telling.clone(), at_terminal);
+    let person = Person::of(everywhere, &context, telling.clone(), at_terminal);
     let report = run::run(&context, &request, &person)?;
     let code = show_outcome(everywhere, &report, &telling);
     drop(services);

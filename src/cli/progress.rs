@@ -1,15 +1,19 @@
 //! What happens in a run, as it happens: lines for people, or JSON lines, on stderr.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::terminal::{Ink, Style, escape};
+use super::ticker::Ticker;
 use super::{Everywhere, render, say};
 use crate::error::Result;
 use crate::gate::prompt::{Ask, Terminal};
+use crate::host::files::Meter;
 use crate::operation::Outcome;
 use crate::report::text::{self, Telling};
 use crate::report::{CheckRecord, OperationRecord, Report};
-use crate::run::Audience;
+use crate::run::{Audience, Context};
 use crate::script::session::{Listener, Silent};
 
 /// The person who started the program.
@@ -18,13 +22,15 @@ pub struct Person {
     style: Style,
     telling: Telling,
     asks: bool,
+    meter: Arc<Meter>,
 }
 
 impl Person {
     /// The person behind these options; `asks` is false where every answer was given.
     #[must_use]
-    pub fn of(everywhere: &Everywhere, telling: Telling, asks: bool) -> Self {
+    pub fn of(everywhere: &Everywhere, context: &Context, telling: Telling, asks: bool) -> Self {
         Self {
+            meter: Arc::clone(context.host.files.meter()),
             style: Style::of(&std::io::stderr(), everywhere.no_color),
             everywhere: everywhere.clone(),
             telling,
@@ -56,13 +62,14 @@ impl Audience for Person {
 
     fn listener(&self) -> Box<dyn Listener> {
         if self.everywhere.json_events {
-            Box::new(Events)
+            Box::new(Events(Ticker::start(&self.everywhere, &self.meter)))
         } else if self.everywhere.quiet || self.everywhere.json {
             Box::new(Silent)
         } else {
             Box::new(Lines {
                 style: self.style,
                 verbose: self.everywhere.verbose > 0,
+                ticker: Ticker::start(&self.everywhere, &self.meter),
             })
         }
     }
@@ -72,11 +79,13 @@ impl Audience for Person {
 struct Lines {
     style: Style,
     verbose: bool,
+    ticker: Ticker,
 }
 
 impl Lines {
     fn line(&self, ink: Ink, text: &str) {
-        say(&format!("{}\n", self.style.paint(ink, &escape(text))));
+        self.ticker
+            .say(&format!("{}\n", self.style.paint(ink, &escape(text))));
     }
 }
 
@@ -92,6 +101,7 @@ impl Listener for Lines {
     }
 
     fn operation(&self, record: &OperationRecord) {
+        self.ticker.rest();
         let why = record
             .why
             .as_deref()
@@ -115,41 +125,42 @@ impl Listener for Lines {
     }
 
     fn warning(&self, text: &str) {
-        say(&render::warning(text, &self.style));
+        self.ticker.say(&render::warning(text, &self.style));
     }
 }
 
 /// JSON lines.
-struct Events;
+struct Events(Ticker);
 
 impl Events {
-    fn event(value: &serde_json::Value) {
-        say(&format!("{value}\n"));
+    fn event(&self, value: &serde_json::Value) {
+        self.0.say(&format!("{value}\n"));
     }
 }
 
 impl Listener for Events {
     fn phase(&self, story: &str, phase: &str) {
-        Self::event(&json!({ "event": "phase", "story": story, "phase": phase }));
+        self.event(&json!({ "event": "phase", "story": story, "phase": phase }));
     }
 
     fn step(&self, title: &str) {
-        Self::event(&json!({ "event": "step", "title": title }));
+        self.event(&json!({ "event": "step", "title": title }));
     }
 
     fn operation(&self, record: &OperationRecord) {
-        Self::event(&json!({ "event": "operation", "operation": record }));
+        self.0.rest();
+        self.event(&json!({ "event": "operation", "operation": record }));
     }
 
     fn check(&self, record: &CheckRecord) {
-        Self::event(&json!({ "event": "check", "check": record }));
+        self.event(&json!({ "event": "check", "check": record }));
     }
 
     fn note(&self, text: &str) {
-        Self::event(&json!({ "event": "note", "text": text }));
+        self.event(&json!({ "event": "note", "text": text }));
     }
 
     fn warning(&self, text: &str) {
-        Self::event(&json!({ "event": "warning", "text": text }));
+        self.event(&json!({ "event": "warning", "text": text }));
     }
 }

@@ -44,7 +44,7 @@ pub fn prune(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
         return Ok(ExitCode::Done);
     }
     super::run::watch_signals(&mut context)?;
-    let person = Person::of(everywhere, Telling::default(), true);
+    let person = Person::of(everywhere, &context, Telling::default(), true);
     let answers = Answers {
         yes: arguments.yes,
         ..Answers::default()

@@ -57,7 +57,7 @@ pub fn recover(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCod
     } else {
         super::run::watch_signals(&mut context)?;
     }
-    let person = Person::of(everywhere, telling.clone(), !request.dry_run);
+    let person = Person::of(everywhere, &context, telling.clone(), !request.dry_run);
     let report = settling::run(&context, &active, then, &request, &person)?;
     Ok(super::run::show_outcome(everywhere, &report, &telling))
 }

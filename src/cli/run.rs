@@ -174,7 +174,7 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
         return Ok(show_preview(everywhere, preview, warning, &telling));
     }
     watch_signals(&mut context)?;
-    let person = Person::of(everywhere, telling.clone(), true);
+    let person = Person::of(everywhere, &context, telling.clone(), true);
     let report = run::run(&context, &request, &person)?;
     Ok(show_outcome(everywhere, &report, &telling))
 }

@@ -56,12 +56,12 @@ pub fn undo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> 
     };
     if dry_run {
         super::confine(everywhere, &context);
-        let person = Person::of(everywhere, telling.clone(), false);
+        let person = Person::of(everywhere, &context, telling.clone(), false);
         let report = taking_back::carry_out(&context, &undone, &request, &person)?;
         return Ok(super::run::show_outcome(everywhere, &report, &telling));
     }
     super::run::watch_signals(&mut context)?;
-    let person = Person::of(everywhere, telling.clone(), true);
+    let person = Person::of(everywhere, &context, telling.clone(), true);
     let report = taking_back::run(&context, &undone, &request, &person)?;
     Ok(super::run::show_outcome(everywhere, &report, &telling))
 }
