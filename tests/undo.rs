@@ -1,6 +1,6 @@
 //! Taking back a part of a run, or a run that later ones were built upon.
 
-use crate::sandbox::{Finished, Sandbox, assert_unchanged};
+use crate::sandbox::{Finished, Sandbox, Snapshot, assert_unchanged};
 
 const FLAGS: &str = "\
 features:
@@ -128,4 +128,60 @@ fn what_a_person_changed_since_stops_the_undo() {
         .run(&["undo", forced["run"].as_str().unwrap(), "--yes"])
         .assert_code(0);
     assert!(sandbox.read("config/feature-flags.yaml").contains("# mine"));
+}
+
+#[test]
+fn a_log_with_a_damaged_end_takes_a_run_back_only_if_forced() {
+    type Damage = fn(&str) -> String;
+    let damages: [(&str, Damage); 3] = [
+        ("cut back", |log| {
+            log.lines()
+                .take(log.lines().count() - 2)
+                .map(|line| format!("{line}\n"))
+                .collect()
+        }),
+        ("scribbled on", |log| {
+            log.replace("\"run_finished\"", "\"run_vanished\"")
+        }),
+        ("followed by what is no record", |log| format!("{log}{{}}\n")),
+    ];
+    const LOG: &str = ".rollback/audit/000001.jsonl";
+    for (name, damage) in damages {
+        let sandbox = workspace();
+        let before = sandbox.snapshot(&[
+            "rollback_backups",
+            ".rollback",
+            "rollback_reports",
+            "logs",
+            "docs",
+        ]);
+        sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
+        sandbox.write(LOG, damage(&sandbox.read(LOG)));
+        let damaged = sandbox.snapshot(&[]);
+        let refused = sandbox.run(&["undo", "--yes"]).assert_code(8);
+        assert!(
+            refused.stderr.contains("--force"),
+            "{name}: {}",
+            refused.transcript()
+        );
+        assert_unchanged(&damaged, &sandbox.snapshot(&[]));
+
+        sandbox.run(&["undo", "--force"]).assert_code(0);
+        let mut left = Snapshot::diff(
+            &before,
+            &sandbox.snapshot(&[
+                "rollback_backups",
+                ".rollback",
+                "rollback_reports",
+                "logs",
+                "docs",
+            ]),
+        );
+        left.retain(|line| line != "changed .: time");
+        assert!(left.is_empty(), "{name}: {}", left.join("\n"));
+        // The damage is still told, and the next run goes on behind it.
+        sandbox.run(&["audit", "verify"]).assert_code(8);
+        sandbox.run(&["run", "9.2", "--yes"]).assert_code(0);
+        sandbox.run(&["undo", "--yes"]).assert_code(0);
+    }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::Permit;
 use crate::gate::redact::{redact, redact_value};
@@ -95,10 +95,35 @@ impl AuditLog {
         let directory = records.state().join("audit");
         records.directory(&directory)?;
         let tail = segments::tail(&directory)?;
+        Self::open_at(records, clock, run, tail)
+    }
+
+    /// As [`AuditLog::open`], and where the end of the log is damaged, in a new segment that goes on behind the last
+    /// whole record: what was done can be taken back even then, if somebody says so. The damage stays, and is named by
+    /// every verification.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open_after_damage(records: &Records, clock: &Clock, run: &str) -> Result<Self> {
+        let directory = records.state().join("audit");
+        records.directory(&directory)?;
+        match segments::tail(&directory) {
+            Err(error) if error.kind() == Kind::Corrupt => {
+                let mut log = Self::open_at(records, clock, run, segments::after_damage(&directory)?)?;
+                let about = json!({ "what": "begun behind a damaged end", "why": error.message() });
+                log.append("recovered", about, true)?;
+                Ok(log)
+            }
+            tail => Self::open_at(records, clock, run, tail?),
+        }
+    }
+
+    fn open_at(records: &Records, clock: &Clock, run: &str, tail: segments::Tail) -> Result<Self> {
+        let directory = records.state().join("audit");
         let path = tail
             .segment
             .clone()
-            .unwrap_or_else(|| directory.join(segment_name(1)));
+            .unwrap_or_else(|| directory.join(segments::segment_name(1)));
         let file = records.append(&path)?;
         let head_path = directory.join("head");
         let fresh = tail.segment.is_none() || std::fs::symlink_metadata(&head_path).is_err();
@@ -372,7 +397,7 @@ impl AuditLog {
 
     fn rotate(&mut self) -> Result<()> {
         let number = segments::number(&self.path).unwrap_or(1) + 1;
-        let name = segment_name(number);
+        let name = segments::segment_name(number);
         self.put("rotated", json!({ "next": name }), true)?;
         let directory = self.records.state().join("audit");
         self.path = directory.join(name);
@@ -406,10 +431,6 @@ fn without_secrets(undo: &Undo) -> std::borrow::Cow<'_, Undo> {
         }
         _ => std::borrow::Cow::Borrowed(undo),
     }
-}
-
-fn segment_name(number: u64) -> String {
-    format!("{number:06}.jsonl")
 }
 
 fn sync_directory(directory: &Path) -> Result<()> {

@@ -87,7 +87,7 @@ pub fn run(
     let closed = if request.dry_run {
         closed_report(context, active, None)?
     } else {
-        let head = settle(context, active, then)?;
+        let head = settle(context, active, then, request.answers.force)?;
         let closed = closed_report(context, active, head)?;
         history.save(&closed)?;
         closed
@@ -116,12 +116,17 @@ pub fn run(
 /// where the run was not finished in it.
 ///
 /// Before a run goes on, its unfinished operation is taken back: what is half done then begins anew.
-fn settle(context: &Context, active: &Active, then: Then) -> Result<Option<AuditHead>> {
+fn settle(context: &Context, active: &Active, then: Then, force: bool) -> Result<Option<AuditHead>> {
     let host = &context.host;
     host.records.prepare()?;
     host.records
         .sweep(&context.workspace.state().join("runs").join(&active.run))?;
-    let mut audit = AuditLog::open(&host.records, &host.clock, &active.run)?;
+    let open = if force {
+        AuditLog::open_after_damage
+    } else {
+        AuditLog::open
+    };
+    let mut audit = open(&host.records, &host.clock, &active.run)?;
     // What an earlier recovery, itself cut off, has settled already.
     let mut settled = Vec::new();
     let mut is_finished = false;

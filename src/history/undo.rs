@@ -158,7 +158,12 @@ fn real_pass(
 ) -> Result<Report> {
     let host = &context.host;
     host.records.prepare()?;
-    let mut audit = AuditLog::open(&host.records, &host.clock, &errand.run)?;
+    let open = if request.answers.force {
+        AuditLog::open_after_damage
+    } else {
+        AuditLog::open
+    };
+    let mut audit = open(&host.records, &host.clock, &errand.run)?;
     let history = History::of(context);
     history.activate(&Active::of_undo(&errand, undone, request))?;
     audit.run_started(json!({

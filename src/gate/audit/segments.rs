@@ -190,6 +190,30 @@ pub fn tail(directory: &Path) -> Result<Tail> {
     Ok(tail)
 }
 
+/// A new segment behind the last whole record of a log whose end is damaged.
+///
+/// # Errors
+/// What the system says.
+pub fn after_damage(directory: &Path) -> Result<Tail> {
+    let mut tail = Tail::default();
+    lines(directory, |line| {
+        if let Some(record) = check(line) {
+            tail.log_id = Some(record.front.log.to_owned());
+            tail.sequence = record.front.seq;
+            tail.hash = record.hash;
+        }
+    })?;
+    let last = segments(directory)?.iter().filter_map(|path| number(path)).max();
+    tail.segment = Some(directory.join(segment_name(last.unwrap_or(0) + 1)));
+    Ok(tail)
+}
+
+/// The file name of a segment.
+#[must_use]
+pub fn segment_name(number: u64) -> String {
+    format!("{number:06}.jsonl")
+}
+
 fn damaged(what: &str) -> Error {
     Error::corrupt(what).hint(
         "nothing is done while the log can't be trusted; `rollback audit verify` names the damage; to begin a new log, \

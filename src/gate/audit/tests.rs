@@ -83,7 +83,7 @@ impl Log {
     }
 
     fn nth(&self, number: u64) -> PathBuf {
-        self.audit().join(super::segment_name(number))
+        self.audit().join(super::segments::segment_name(number))
     }
 
     fn bytes(&self) -> Vec<u8> {
