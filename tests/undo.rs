@@ -130,22 +130,21 @@ fn what_a_person_changed_since_stops_the_undo() {
     assert!(sandbox.read("config/feature-flags.yaml").contains("# mine"));
 }
 
+const LOG: &str = ".rollback/audit/000001.jsonl";
+
 #[test]
 fn a_log_with_a_damaged_end_takes_a_run_back_only_if_forced() {
     type Damage = fn(&str) -> String;
     let damages: [(&str, Damage); 3] = [
         ("cut back", |log| {
-            log.lines()
-                .take(log.lines().count() - 2)
-                .map(|line| format!("{line}\n"))
-                .collect()
+            let lines: Vec<&str> = log.lines().collect();
+            lines[..lines.len() - 2].join("\n") + "\n"
         }),
         ("scribbled on", |log| {
             log.replace("\"run_finished\"", "\"run_vanished\"")
         }),
         ("followed by what is no record", |log| format!("{log}{{}}\n")),
     ];
-    const LOG: &str = ".rollback/audit/000001.jsonl";
     for (name, damage) in damages {
         let sandbox = workspace();
         let before = sandbox.snapshot(&[
