@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::Value;
 
-use crate::sandbox::{Finished, Sandbox, assert_unchanged};
+use crate::sandbox::{Sandbox, assert_says, assert_unchanged};
 
 const STORY: &str = r#"const STORY = #{
     id: "9.1", title: "Quarterly reports", feature: "beta",
@@ -41,17 +41,6 @@ fn planned() -> (Sandbox, String) {
     let file = sandbox.home().join("plan.json").display().to_string();
     sandbox.run(&["plan", "9.1", "-o", &file]).assert_code(0);
     (sandbox, file)
-}
-
-#[track_caller]
-fn assert_says(finished: &Finished, texts: &[&str]) {
-    for text in texts {
-        assert!(
-            finished.stderr.contains(text) || finished.stdout.contains(text),
-            "`{text}` is missing in\n{}",
-            finished.transcript()
-        );
-    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Backups as a person keeps them: shown, checked up the ladder, sealed, made by hand.
 
-use crate::sandbox::{Finished, Sandbox, assert_unchanged};
+use crate::sandbox::{Sandbox, assert_says, assert_unchanged};
 
 const STORY: &str = r#"const STORY = #{
     id: "9.1", title: "Quarterly reports",
@@ -27,17 +27,6 @@ fn backed_up(limit: &str) -> (Sandbox, String) {
     let listed = sandbox.json(&["backup", "list"]);
     let name = listed["backups"][0]["name"].as_str().unwrap().to_owned();
     (sandbox, name)
-}
-
-#[track_caller]
-fn assert_says(finished: &Finished, texts: &[&str]) {
-    for text in texts {
-        assert!(
-            finished.stderr.contains(text) || finished.stdout.contains(text),
-            "`{text}` is missing in\n{}",
-            finished.transcript()
-        );
-    }
 }
 
 #[test]

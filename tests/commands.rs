@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::prompts::{RECORDS, assert_as_before};
-use crate::sandbox::{Finished, Sandbox, Snapshot, assert_unchanged};
+use crate::sandbox::{Sandbox, Snapshot, assert_says, assert_unchanged};
 
 const FLAGS: &str = "\
 # Who may use what.
@@ -64,17 +64,6 @@ fn backup(sandbox: &Sandbox) -> String {
     let listed = sandbox.json(&["backup", "list"]);
     assert_eq!(listed["backups"].as_array().unwrap().len(), 1, "{listed}");
     listed["backups"][0]["name"].as_str().unwrap().to_owned()
-}
-
-#[track_caller]
-fn assert_says(finished: &Finished, texts: &[&str]) {
-    for text in texts {
-        assert!(
-            finished.stdout.contains(text) || finished.stderr.contains(text),
-            "`{text}` is missing in\n{}",
-            finished.transcript()
-        );
-    }
 }
 
 fn story<'a>(status: &'a Value, id: &str) -> &'a Value {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::sandbox::{Finished, Sandbox, assert_unchanged};
+use crate::sandbox::{Sandbox, assert_says, assert_unchanged};
 
 const STORY: &str = r#"const STORY = #{
     id: "9.1", title: "Quarterly reports",
@@ -40,17 +40,6 @@ fn names(sandbox: &Sandbox) -> Vec<String> {
         .iter()
         .map(|backup| backup["name"].as_str().unwrap().to_owned())
         .collect()
-}
-
-#[track_caller]
-fn assert_says(finished: &Finished, texts: &[&str]) {
-    for text in texts {
-        assert!(
-            finished.stderr.contains(text) || finished.stdout.contains(text),
-            "`{text}` is missing in\n{}",
-            finished.transcript()
-        );
-    }
 }
 
 #[test]

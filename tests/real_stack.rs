@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use crate::sandbox::{Finished, Sandbox, Snapshot, assert_unchanged};
+use crate::sandbox::{Sandbox, Snapshot, assert_says, assert_unchanged};
 
 /// The interpreter of an environment that has these packages, made once; why not, where it can't be.
 fn environment(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
@@ -93,17 +93,6 @@ fn python(interpreter: &Path, directory: &Path, code: &str) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-#[track_caller]
-fn assert_says(finished: &Finished, texts: &[&str]) {
-    for text in texts {
-        assert!(
-            finished.stderr.contains(text) || finished.stdout.contains(text),
-            "`{text}` is missing in\n{}",
-            finished.transcript()
-        );
-    }
 }
 
 /// Everything that a reader can learn of the database: counts, sums, an index look-up, a join.

@@ -241,6 +241,18 @@ pub struct Finished {
     pub stderr: String,
 }
 
+/// Fails with both streams unless one of them holds each text.
+#[track_caller]
+pub fn assert_says(finished: &Finished, texts: &[&str]) {
+    for text in texts {
+        assert!(
+            finished.stdout.contains(text) || finished.stderr.contains(text),
+            "`{text}` is missing in\n{}",
+            finished.transcript()
+        );
+    }
+}
+
 impl Finished {
     /// Panics with both streams unless the exit code is `expected`.
     #[track_caller]

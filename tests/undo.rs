@@ -1,6 +1,6 @@
 //! Taking back a part of a run, or a run that later ones were built upon.
 
-use crate::sandbox::{Finished, Sandbox, Snapshot, assert_unchanged};
+use crate::sandbox::{Sandbox, Snapshot, assert_says, assert_unchanged};
 
 const FLAGS: &str = "\
 features:
@@ -38,17 +38,6 @@ fn flag(sandbox: &Sandbox, name: &str) -> bool {
     all.find(|feature| feature["name"] == name).unwrap()["raw"]
         .as_bool()
         .unwrap()
-}
-
-#[track_caller]
-fn assert_says(finished: &Finished, texts: &[&str]) {
-    for text in texts {
-        assert!(
-            finished.stderr.contains(text) || finished.stdout.contains(text),
-            "`{text}` is missing in\n{}",
-            finished.transcript()
-        );
-    }
 }
 
 #[test]
