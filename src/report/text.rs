@@ -547,7 +547,8 @@ fn verdict(page: &mut Page<'_>, report: &Report) {
     .filter(|(outcome, _)| count(*outcome) > 0)
     .map(|(outcome, name)| format!("{} {name}", count(outcome)))
     .collect();
-    if !touched(report) {
+    // A backup that was made is something, though what was there is as it was.
+    if !touched(report) && count(Outcome::Done) == 0 {
         parts.push("nothing was changed".to_string());
     }
     let time = elapsed(report)
