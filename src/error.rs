@@ -182,7 +182,16 @@ impl Error {
             std::io::ErrorKind::AlreadyExists => Kind::Exists,
             _ => Kind::Failed,
         };
-        Self::new(kind, format!("cannot {doing}: {error}"))
+        let failure = Self::new(kind, format!("cannot {doing}: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                failure.hint("make room on the disk, then try again")
+            }
+            std::io::ErrorKind::ReadOnlyFilesystem => {
+                failure.hint("what is mounted read-only can't be changed; mount it writable, then try again")
+            }
+            _ => failure,
+        }
     }
 
     /// Adds what to do next.

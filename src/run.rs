@@ -77,6 +77,8 @@ pub struct Request {
     pub continue_on_error: bool,
     /// `--atomic`.
     pub atomic: bool,
+    /// An undo that goes on with one that was cut off: what it did not come to is done, down to the times.
+    pub finishes: bool,
     /// An undo: these stories of the run alone; none means all.
     pub only: Vec<String>,
     /// `--param K=V`.
@@ -386,9 +388,9 @@ fn real_pass(
         .then(|| audience.person().ok_or_else(nobody_for_each))
         .transpose()?;
     let started = context.host.clock.timestamp();
-    let records = &context.host.records;
-    records.prepare()?;
-    let mut audit = AuditLog::open(records, &context.host.clock, &errand.run)?;
+    let host = &context.host;
+    host.records.prepare()?;
+    let mut audit = AuditLog::open(&host.records, &host.clock, &errand.run)?;
     let history = History::of(context);
     history.activate(&Active::of_run(&errand, request))?;
     audit.run_started(json!({
@@ -430,15 +432,18 @@ fn real_pass(
     report.plan.clone_from(&plan.plan);
     report.mode = Mode::Real;
     plan::conclude(&mut report, &session.journal.borrow(), error.as_ref(), request);
-    records::finish(context, &session, &mut report)?;
-    if request.atomic && report.outcome != RunOutcome::Done {
-        report.warnings.push(
-            match crate::history::undo::take_back(context, &report.run, request, audience) {
-                Ok(undone) => format!("--atomic: everything was taken back by run {}", undone.run),
-                Err(error) => format!("--atomic: it could not be taken back: {error}"),
-            },
-        );
+    if !request.atomic || report.outcome == RunOutcome::Done {
+        records::finish(context, &session, &mut report, records::Mark::Goes)?;
+        return Ok(report);
     }
+    records::finish(context, &session, &mut report, records::Mark::Stays)?;
+    report.warnings.push(
+        match crate::history::undo::take_back(context, &report.run, request, audience) {
+            Ok(undone) => format!("--atomic: everything was taken back by run {}", undone.run),
+            Err(error) => format!("--atomic: it could not be taken back: {error}"),
+        },
+    );
+    // Where the undo did not begin, this run's mark is still there; it was told what became of it.
     history.deactivate()?;
     Ok(report)
 }

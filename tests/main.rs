@@ -11,12 +11,14 @@ mod architecture;
 mod backups;
 mod bad_input;
 mod commands;
+mod disk;
 mod faults;
 mod interrupted;
 mod json;
 mod legacy;
 mod primitives;
 mod prompts;
+mod properties;
 mod prune;
 #[cfg(feature = "real-stack")]
 mod real_stack;

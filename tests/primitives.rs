@@ -21,7 +21,7 @@ use serde_json::Value;
 use crate::sandbox::{Sandbox, Snapshot, assert_unchanged};
 
 /// What a run writes about itself, and what package managers keep.
-const RECORDS: [&str; 6] = [
+pub const RECORDS: [&str; 6] = [
     ".rollback",
     "rollback_reports",
     "logs/security.log",
@@ -77,19 +77,29 @@ impl Example {
     }
 
     fn context(&self) -> Context {
-        Context::open(Workspace::open(&self.sandbox.root()).unwrap()).unwrap()
+        context(&self.sandbox)
     }
 
     fn session(context: &Context) -> Rc<Session> {
-        let errand = Errand {
-            run: "20260101T000000Z-0000".to_owned(),
-            stamp: "20260101_000000".to_owned(),
-            ..Errand::default()
-        };
-        context
-            .session(errand, Pass::Preview, Questions::Preview, Box::new(Silent))
-            .unwrap()
+        session(context)
     }
+}
+
+/// The workspace, opened in this process.
+pub fn context(sandbox: &Sandbox) -> Context {
+    Context::open(Workspace::open(&sandbox.root()).unwrap()).unwrap()
+}
+
+/// A preview in this process.
+pub fn session(context: &Context) -> Rc<Session> {
+    let errand = Errand {
+        run: "20260101T000000Z-0000".to_owned(),
+        stamp: "20260101_000000".to_owned(),
+        ..Errand::default()
+    };
+    context
+        .session(errand, Pass::Preview, Questions::Preview, Box::new(Silent))
+        .unwrap()
 }
 
 /// A container engine that holds one thing of each sort and forgets what it is told to remove.
@@ -260,7 +270,7 @@ fn the_overlay_says_what_the_host_says_after_the_act() {
 }
 
 /// Every path of the view with the digest of its contents, without what the run writes of itself and the time in names.
-fn seen(session: &Session, root: &Path) -> BTreeMap<PathBuf, String> {
+pub fn seen(session: &Session, root: &Path) -> BTreeMap<PathBuf, String> {
     let mut all = BTreeMap::new();
     session
         .view

@@ -109,13 +109,7 @@ impl Sandbox {
 
     /// Runs the binary to its end.
     pub fn run(&self, arguments: &[&str]) -> Finished {
-        let output = self.command(arguments).output().unwrap();
-        Finished {
-            arguments: arguments.join(" "),
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        Finished::of(&mut self.command(arguments), arguments)
     }
 
     /// Runs the binary with `--json`, whatever its exit code, and parses its standard output.
@@ -254,6 +248,17 @@ pub fn assert_says(finished: &Finished, texts: &[&str]) {
 }
 
 impl Finished {
+    /// Runs a command that runs the binary with these arguments to its end.
+    pub fn of(command: &mut Command, arguments: &[&str]) -> Self {
+        let output = command.output().unwrap();
+        Self {
+            arguments: arguments.join(" "),
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Panics with both streams unless the exit code is `expected`.
     #[track_caller]
     pub fn assert_code(self, expected: i32) -> Self {

@@ -125,9 +125,8 @@ impl AuditLog {
             .clone()
             .unwrap_or_else(|| directory.join(segments::segment_name(1)));
         let file = records.append(&path)?;
-        let head_path = directory.join("head");
-        let fresh = tail.segment.is_none() || std::fs::symlink_metadata(&head_path).is_err();
-        let head_file = records.in_place(&head_path)?;
+        let fresh = tail.segment.is_none() || segments::read_head(&directory) == segments::HeadFile::Missing;
+        let head_file = records.in_place(&directory.join("head"))?;
         if let Some((length, _)) = tail.torn {
             file.set_len(length)
                 .map_err(|error| Error::io("repair the audit log", &error))?;

@@ -135,6 +135,14 @@ impl Overlay {
         }
     }
 
+    /// Pretends that the `count` directories above `path` were made.
+    pub fn make_parents(&mut self, path: &Path, count: usize) {
+        let above: Vec<&Path> = path.ancestors().skip(1).take(count).collect();
+        for directory in above.into_iter().rev() {
+            self.make_directory(directory);
+        }
+    }
+
     /// Pretends that `from` stands at `to`; it stays at `from` too.
     pub fn copy(&mut self, from: &Path, to: &Path) {
         let node = match self.seen(from) {

@@ -96,6 +96,7 @@ pub fn run(
         (Some(undone), _) => {
             let request = Request {
                 only: active.asked.stories.clone(),
+                finishes: true,
                 ..request.clone()
             };
             undo::carry_out(context, undone, &request, audience)?
@@ -192,8 +193,7 @@ fn sweep(context: &Context, active: &Active, begun: &Begun, audit: &mut AuditLog
         pid: active.pid,
     };
     let left = cut_off.leftovers(host, workspace)?;
-    // An undo of which only the time of a directory is missing can't be told from one that is done.
-    if left.paths.is_empty() && active.undoes.is_none() {
+    if left.paths.is_empty() {
         return Ok(());
     }
     let names: Vec<&str> = left.paths.iter().map(|place| place.shown.as_str()).collect();

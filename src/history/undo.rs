@@ -14,6 +14,7 @@ use crate::operation::editing::Edit;
 use crate::operation::reverting::{Ready, Revert, describe, target};
 use crate::operation::{Outcome, Proposal, Undo};
 use crate::report::{FailureRecord, Mode, Report, RunKind, RunOutcome};
+use crate::run::records::Mark;
 use crate::run::{Audience, Context, Request, begin, plan, records};
 use crate::script::session::{Listener, Questions, Session, Silent};
 use crate::view::Errand;
@@ -93,7 +94,7 @@ pub fn carry_out(
         Questions::Preview,
         Box::new(Silent),
     )?;
-    let error = replay(&history, &preview, &operations, request.answers.force)
+    let error = replay(&history, &preview, &operations, request)
         .err()
         .map(|error| context.by_signal(error));
     let mut shown = report_of(&preview, request, &errand, undone);
@@ -178,8 +179,7 @@ fn real_pass(
         audit: Box::new(audit),
     };
     let session = context.session(errand.clone(), pass, Questions::Yes, listener)?;
-    let result = replay(&history, &session, operations, request.answers.force)
-        .map_err(|error| context.by_signal(error));
+    let result = replay(&history, &session, operations, request).map_err(|error| context.by_signal(error));
     let mut report = report_of(&session, request, &errand, undone);
     report.started.clone_from(&shown.started);
     report.plan.clone_from(&shown.plan);
@@ -202,8 +202,7 @@ fn real_pass(
         format!("rollback undo {}", report.run),
         format!("rollback show {}", report.run),
     ];
-    records::finish(context, &session, &mut report)?;
-    history.deactivate()?;
+    records::finish(context, &session, &mut report, Mark::Goes)?;
     Ok(report)
 }
 
@@ -270,7 +269,7 @@ fn stands_in_later_ones(history: &History, session: &Session, begun: &Begun) -> 
 }
 
 /// Takes each operation back, the newest first. What has been changed since is shown, and stops the undo unless forced.
-fn replay(history: &History, session: &Rc<Session>, operations: &[Begun], force: bool) -> Result<()> {
+fn replay(history: &History, session: &Rc<Session>, operations: &[Begun], request: &Request) -> Result<()> {
     for begun in operations.iter().rev() {
         session.journal.borrow_mut().scene = Scene {
             story: begun.story.clone(),
@@ -281,13 +280,13 @@ fn replay(history: &History, session: &Rc<Session>, operations: &[Begun], force:
         if matches!(begun.op.as_str(), "notify" | recover::WORD) {
             continue;
         }
-        take_one_back(history, session, begun, force)?;
+        take_one_back(history, session, begun, request)?;
     }
     session.journal.borrow_mut().scene = Scene::default();
     Ok(())
 }
 
-fn take_one_back(history: &History, session: &Rc<Session>, begun: &Begun, force: bool) -> Result<()> {
+fn take_one_back(history: &History, session: &Rc<Session>, begun: &Begun, request: &Request) -> Result<()> {
     let about = target(&begun.undo);
     let about = if about.is_empty() {
         begun.target.clone()
@@ -305,13 +304,21 @@ fn take_one_back(history: &History, session: &Rc<Session>, begun: &Begun, force:
         ))
     };
     match ready {
-        Ready::Nothing(why) => settled(Outcome::NotPresent, &why),
+        Ready::Nothing(why) => match revert.late() {
+            Some(rest) if request.finishes => session.submit(&Proposal::act(
+                "undo",
+                about.clone(),
+                format!("put back the times around `{about}`"),
+                rest,
+            )),
+            _ => settled(Outcome::NotPresent, &why),
+        },
         Ready::Never(why) => settled(Outcome::Kept, &why),
         Ready::ChangedSince(_) if let Some(edit) = merged(history, session, begun)? => session.submit(&edit),
         Ready::ChangedSince(_) if stands_in_later_ones(history, session, begun)? => {
             settled(Outcome::Kept, "later operations added to it")
         }
-        Ready::ChangedSince(why) if !force || matches!(begun.undo, Undo::MoveBack { .. }) => {
+        Ready::ChangedSince(why) if !request.answers.force || matches!(begun.undo, Undo::MoveBack { .. }) => {
             Err(Error::changed(format!("`{about}` can't be taken back: {why}"))
                 .hint("move it aside or keep it; --force overwrites changed contents (they are saved first)"))
         }

@@ -74,7 +74,15 @@ impl Operation for Copy {
     }
 
     fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
-        overlay.copy(&self.from.absolute, &self.to.absolute);
+        overlay.make_parents(&self.to.absolute, self.made.len());
+        match self.from.absolute.file_name() {
+            // The backup of one file is a directory that holds it.
+            Some(name) if self.backup.is_some() && self.kind == "file" => {
+                overlay.make_directory(&self.to.absolute);
+                overlay.copy(&self.from.absolute, &self.to.absolute.join(name));
+            }
+            _ => overlay.copy(&self.from.absolute, &self.to.absolute),
+        }
         if self.restores.is_some() && self.kind == "directory" {
             overlay.remove(&self.to.absolute.join(crate::backup::MANIFEST));
         }
@@ -93,9 +101,13 @@ impl Operation for Copy {
     }
 
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
-        if let Some(parent) = self.to.absolute.parent() {
-            host.files.make_directories(permit, parent)?;
-        }
+        host.files
+            .below_new_directories(permit, &self.to.absolute, || self.copy(permit, host))
+    }
+}
+
+impl Copy {
+    fn copy(&self, permit: &Permit, host: &Host) -> Result<Done> {
         if let Some(origin) = &self.backup {
             let sealed = retire::copy(
                 permit,

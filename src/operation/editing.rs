@@ -96,6 +96,7 @@ impl Operation for Edit {
     }
 
     fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
+        overlay.make_parents(&self.place.absolute, self.made.len());
         overlay.write(&self.place.absolute, self.after.clone());
         Ok(Done::default())
     }
@@ -103,11 +104,10 @@ impl Operation for Edit {
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
         match &self.before {
             None => {
-                if let Some(parent) = self.place.absolute.parent() {
-                    host.files.make_directories(permit, parent)?;
-                }
-                host.files
-                    .write(permit, &self.place.absolute, &self.after, &Expect::Absent)?;
+                let path = &self.place.absolute;
+                host.files.below_new_directories(permit, path, || {
+                    host.files.write(permit, path, &self.after, &Expect::Absent)
+                })?;
             }
             Some(before) => {
                 save(permit, host, &self.place, &self.saved)?;

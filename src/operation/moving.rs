@@ -83,6 +83,9 @@ impl Operation for MovePaths {
 
     fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
         for (from, to) in &self.moves {
+            if self.moves.len() == 1 {
+                overlay.make_parents(&to.absolute, self.made.len());
+            }
             overlay.rename(&from.absolute, &to.absolute);
         }
         Ok(Done::default())
@@ -108,12 +111,11 @@ impl Operation for MovePaths {
 /// # Errors
 /// [`crate::error::Kind::Exists`] where something stands at `to`, otherwise what the system says; `from` is then whole.
 pub fn move_one(permit: &Permit, host: &Host, from: &Place, to: &Place) -> Result<()> {
-    if let Some(parent) = to.absolute.parent() {
-        host.files.make_directories(permit, parent)?;
-    }
-    host.files
-        .relocate(permit, &from.absolute, &to.absolute)
-        .map(|_| ())
+    host.files.below_new_directories(permit, &to.absolute, || {
+        host.files
+            .relocate(permit, &from.absolute, &to.absolute)
+            .map(|_| ())
+    })
 }
 
 /// Takes back moves after a failure; says so where even that fails.

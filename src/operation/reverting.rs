@@ -29,6 +29,18 @@ pub struct Revert {
     undo: Undo,
     /// Where what this run displaces goes: current contents before they are overwritten, created things.
     displaced: Vec<Place>,
+    /// Files of ours inside what moves back (the manifest of a backup), and where they go.
+    dropped: Vec<(Place, Place)>,
+    /// Directories that were made for the backup and are empty then, outermost first; they keep their attributes there.
+    emptied: Vec<(Place, Place)>,
+    /// Directories that were made for what is removed, and hold nothing else, innermost first.
+    vanishing: Vec<Place>,
+    /// For each move, how many directories above its first place are missing.
+    missing: Vec<usize>,
+    /// Modification times as they are now, of the directories whose times it sets.
+    times: Vec<(String, i64)>,
+    /// Whether only these are still to be set.
+    is_late: bool,
     workspace: Workspace,
     facts: Vec<Fact>,
 }
@@ -43,13 +55,48 @@ impl Revert {
         let place = |shown: &str| own_place(&workspace, shown);
         let mut facts = Vec::new();
         let mut displaced = Vec::new();
+        let mut dropped = Vec::new();
+        let mut emptied: Vec<(Place, Place)> = Vec::new();
+        let mut vanishing = Vec::new();
+        let mut missing = Vec::new();
+        let mut times = times_now(view, &workspace, &undo)?;
         let ready = match &undo {
             Undo::Nothing { why } => Ready::Never(why.clone()),
             Undo::MoveBack { moves, drop, .. } => {
+                for shown in drop {
+                    let own = place(shown)?;
+                    let stat = view.stat(&own.absolute)?;
+                    if stat.is_some_and(|stat| stat.kind == EntryKind::File) {
+                        let above = own.absolute.parent().map(|above| workspace.show(above));
+                        if let Some(above) = above
+                            && let Some(stat) = view.stat(&above.absolute)?
+                        {
+                            times.push((above.shown, stat.mtime_ns));
+                        }
+                        dropped.push((own, view.slot("removed", name_of(shown))));
+                    }
+                }
+                for shown in drop {
+                    let own = place(shown)?;
+                    let of_backup = dropped.iter().any(|(file, _)| {
+                        let backup = file.absolute.parent();
+                        backup.is_some_and(|backup| own.absolute.starts_with(backup))
+                    });
+                    if let Some(stat) = view.stat(&own.absolute)?
+                        && stat.kind == EntryKind::Directory
+                        && of_backup
+                    {
+                        times.push((shown.clone(), stat.mtime_ns));
+                        if !moves.iter().any(|each| each.to == *shown) {
+                            emptied.push((own, view.slot("removed", name_of(shown))));
+                        }
+                    }
+                }
                 let mut there = 0_usize;
                 let mut lost = None;
                 let mut blocked = None;
                 for Move { from, to } in moves {
+                    missing.push(view.absent_parents(&place(from)?).len());
                     facts.push(view.fact(&place(to)?)?);
                     if view.exists(&place(to)?.absolute)? {
                         there += 1;
@@ -74,6 +121,7 @@ impl Revert {
                 path, after, made, ..
             } => {
                 let created = place(path)?;
+                vanishing = only_for(view, &created, made)?;
                 facts.push(view.fact(&created)?);
                 displaced.push(view.slot("removed", name_of(path)));
                 match (view.stat(&created.absolute)?, after) {
@@ -114,11 +162,25 @@ impl Revert {
             Self {
                 undo,
                 displaced,
+                dropped,
+                emptied,
+                vanishing,
+                missing,
+                times,
+                is_late: false,
                 workspace,
                 facts,
             },
             ready,
         ))
+    }
+
+    /// The rest of a reverse that was cut off: the times of directories, which are set last, and of which nobody can
+    /// tell whether they were.
+    #[must_use]
+    pub fn late(mut self) -> Option<Self> {
+        self.is_late = !self.times.is_empty();
+        self.is_late.then_some(self)
     }
 
     fn place(&self, shown: &str) -> Result<Place> {
@@ -127,20 +189,20 @@ impl Revert {
 
     fn move_back(&self, permit: &Permit, host: &Host, moves: &[Move], drop: &[String]) -> Result<()> {
         // Files of ours inside what moves back go first, so that what comes back is what was.
-        for shown in drop {
-            let own = self.place(shown)?;
-            if host
-                .files
-                .stat(&own.absolute)?
-                .is_some_and(|stat| stat.kind == EntryKind::File)
-            {
-                host.files.remove_file(permit, &own.absolute)?;
+        for (own, aside) in &self.dropped {
+            if host.files.stat(&own.absolute)?.is_some() {
+                super::moving::move_one(permit, host, own, aside)?;
             }
         }
         for Move { from, to } in moves.iter().rev() {
             let (from, to) = (self.place(from)?, self.place(to)?);
             if host.files.stat(&to.absolute)?.is_some() {
                 super::moving::move_one(permit, host, &to, &from)?;
+            }
+        }
+        for (own, aside) in self.emptied.iter().rev() {
+            if host.files.list(&own.absolute)?.is_empty() {
+                super::moving::move_one(permit, host, own, aside)?;
             }
         }
         self.drop_empty(permit, host, drop)
@@ -240,6 +302,53 @@ fn is_left(view: &View, workspace: &Workspace, made: &[String]) -> Result<bool> 
     Ok(false)
 }
 
+/// Those of the directories above something that hold nothing but it, innermost first.
+fn only_for(view: &View, created: &Place, made: &[String]) -> Result<Vec<Place>> {
+    let mut only = Vec::new();
+    let mut inner = created.clone();
+    for shown in made.iter().rev() {
+        let directory = own_place(&view.workspace, shown)?;
+        let is_directory = view
+            .stat(&directory.absolute)?
+            .is_some_and(|stat| stat.kind == EntryKind::Directory);
+        let others = |name: &std::ffi::OsString| Some(name.as_os_str()) != inner.absolute.file_name();
+        if !is_directory
+            || view
+                .list(&directory.absolute)?
+                .iter()
+                .any(|(name, _)| others(name))
+        {
+            break;
+        }
+        inner = directory.clone();
+        only.push(directory);
+    }
+    Ok(only)
+}
+
+fn apart((own, aside): &(Place, Place)) -> Move {
+    Move {
+        from: own.shown.clone(),
+        to: aside.shown.clone(),
+    }
+}
+
+fn times_now(view: &View, workspace: &Workspace, undo: &Undo) -> Result<Vec<(String, i64)>> {
+    let (Undo::MoveBack { times, .. }
+    | Undo::RemoveCreated { times, .. }
+    | Undo::RestoreContents { times, .. }) = undo
+    else {
+        return Ok(Vec::new());
+    };
+    let mut now = Vec::new();
+    for (shown, _) in times {
+        if let Some(stat) = view.stat(&own_place(workspace, shown)?.absolute)? {
+            now.push((shown.clone(), stat.mtime_ns));
+        }
+    }
+    Ok(now)
+}
+
 /// Sets modification times, of what is still there.
 ///
 /// # Errors
@@ -283,19 +392,18 @@ impl Operation for Revert {
 
     fn undo(&self) -> Undo {
         match &self.undo {
-            Undo::MoveBack { moves, times, .. } => Undo::MoveBack {
-                moves: moves
-                    .iter()
-                    .rev()
-                    .map(|each| Move {
+            Undo::MoveBack { moves, .. } => Undo::MoveBack {
+                moves: (self.dropped.iter().map(apart))
+                    .chain(moves.iter().rev().map(|each| Move {
                         from: each.to.clone(),
                         to: each.from.clone(),
-                    })
+                    }))
+                    .chain(self.emptied.iter().rev().map(apart))
                     .collect(),
-                times: times.clone(),
+                times: self.times.clone(),
                 drop: Vec::new(),
             },
-            Undo::RemoveCreated { path, times, .. } => Undo::MoveBack {
+            Undo::RemoveCreated { path, .. } => Undo::MoveBack {
                 moves: self
                     .displaced
                     .first()
@@ -305,10 +413,10 @@ impl Operation for Revert {
                     })
                     .into_iter()
                     .collect(),
-                times: times.clone(),
+                times: self.times.clone(),
                 drop: Vec::new(),
             },
-            Undo::RestoreContents { files, times } => Undo::RestoreContents {
+            Undo::RestoreContents { files, .. } => Undo::RestoreContents {
                 files: files
                     .iter()
                     .zip(&self.displaced)
@@ -318,7 +426,7 @@ impl Operation for Revert {
                         after: None,
                     })
                     .collect(),
-                times: times.clone(),
+                times: self.times.clone(),
             },
             Undo::InstallPackages { manager, .. } => Undo::Nothing {
                 why: format!("uninstall the packages of {manager} again by rolling back"),
@@ -335,10 +443,15 @@ impl Operation for Revert {
     }
 
     fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
+        if self.is_late {
+            return Ok(Done::default());
+        }
         match &self.undo {
             Undo::MoveBack { moves, drop, .. } => {
-                for Move { from, to } in moves.iter().rev() {
-                    overlay.rename(&self.place(to)?.absolute, &self.place(from)?.absolute);
+                for (Move { from, to }, missing) in moves.iter().zip(&self.missing).rev() {
+                    let from = self.place(from)?.absolute;
+                    overlay.make_parents(&from, *missing);
+                    overlay.rename(&self.place(to)?.absolute, &from);
                 }
                 for shown in drop {
                     let own = self.place(shown)?;
@@ -348,7 +461,12 @@ impl Operation for Revert {
                     }
                 }
             }
-            Undo::RemoveCreated { path, .. } => overlay.remove(&self.place(path)?.absolute),
+            Undo::RemoveCreated { path, .. } => {
+                overlay.remove(&self.place(path)?.absolute);
+                for directory in &self.vanishing {
+                    overlay.remove(&directory.absolute);
+                }
+            }
             Undo::RestoreContents { files, .. } | Undo::InstallPackages { files, .. } => {
                 for file in files {
                     overlay.copy(
@@ -368,6 +486,13 @@ impl Operation for Revert {
 
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
         match &self.undo {
+            Undo::MoveBack { times, .. }
+            | Undo::RemoveCreated { times, .. }
+            | Undo::RestoreContents { times, .. }
+                if self.is_late =>
+            {
+                put_times(permit, &host.files, &self.workspace, times)?;
+            }
             Undo::MoveBack { moves, times, drop } => {
                 self.move_back(permit, host, moves, drop)?;
                 put_times(permit, &host.files, &self.workspace, times)?;

@@ -32,6 +32,12 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             "`{from}` can't be copied into itself (`{to}`)"
         )));
     }
+    if from.absolute.starts_with(&to.absolute) {
+        return Err(
+            Error::invalid(format!("`{from}` lies inside `{to}`, which it would replace"))
+                .hint("take it out under another name first"),
+        );
+    }
     let mut proposals = Vec::new();
     proposals.extend(super::displace(
         WORD.name,

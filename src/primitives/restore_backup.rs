@@ -71,7 +71,12 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             moved,
         ));
     }
-    let size = view.size(&from.absolute)?;
+    let mut size = view.size(&from.absolute)?;
+    if let Some(manifest) = view.stat(&from.absolute.join(crate::backup::MANIFEST))? {
+        size.entries -= 1;
+        size.files -= 1;
+        size.bytes -= manifest.size;
+    }
     let kind = view.kind(&from)?;
     let copy = Copy {
         kind,

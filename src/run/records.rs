@@ -11,6 +11,7 @@ use crate::host::files::EntryKind;
 use crate::host::logs::Level;
 use crate::operation::editing::Edit;
 use crate::operation::{Outcome, Proposal};
+use crate::report::text::touched;
 use crate::report::{Report, markdown};
 use crate::script::session::Session;
 use crate::view::TEXT_LIMIT;
@@ -178,12 +179,37 @@ fn plain(text: &str) -> String {
     redact(text).replace(['\n', '\r'], " ").replace('<', "&lt;")
 }
 
-/// Closes a real pass: the end in the audit log, the report in the run's directory and in `rollback_reports/`.
+/// What becomes of the mark of a run that is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// The run is no longer at work.
+    Goes,
+    /// Another one takes it back at once, and sets its own mark.
+    Stays,
+}
+
+/// Closes a real pass, as [`close`], and writes its reports for people. The run is closed without them too: what keeps
+/// them from being written is a warning.
 ///
 /// # Errors
-/// What the system says.
-pub fn finish(context: &Context, session: &Session, report: &mut Report) -> Result<()> {
-    close(context, session, report)?;
+/// As [`close`].
+pub fn finish(context: &Context, session: &Session, report: &mut Report, mark: Mark) -> Result<()> {
+    close(context, session, report, Mark::Stays)?;
+    match write_reports(context, session, report) {
+        Ok(page) => report.next.push(format!("less {page}")),
+        Err(error) => report.warnings.push(format!(
+            "the reports are not in `{REPORTS}`: {error}; `rollback show {}` shows the run",
+            report.run
+        )),
+    }
+    match mark {
+        Mark::Goes => History::of(context).deactivate(),
+        Mark::Stays => Ok(()),
+    }
+}
+
+/// Writes the two files of `rollback_reports/`, and gives the page.
+fn write_reports(context: &Context, session: &Session, report: &Report) -> Result<String> {
     let stories = match report.stories.as_slice() {
         [one] => one.clone(),
         many => many.join("_"),
@@ -203,23 +229,36 @@ pub fn finish(context: &Context, session: &Session, report: &mut Report) -> Resu
         .map(|story| (story.id.clone(), story.title.clone()))
         .collect();
     let json = serde_json::to_string_pretty(report).unwrap_or_default() + "\n";
-    context
-        .host
-        .records
-        .write(&base.join(format!("{name}.json")), json.as_bytes())?;
-    context.host.records.write(
+    let records = &context.host.records;
+    records.write(&base.join(format!("{name}.json")), json.as_bytes())?;
+    records.write(
         &base.join(format!("{name}.md")),
         markdown::render(report, &titles).as_bytes(),
     )?;
-    report.next.push(format!("less {REPORTS}/{name}.md"));
-    Ok(())
+    Ok(format!("{REPORTS}/{name}.md"))
 }
 
-/// Closes a real pass: the end in the audit log, the report in the run's directory.
+/// Closes a real pass: the end in the audit log, the report in the run's directory; then it is no longer at work.
 ///
 /// # Errors
-/// What the system says.
-pub fn close(context: &Context, session: &Session, report: &mut Report) -> Result<()> {
+/// What the system says, after what ended the run, if something did: the run then counts as cut off.
+pub fn close(context: &Context, session: &Session, report: &mut Report, mark: Mark) -> Result<()> {
+    try_close(context, session, report, mark).map_err(|error| {
+        let first = report.error.as_ref().map(|failure| &failure.message);
+        let error = match first {
+            Some(first) => error.context(format!("{first}; then the run could not be closed")),
+            None => error.context("the run could not be closed"),
+        }
+        .hint("see to the disk, then `rollback recover` settles the run and takes it back");
+        if touched(report) {
+            error.after_changes()
+        } else {
+            error
+        }
+    })
+}
+
+fn try_close(context: &Context, session: &Session, report: &mut Report, mark: Mark) -> Result<()> {
     report.finished = context.host.clock.timestamp();
     if let Some(audit) = session.gate.borrow_mut().audit() {
         if let Some(what) = audit.disturbance()? {
@@ -231,5 +270,10 @@ pub fn close(context: &Context, session: &Session, report: &mut Report) -> Resul
         let head = audit.run_finished(json!({ "outcome": report.outcome, "exit_code": report.exit_code }))?;
         report.audit_head = Some(head);
     }
-    History::of(context).save(report)
+    let history = History::of(context);
+    history.save(report)?;
+    match mark {
+        Mark::Goes => history.deactivate(),
+        Mark::Stays => Ok(()),
+    }
 }

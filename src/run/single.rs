@@ -3,6 +3,7 @@
 use rhai::Dynamic;
 use serde_json::json;
 
+use super::records::Mark;
 use super::{Context, Request, begin, plan, records};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
@@ -13,7 +14,8 @@ use crate::history::{Active, History};
 use crate::operation::Outcome;
 use crate::primitive::Action;
 use crate::primitives;
-use crate::report::{Flags, Mode, Report, RunOutcome};
+use crate::report::text::touched;
+use crate::report::{FailureRecord, Flags, Mode, Report, RunOutcome};
 use crate::run::Audience;
 use crate::script::session::{Questions, Session, Silent};
 use crate::view::Errand;
@@ -159,7 +161,27 @@ fn real_pass(
         .as_ref()
         .map_or_else(Error::exit_code, |()| ExitCode::Done)
         .number();
-    records::close(context, &session, &mut report)?;
-    history.deactivate()?;
-    result.map(|()| report)
+    if let Err(error) = &result {
+        report.error = Some(FailureRecord::of("", error));
+    }
+    records::close(context, &session, &mut report, Mark::Goes)?;
+    match result {
+        Err(error) if touched(&report) => Err(after_others(error, &report.run)),
+        result => result.map(|()| report),
+    }
+}
+
+/// A failure after an earlier operation of the same word succeeded.
+fn after_others(error: Error, run: &str) -> Error {
+    let undo = format!("`rollback undo {run}` takes back what was done before it");
+    let hint = match error.hint_text() {
+        Some(hint) => format!("{hint}; {undo}"),
+        None => undo,
+    };
+    // The codes of these promise that nothing was changed.
+    let error = match error.exit_code() {
+        ExitCode::Usage | ExitCode::Changed | ExitCode::NotApproved => error.exiting(ExitCode::Failed),
+        _ => error,
+    };
+    error.hint(hint).after_changes()
 }

@@ -34,7 +34,7 @@ pub struct Tail {
 /// What the head file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeadFile {
-    /// It is not there.
+    /// It is not there, or nothing was ever written to it.
     Missing,
     /// It is not what the program would write.
     Unreadable,
@@ -112,7 +112,7 @@ pub fn read_head(directory: &Path) -> HeadFile {
     if !metadata.is_file() || metadata.len() > 4096 {
         return HeadFile::Unreadable;
     }
-    // It is made before the first record is written.
+    // It is made before the first record is written, and a full disk or a cut can come in between.
     if metadata.len() == 0 {
         return HeadFile::Missing;
     }

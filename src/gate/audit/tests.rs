@@ -433,6 +433,30 @@ fn a_log_that_was_cut_back_is_truncated_against_its_head_and_not_continued() {
     assert!(log.try_open().is_err());
 }
 
+/// What a full disk, or a cut, leaves of the very first write.
+#[test]
+fn a_log_whose_first_record_found_no_room_begins_all_the_same() {
+    for records in [0, 1] {
+        let log = Log::empty();
+        let mut audit = log.open();
+        if records == 1 {
+            audit.run_started(json!({})).expect("written");
+        }
+        drop(audit);
+        log.replace_head(String::new());
+        assert_eq!(log.damage(), []);
+        let mut audit = log.open();
+        audit.run_started(json!({})).expect("written");
+        assert_eq!(audit.head().seq, records + 1);
+        assert_eq!(log.damage(), []);
+    }
+    // Later it is missed.
+    let log = Log::of(LENGTH);
+    log.replace_head(String::new());
+    assert_eq!(log.damage(), [("deleted", LENGTH)]);
+    assert!(log.try_open().is_err());
+}
+
 #[test]
 fn a_head_that_is_missing_or_from_the_future_is_named() {
     let log = Log::of(LENGTH);

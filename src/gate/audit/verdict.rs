@@ -143,6 +143,7 @@ impl<'a> Judge<'a> {
     /// Files that are empty where records were, or no files.
     fn files(&mut self) {
         let count = self.case.segments.len();
+        let known = !matches!(self.case.head, HeadFile::Missing) || !self.case.anchors.is_empty();
         for (at, segment) in self.case.segments.iter().enumerate() {
             self.segment = at;
             let before = self.case.log.pieces.iter().rev().find(|(place, _)| *place < at);
@@ -152,12 +153,11 @@ impl<'a> Judge<'a> {
             };
             if !segment.regular {
                 self.report("replaced", seq, None);
-            } else if segment.empty && (at + 1 < count || count == 1) {
-                // Only a segment that was just begun may be empty.
+            } else if segment.empty && (at + 1 < count || (count == 1 && known)) {
+                // Only a segment that was just begun may be empty; the very first one while nothing names a record.
                 self.report("empty", seq, None);
             }
         }
-        let known = !matches!(self.case.head, HeadFile::Missing) || !self.case.anchors.is_empty();
         if count == 0 && known {
             let against = self.case.anchors.last().map(|anchor| anchor.place.as_str());
             self.report("empty", 1, against);

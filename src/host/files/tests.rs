@@ -15,6 +15,8 @@ use super::{EntryKind, Expect, Files, Relocated, Renamed, Step};
 use crate::error::Kind;
 use crate::gate::Permit;
 
+mod changing;
+
 fn permit() -> Permit {
     Permit::for_tests()
 }

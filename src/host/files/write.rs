@@ -66,6 +66,28 @@ impl Files {
         Ok(missing)
     }
 
+    /// Makes the directories above `path` that are missing, then acts; they go again where that fails.
+    ///
+    /// # Errors
+    /// As [`Files::make_directories`]; what `act` says.
+    pub fn below_new_directories<T>(
+        &self,
+        permit: &Permit,
+        path: &Path,
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let made = match path.parent() {
+            Some(parent) => self.make_directories(permit, parent)?,
+            None => Vec::new(),
+        };
+        act().inspect_err(|_| {
+            for directory in made.iter().rev() {
+                // One that is not empty holds what could not be taken back, which the failure tells.
+                let _ = self.remove_directory(permit, directory);
+            }
+        })
+    }
+
     /// Makes one directory, durably.
     ///
     /// # Errors

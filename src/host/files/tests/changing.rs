@@ -1,0 +1,106 @@
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test sets its own scene, below a temporary directory"
+)]
+
+//! Sources that change while they are copied, at a moment that is known: when `leave_out` is asked of another name.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use super::{Scene, permit, portrait};
+use crate::error::Kind;
+
+/// What happens to a file, and how it is done.
+type Change = (&'static str, fn(&Path));
+
+const CHANGES: [Change; 7] = [
+    ("grows", |file| {
+        let mut file = fs::File::options().append(true).open(file).unwrap();
+        file.write_all(b"more").unwrap();
+    }),
+    ("is truncated", |file| {
+        fs::File::options()
+            .write(true)
+            .open(file)
+            .unwrap()
+            .set_len(1)
+            .unwrap();
+    }),
+    ("is written over", |file| fs::write(file, "CONTENTS").unwrap()),
+    ("is replaced by a link", |file| {
+        fs::remove_file(file).unwrap();
+        symlink("/etc/passwd", file).unwrap();
+    }),
+    ("is replaced by a directory", |file| {
+        fs::remove_file(file).unwrap();
+        fs::create_dir(file).unwrap();
+    }),
+    ("vanishes", |file| fs::remove_file(file).unwrap()),
+    ("is closed", |file| {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o400)).unwrap();
+    }),
+];
+
+/// A tree is never removed for a copy that is no longer like it: `moment` is the name at which `tree/file` changes.
+fn holds(moment: &str, change: &Change) {
+    let scene = Scene::new();
+    let tree = scene.path("tree");
+    let file = scene.file("tree/file", "contents");
+    scene.file("tree/after", "1");
+    scene.file("tree/later", "2");
+    let copy = scene.path("copy");
+    let copied = scene.files.copy_tree(&permit(), &tree, &copy, &|relative| {
+        if relative == Path::new(moment) {
+            change.1(&file);
+        }
+        false
+    });
+    let changed = portrait(&tree);
+    let what = format!("a file that {} at `{moment}`", change.0);
+    match copied {
+        Err(error) => {
+            assert_eq!(error.kind(), Kind::Changed, "{what}: {error}");
+            assert!(!error.changed_something() && !copy.exists(), "{what}");
+        }
+        // Read before or after, and never in between.
+        Ok(outcome) if portrait(&copy) == changed => {
+            let aside = scene.files.set_aside(&permit(), &tree, &outcome);
+            assert!(aside.is_ok() || moment == "file", "{what}: {aside:?}");
+            return;
+        }
+        Ok(outcome) => {
+            assert_eq!(fs::read(copy.join("file")).unwrap(), b"contents", "{what}");
+            let error = scene.files.set_aside(&permit(), &tree, &outcome).unwrap_err();
+            assert_eq!(error.kind(), Kind::Changed, "{what}: {error}");
+            assert!(!error.changed_something(), "{what}");
+        }
+    }
+    assert_eq!(portrait(&tree), changed, "{what}");
+}
+
+#[test]
+fn a_file_that_changes_while_its_tree_is_copied_is_noticed_or_copied_whole() {
+    for change in &CHANGES {
+        for moment in ["after", "file", "later"] {
+            holds(moment, change);
+        }
+    }
+}
+
+#[test]
+fn a_name_that_appears_after_the_copy_is_not_removed_with_the_original() {
+    let scene = Scene::new();
+    let tree = scene.path("tree");
+    scene.file("tree/inner/one", "1");
+    let outcome = scene
+        .files
+        .copy_tree(&permit(), &tree, &scene.path("copy"), &|_| false)
+        .unwrap();
+    scene.file("tree/inner/new", "2");
+    let error = scene.files.set_aside(&permit(), &tree, &outcome).unwrap_err();
+    assert_eq!(error.kind(), Kind::Changed);
+    assert_eq!(fs::read(tree.join("inner/new")).unwrap(), b"2");
+}
