@@ -1,11 +1,12 @@
 //! What a backup holds, path by path: JSON lines in `.rollback-manifest.jsonl`, a header, entries sorted by the bytes
-//! of their paths, and a footer whose root is the BLAKE3 of all entry lines.
+//! of their paths, and a footer whose root is the BLAKE3 of all entry lines. It is written and read line by line, and
+//! compared with a backup that is walked in the same order, so that it never has to be in memory.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,13 +14,21 @@ use serde::{Deserialize, Serialize};
 
 use super::MANIFEST;
 use crate::error::{Error, Result};
-use crate::gate::Permit;
-use crate::host::files::{EntryKind, Expect, Files, Stat, Step, Walked, shown};
+use crate::host::files::{EntryKind, Files, Meter, Stat, Walked, shown};
+
+/// Making one.
+mod make;
+
+pub use make::{Digests, make};
+pub(super) use make::{LOOKED_AT, READ};
 
 const VERSION: u32 = 1;
 
 /// No honest line is longer: a path of 4 KiB, and extended attributes of 64 KiB each.
 const LINE_LIMIT: u64 = 4 << 20;
+
+/// How a footer begins, and no entry.
+const FOOTER: &[u8] = b"{\"entries\":";
 
 /// The path of the top directory in its own manifest.
 pub(super) const TOP: &str = ".";
@@ -149,11 +158,11 @@ pub struct Manifest {
 }
 
 /// An entry as it stands in its line.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Line {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     path: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     path_b64: Option<String>,
     #[serde(rename = "type")]
     kind: EntryKind,
@@ -162,20 +171,44 @@ struct Line {
     uid: u32,
     gid: u32,
     mtime_ns: i64,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default)]
     xattrs: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     target: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     target_b64: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     blake3: Option<String>,
 }
 
+/// The same, on its way out.
+#[derive(Serialize)]
+struct LineOf<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_b64: Option<String>,
+    #[serde(rename = "type")]
+    kind: EntryKind,
+    size: u64,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime_ns: i64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    xattrs: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_b64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blake3: Option<&'a str>,
+}
+
 /// A path as text where it is UTF-8, otherwise in base64.
-fn encoded(path: &Path) -> (Option<String>, Option<String>) {
+fn encoded(path: &Path) -> (Option<&str>, Option<String>) {
     match path.to_str() {
-        Some(text) => (Some(text.to_owned()), None),
+        Some(text) => (Some(text), None),
         None => (None, Some(BASE64.encode(path.as_os_str().as_bytes()))),
     }
 }
@@ -192,11 +225,23 @@ fn decoded(text: Option<String>, base64: Option<String>) -> Result<Option<PathBu
     }
 }
 
+/// Whether a path of a manifest, which is joined to directories, can't lead out of them.
+fn is_inside(path: &Path) -> bool {
+    let odd = |name: &[u8]| name.is_empty() || name == b"." || name == b"..";
+    !bytes(path).split(|byte| *byte == b'/').any(odd)
+}
+
 impl Entry {
     fn to_line(&self) -> Result<Vec<u8>> {
+        let mut line = Vec::new();
+        self.add_line(&mut line)?;
+        Ok(line)
+    }
+
+    fn add_line(&self, lines: &mut Vec<u8>) -> Result<()> {
         let (path, path_b64) = encoded(&self.path);
         let (target, target_b64) = self.target.as_deref().map_or((None, None), encoded);
-        let line = Line {
+        let line = LineOf {
             path,
             path_b64,
             kind: self.kind,
@@ -205,22 +250,18 @@ impl Entry {
             uid: self.uid,
             gid: self.gid,
             mtime_ns: self.mtime_ns,
-            xattrs: self.xattrs.clone(),
+            xattrs: &self.xattrs,
             target,
             target_b64,
-            blake3: self.blake3.clone(),
+            blake3: self.blake3.as_deref(),
         };
-        to_line(&line)
+        add_line(&line, lines)
     }
 
     fn from_line(line: &[u8]) -> Result<Self, String> {
         let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         let path = decoded(line.path, line.path_b64)?.ok_or("there is no path")?;
-        // A path of a manifest is joined to directories: it must not lead out of them.
-        let inside = path.components().all(|part| matches!(part, Component::Normal(_)))
-            && path.components().collect::<PathBuf>().as_os_str() == path.as_os_str()
-            && !path.as_os_str().is_empty();
-        if !inside && path != Path::new(TOP) {
+        if !is_inside(&path) && path != Path::new(TOP) {
             return Err(format!("`{}` is not a path inside the backup", shown(&path)));
         }
         Ok(Self {
@@ -272,6 +313,14 @@ impl Entry {
         Ok(made)
     }
 
+    /// The entry of a regular file met on a walk, with the digest of its contents.
+    pub(super) fn read(entry: &Walked<'_>, buffer: &mut Vec<u8>, meter: &Meter) -> Result<Self> {
+        let (attributes, digest) = entry.read(buffer, meter)?;
+        let mut made = Self::new(entry.relative, &entry.stat, attributes);
+        made.blake3 = Some(digest.to_hex().to_string());
+        Ok(made)
+    }
+
     /// The entry of a directory itself.
     pub(super) fn of_top(files: &Files, directory: &Path) -> Result<Self> {
         let stat = files
@@ -282,67 +331,16 @@ impl Entry {
 }
 
 fn to_line(value: &impl Serialize) -> Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(value)
-        .map_err(|error| Error::bug(format!("a line of a manifest can't be written: {error}")))?;
-    line.push(b'\n');
+    let mut line = Vec::new();
+    add_line(value, &mut line)?;
     Ok(line)
 }
 
-/// Where the digests of a new manifest come from.
-#[derive(Clone, Copy)]
-pub enum Digests<'a> {
-    /// None are recorded.
-    Without,
-    /// Every file is read.
-    Computed,
-    /// Known from the copying, by the path from the backup's directory.
-    Known(&'a dyn Fn(&Path) -> Option<blake3::Hash>),
-}
-
-impl std::fmt::Debug for Digests<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Without => "Without",
-            Self::Computed => "Computed",
-            Self::Known(_) => "Known",
-        })
-    }
-}
-
-/// The entries of what lies in a backup's directory, sorted, the manifest left out. The top directory is an entry
-/// where `kind`, that of the source, is a directory.
-///
-/// # Errors
-/// `Denied` where something is mounted inside; what the system says of what can't be read.
-pub fn build(files: &Files, directory: &Path, kind: EntryKind, digests: Digests<'_>) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    if kind == EntryKind::Directory {
-        entries.push(Entry::of_top(files, directory)?);
-    }
-    files.walk(directory, &mut |walked| {
-        if walked.relative == Path::new(MANIFEST) {
-            return Ok(Step::Continue);
-        }
-        if walked.stat.mount_point {
-            return Err(
-                Error::denied(format!("`{}` is a mount point", shown(walked.path)))
-                    .hint("unmount it: a backup does not reach into other file systems"),
-            );
-        }
-        let mut entry = Entry::of(walked)?;
-        if entry.kind == EntryKind::File {
-            entry.blake3 = match digests {
-                Digests::Without => None,
-                Digests::Computed => Some(walked.digest()?),
-                Digests::Known(known) => known(walked.relative),
-            }
-            .map(|digest| digest.to_hex().to_string());
-        }
-        entries.push(entry);
-        Ok(Step::Continue)
-    })?;
-    entries.sort_unstable_by(|left, right| bytes(&left.path).cmp(bytes(&right.path)));
-    Ok(entries)
+fn add_line(value: &impl Serialize, lines: &mut Vec<u8>) -> Result<()> {
+    serde_json::to_writer(&mut *lines, value)
+        .map_err(|error| Error::bug(format!("a line of a manifest can't be written: {error}")))?;
+    lines.push(b'\n');
+    Ok(())
 }
 
 fn bytes(path: &Path) -> &[u8] {
@@ -350,7 +348,7 @@ fn bytes(path: &Path) -> &[u8] {
 }
 
 /// Counts of entries, as in a footer.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Tally {
     entries: u64,
     bytes: u64,
@@ -358,12 +356,10 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, entry: &Entry, line: &[u8]) {
-        if entry.path != Path::new(TOP) {
-            self.entries += 1;
-        }
-        self.bytes = self.bytes.saturating_add(entry.size);
-        self.hasher.update(line);
+    fn add(&mut self, entries: u64, bytes: u64, lines: &[u8]) {
+        self.entries += entries;
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.hasher.update(lines);
     }
 
     fn footer(&self) -> Footer {
@@ -375,89 +371,101 @@ impl Tally {
     }
 }
 
-/// Writes the manifest of a backup, durably and in one piece; the directory keeps its mode and modification time.
+/// Reads a backup's whole manifest and checks it against its own footer.
 ///
 /// # Errors
-/// `Exists` or `Changed` where `expect` does not hold; what the system says. There is then no new manifest.
-pub fn write(
-    permit: &Permit,
-    files: &Files,
-    directory: &Path,
-    header: &Header,
-    entries: &[Entry],
-    expect: &Expect,
-) -> Result<Footer> {
-    let mut contents = to_line(header)?;
-    let mut tally = Tally::default();
-    for entry in entries {
-        let line = entry.to_line()?;
-        tally.add(entry, &line);
-        contents.extend(line);
+/// As [`Reading::open`] and [`Reading::next`].
+pub fn read(files: &Files, directory: &Path) -> Result<Manifest> {
+    let mut reading = Reading::open(files, directory)?;
+    let mut entries = Vec::new();
+    while let Some(entry) = reading.next()? {
+        entries.push(entry);
     }
-    let footer = tally.footer();
-    contents.extend(to_line(&footer)?);
-
-    let before = files
-        .stat(directory)?
-        .ok_or_else(|| Error::not_found(format!("`{}` does not exist", shown(directory))))?;
-    let closed = before.mode & 0o300 != 0o300;
-    if closed {
-        files.set_mode(permit, directory, before.mode | 0o300)?;
-    }
-    let written = files.write(permit, &directory.join(MANIFEST), &contents, expect);
-    if closed {
-        files.set_mode(permit, directory, before.mode)?;
-    }
-    files.set_mtime(permit, directory, before.mtime_ns)?;
-    written.map(|()| footer)
+    Ok(Manifest {
+        header: reading.header,
+        entries,
+        footer: reading.footer,
+    })
 }
 
-/// Reads a backup's manifest and checks it against its own footer.
-///
-/// # Errors
-/// `NotFound` where there is none; `Corrupt`, with the line, where it is not what was written. A manifest that was cut
-/// short is no error: its `footer` is absent.
-pub fn read(files: &Files, directory: &Path) -> Result<Manifest> {
-    let path = directory.join(MANIFEST);
-    let (file, _) = open(files, directory, &path)?;
-    let mut lines = Lines {
-        reader: BufReader::new(file),
-        path: &path,
-        number: 0,
-    };
-    let header = match lines.next()? {
-        Some(line) => header_from(&line).map_err(|error| lines.corrupt(&error))?,
-        None => return Err(corrupt(&path, 1, "the header is missing")),
-    };
-    let mut manifest = Manifest {
-        header,
-        entries: Vec::new(),
-        footer: None,
-    };
-    let mut tally = Tally::default();
-    while let Some(line) = lines.next()? {
-        if manifest.footer.is_some() {
-            return Err(lines.corrupt("something stands after the footer"));
-        }
-        if let Ok(footer) = serde_json::from_slice::<Footer>(&line) {
-            if footer != tally.footer() {
-                return Err(lines.corrupt("the footer does not match the entries"));
-            }
-            manifest.footer = Some(footer);
-            continue;
-        }
-        let entry = Entry::from_line(&line).map_err(|error| lines.corrupt(&error))?;
-        if manifest
-            .entries
-            .last()
-            .is_some_and(|last| bytes(&last.path) >= bytes(&entry.path))
-        {
-            return Err(lines.corrupt("the entries are not in order"));
-        }
-        tally.add(&entry, &line);
-        manifest.entries.push(entry);
+/// A manifest that is read entry by entry. It can be trusted as a whole only when its end was reached.
+#[derive(Debug)]
+pub struct Reading {
+    header: Header,
+    lines: Lines<std::fs::File>,
+    tally: Tally,
+    last: Option<PathBuf>,
+    footer: Option<Footer>,
+}
+
+impl Reading {
+    /// Opens a backup's manifest.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none; `Corrupt` where it does not begin with a header.
+    pub fn open(files: &Files, directory: &Path) -> Result<Self> {
+        let path = directory.join(MANIFEST);
+        let (file, _) = open(files, directory, &path)?;
+        let mut lines = Lines::new(file, path);
+        Ok(Self {
+            header: lines.header()?,
+            lines,
+            tally: Tally::default(),
+            last: None,
+            footer: None,
+        })
     }
-    Ok(manifest)
+
+    /// The first line.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The last line, which is there when all before it were read and it matches them; never in a manifest that was cut
+    /// short.
+    #[must_use]
+    pub fn footer(&self) -> Option<&Footer> {
+        self.footer.as_ref()
+    }
+
+    /// The next entry, in the order of the bytes of their paths; `None` at the end.
+    ///
+    /// # Errors
+    /// `Corrupt`, with the line, where it is not what was written. A manifest that was cut short is no error.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator would go on after an error"
+    )]
+    pub fn next(&mut self) -> Result<Option<Entry>> {
+        let Some(line) = self.lines.next()? else {
+            return Ok(None);
+        };
+        if line.starts_with(FOOTER)
+            && let Ok(footer) = serde_json::from_slice::<Footer>(&line)
+        {
+            if footer != self.tally.footer() {
+                return Err(self.lines.corrupt("the footer does not match the entries"));
+            }
+            if self.lines.next()?.is_some() {
+                return Err(self.lines.corrupt("something stands after the footer"));
+            }
+            self.footer = Some(footer);
+            return Ok(None);
+        }
+        let entry = Entry::from_line(&line).map_err(|error| self.lines.corrupt(&error))?;
+        if self
+            .last
+            .as_ref()
+            .is_some_and(|last| bytes(last) >= bytes(&entry.path))
+        {
+            return Err(self.lines.corrupt("the entries are not in order"));
+        }
+        let counted = u64::from(entry.path != Path::new(TOP));
+        self.tally.add(counted, entry.size, &line);
+        self.last = Some(entry.path.clone());
+        Ok(Some(entry))
+    }
 }
 
 /// The two ends of a manifest, read in two steps however long it is. The footer is absent where it was cut short.
@@ -468,15 +476,7 @@ pub fn ends(files: &Files, directory: &Path) -> Result<(Header, Option<Footer>)>
     const END: u64 = 1024;
     let path = directory.join(MANIFEST);
     let (mut file, stat) = open(files, directory, &path)?;
-    let mut lines = Lines {
-        reader: BufReader::new(&file),
-        path: &path,
-        number: 0,
-    };
-    let header = match lines.next()? {
-        Some(line) => header_from(&line).map_err(|error| lines.corrupt(&error))?,
-        None => return Err(corrupt(&path, 1, "the header is missing")),
-    };
+    let header = Lines::new(&file, path.clone()).header()?;
     let mut end = Vec::new();
     file.seek(SeekFrom::Start(stat.size.saturating_sub(END)))
         .and_then(|_| file.take(END).read_to_end(&mut end))
@@ -516,20 +516,36 @@ fn corrupt(path: &Path, line: usize, what: &str) -> Error {
 }
 
 /// Whole lines, each with its line feed; a last line without one is not there.
-struct Lines<'a, R: Read> {
+#[derive(Debug)]
+struct Lines<R> {
     reader: BufReader<R>,
-    path: &'a Path,
+    path: PathBuf,
     number: usize,
 }
 
-impl<R: Read> Lines<'_, R> {
+impl<R: Read> Lines<R> {
+    fn new(file: R, path: PathBuf) -> Self {
+        Self {
+            reader: BufReader::with_capacity(64 << 10, file),
+            path,
+            number: 0,
+        }
+    }
+
+    fn header(&mut self) -> Result<Header> {
+        match self.next()? {
+            Some(line) => header_from(&line).map_err(|error| self.corrupt(&error)),
+            None => Err(corrupt(&self.path, 1, "the header is missing")),
+        }
+    }
+
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        let mut line = Vec::new();
+        let mut line = Vec::with_capacity(256);
         self.number += 1;
         (&mut self.reader)
             .take(LINE_LIMIT)
             .read_until(b'\n', &mut line)
-            .map_err(|error| Error::io(format_args!("read `{}`", shown(self.path)), &error))?;
+            .map_err(|error| Error::io(format_args!("read `{}`", shown(&self.path)), &error))?;
         if line.last() == Some(&b'\n') {
             return Ok(Some(line));
         }
@@ -540,6 +556,6 @@ impl<R: Read> Lines<'_, R> {
     }
 
     fn corrupt(&self, what: &str) -> Error {
-        corrupt(self.path, self.number, what)
+        corrupt(&self.path, self.number, what)
     }
 }

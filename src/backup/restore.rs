@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::MANIFEST;
-use super::manifest::Manifest;
-use super::verify::{Comparison, compare, finished};
+use super::manifest::{Entry, TOP};
+use super::verify::{Comparison, Contents, compare, finished, footer_of};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
-use crate::host::files::{CopyOutcome, EntryKind, Files, Renamed, shown};
+use crate::host::files::{Copied, CopyOutcome, EntryKind, Files, Renamed, shown};
 
 /// What was put back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub struct Restored {
 /// `Corrupt` where the backup is not what its manifest says; `Exists` where something stands at the destination.
 /// Nothing stands there then that wasn't there before.
 pub fn restore(permit: &Permit, files: &Files, backup: &Path, destination: &Path) -> Result<Restored> {
-    let manifest = finished(files, backup)?;
-    let kind = manifest.header.kind;
+    let known = Known::of(files, backup)?;
+    let kind = known.kind;
     let empty = match files.stat(destination)? {
         None => false,
         Some(stat) if stat.kind == EntryKind::Directory && files.list(destination)?.is_empty() => true,
@@ -39,6 +39,7 @@ pub fn restore(permit: &Permit, files: &Files, backup: &Path, destination: &Path
                 .hint("move it out of the way first"));
         }
     };
+    files.meter().begin(known.bytes);
     // A single file is compared as its backup is: as the only one in a directory.
     let holder = Files::beside(destination);
     let (outcome, staged) = if kind == EntryKind::Directory {
@@ -47,14 +48,14 @@ pub fn restore(permit: &Permit, files: &Files, backup: &Path, destination: &Path
         })?;
         (outcome, holder.clone())
     } else {
-        let name = only_file(&manifest, backup)?;
+        let name = known.only_file(backup)?;
         files.make_directory(permit, &holder, 0o700)?;
         match files.copy_file(permit, &backup.join(&name), &holder.join(&name)) {
             Ok(outcome) => (outcome, holder.join(&name)),
             Err(error) => return Err(discard(permit, files, &holder, error)),
         }
     };
-    let placed = check(permit, files, &manifest, backup, &holder, &outcome)
+    let placed = check(permit, files, &known, backup, &holder, &outcome)
         .and_then(|()| place(permit, files, &staged, destination, empty));
     if let Err(error) = placed {
         return Err(discard(permit, files, &holder, error));
@@ -72,16 +73,47 @@ pub fn restore(permit: &Permit, files: &Files, backup: &Path, destination: &Path
     })
 }
 
-fn only_file(manifest: &Manifest, backup: &Path) -> Result<PathBuf> {
-    match manifest.entries.as_slice() {
-        [only] if only.kind == EntryKind::File && only.path.components().count() == 1 => {
-            Ok(only.path.clone())
+/// What is to be known of a whole manifest before anything is copied.
+struct Known {
+    kind: EntryKind,
+    bytes: u64,
+    top: Option<Entry>,
+    only: Option<Entry>,
+}
+
+impl Known {
+    fn of(files: &Files, backup: &Path) -> Result<Self> {
+        let mut manifest = finished(files, backup)?;
+        let mut known = Self {
+            kind: manifest.header().kind,
+            bytes: 0,
+            top: None,
+            only: None,
+        };
+        let mut first = true;
+        while let Some(entry) = manifest.next()? {
+            if entry.path == Path::new(TOP) {
+                known.top = Some(entry);
+            } else {
+                known.only = first.then_some(entry);
+            }
+            first = false;
         }
-        _ => Err(Error::corrupt(format!(
-            "`{}` is the backup of one file and holds something else",
-            shown(backup)
-        ))
-        .hint("look into it by hand, or take another")),
+        known.bytes = footer_of(&manifest, backup)?.bytes;
+        Ok(known)
+    }
+
+    fn only_file(&self, backup: &Path) -> Result<PathBuf> {
+        match (&self.only, &self.top) {
+            (Some(only), None) if only.kind == EntryKind::File && only.path.components().count() == 1 => {
+                Ok(only.path.clone())
+            }
+            _ => Err(Error::corrupt(format!(
+                "`{}` is the backup of one file and holds something else",
+                shown(backup)
+            ))
+            .hint("look into it by hand, or take another")),
+        }
     }
 }
 
@@ -89,16 +121,12 @@ fn only_file(manifest: &Manifest, backup: &Path) -> Result<PathBuf> {
 fn check(
     permit: &Permit,
     files: &Files,
-    manifest: &Manifest,
+    known: &Known,
     backup: &Path,
     staged: &Path,
     outcome: &CopyOutcome,
 ) -> Result<()> {
-    if let Some(top) = manifest
-        .entries
-        .iter()
-        .find(|entry| entry.path == Path::new(super::manifest::TOP))
-    {
+    if let Some(top) = &known.top {
         // The backup's directory may have been looked into and sorted by hand; the source's is what comes back.
         let mode = if outcome.not_owned.is_empty() {
             top.mode
@@ -108,17 +136,19 @@ fn check(
         files.set_mode(permit, staged, mode)?;
         files.set_mtime(permit, staged, top.mtime_ns)?;
     }
-    let one_file = manifest.header.kind != EntryKind::Directory;
+    let one_file = known.kind != EntryKind::Directory;
+    let copied = |relative: &Path| {
+        let copied = outcome
+            .copied
+            .get(if one_file { Path::new("") } else { relative });
+        copied.and_then(Copied::digest)
+    };
     let comparison = Comparison {
-        digest: &|walked| {
-            let copied = outcome
-                .copied
-                .get(if one_file { Path::new("") } else { walked.relative });
-            Ok(copied.and_then(|copied| copied.digest))
-        },
+        contents: Contents::Known(&copied),
         set_id: outcome.not_owned.is_empty(),
     };
-    compare(files, staged, manifest, &comparison)?.sound(backup)
+    let mut manifest = finished(files, backup)?;
+    compare(files, staged, &mut manifest, &comparison)?.sound(backup)
 }
 
 fn place(permit: &Permit, files: &Files, staged: &Path, destination: &Path, empty: bool) -> Result<()> {

@@ -8,7 +8,7 @@ use super::MANIFEST;
 use super::manifest::{self, Digests, Header, Method, Origin};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
-use crate::host::files::{EntryKind, Expect, Files, Listed, Relocated, Stat, shown};
+use crate::host::files::{Copied, EntryKind, Expect, Files, Listed, Relocated, Stat, shown};
 
 /// A rename: from, to.
 pub type Rename = (PathBuf, PathBuf);
@@ -290,9 +290,8 @@ impl Making {
             Digests::Without
         };
         let header = Header::new(origin, self.kind, method);
-        let entries = manifest::build(files, backup, self.kind, wanted)?;
         self.sealed = Some(backup.join(MANIFEST));
-        let footer = manifest::write(permit, files, backup, &header, &entries, &Expect::Absent)?;
+        let footer = manifest::make(permit, files, backup, &header, wanted, &Expect::Absent)?;
         Ok(Sealed {
             entries: footer.entries,
             bytes: footer.bytes,
@@ -413,11 +412,11 @@ fn copy_into(
         } else {
             Path::new("")
         };
-        outcome.copied.get(relative).and_then(|copied| copied.digest)
+        outcome.copied.get(relative).and_then(Copied::digest)
     };
     let header = Header::new(origin, kind, Method::Copied);
-    let entries = manifest::build(files, backup, kind, Digests::Known(&known))?;
-    let footer = manifest::write(permit, files, backup, &header, &entries, &Expect::Absent)?;
+    let digests = Digests::Known(&known);
+    let footer = manifest::make(permit, files, backup, &header, digests, &Expect::Absent)?;
     Ok(Sealed {
         entries: footer.entries,
         bytes: footer.bytes,

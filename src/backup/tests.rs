@@ -21,6 +21,8 @@ use crate::gate::Permit;
 use crate::host::files::fixture::{Scene, entries, grow, portrait};
 use crate::host::files::{EntryKind, Files};
 
+mod streaming;
+
 fn permit() -> Permit {
     Permit::for_tests()
 }

@@ -1,15 +1,16 @@
 //! Comparing what lies in a backup with what its manifest says.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::MANIFEST;
-use super::manifest::{self, Entry, Footer, Manifest, TOP};
+use super::manifest::{self, Digests, Entry, Footer, LOOKED_AT, READ, Reading, TOP};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
-use crate::host::files::{EntryKind, Expect, Files, Step, Walked, shown};
+use crate::host::files::{EntryKind, Expect, Files, Survey, Walked, shown};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -94,20 +95,16 @@ impl Depth {
 /// # Errors
 /// `NotFound` without a manifest; `Corrupt` for one that can't be trusted or was cut short. Differences are no error.
 pub fn verify(files: &Files, directory: &Path, depth: Depth) -> Result<Verified> {
-    let manifest = finished(files, directory)?;
-    let read = |walked: &Walked<'_>| {
-        let wanted = depth.reads(walked.relative);
-        wanted.then(|| walked.digest()).transpose()
+    let (_, footer) = manifest::ends(files, directory)?;
+    // What a sample reads is not known before.
+    let known = footer.filter(|_| depth == Depth::Full);
+    files.meter().begin(known.map_or(0, |footer| footer.bytes));
+    let mut manifest = finished(files, directory)?;
+    let comparison = Comparison {
+        contents: Contents::Read(depth),
+        set_id: true,
     };
-    compare(
-        files,
-        directory,
-        &manifest,
-        &Comparison {
-            digest: &read,
-            set_id: true,
-        },
-    )
+    compare(files, directory, &mut manifest, &comparison)
 }
 
 /// Adds the digests to the manifest of a backup that was made without.
@@ -116,95 +113,185 @@ pub fn verify(files: &Files, directory: &Path, depth: Depth) -> Result<Verified>
 /// `Corrupt` where the backup is not what its manifest says.
 pub fn seal(permit: &Permit, files: &Files, directory: &Path) -> Result<Footer> {
     let before = files.digest(&directory.join(MANIFEST))?;
-    let manifest = finished(files, directory)?;
-    verify(files, directory, Depth::Full)?.sound(directory)?;
-    let kind = manifest.header.kind;
-    let entries = manifest::build(files, directory, kind, manifest::Digests::Computed)?;
-    manifest::write(
-        permit,
-        files,
-        directory,
-        &manifest.header,
-        &entries,
-        &Expect::Digest(before),
-    )
+    let verified = verify(files, directory, Depth::Full)?;
+    verified.sound(directory)?;
+    files.meter().begin(verified.bytes);
+    let header = finished(files, directory)?.header().clone();
+    let expect = Expect::Digest(before);
+    manifest::make(permit, files, directory, &header, Digests::Computed, &expect)
 }
 
-/// The manifest of a finished backup.
-pub(super) fn finished(files: &Files, directory: &Path) -> Result<Manifest> {
-    let manifest = manifest::read(files, directory)?;
-    if manifest.footer.is_none() {
-        return Err(Error::corrupt(format!(
-            "the manifest of `{}` was cut short: it is not a whole backup",
-            shown(directory)
-        ))
-        .hint("look into it by hand, or take another"));
+/// The manifest of a finished backup, to be read.
+pub(super) fn finished(files: &Files, directory: &Path) -> Result<Reading> {
+    let (_, footer) = manifest::ends(files, directory)?;
+    if footer.is_none() {
+        return Err(cut_short(directory));
     }
-    Ok(manifest)
+    Reading::open(files, directory)
+}
+
+/// The footer of a manifest that was read to its end.
+pub(super) fn footer_of<'a>(manifest: &'a Reading, directory: &Path) -> Result<&'a Footer> {
+    manifest.footer().ok_or_else(|| cut_short(directory))
+}
+
+fn cut_short(directory: &Path) -> Error {
+    Error::corrupt(format!(
+        "the manifest of `{}` was cut short: it is not a whole backup",
+        shown(directory)
+    ))
+    .hint("look into it by hand, or take another")
+}
+
+/// Whose contents are compared, and how.
+pub(super) enum Contents<'a> {
+    /// They are read.
+    Read(Depth),
+    /// Their digests are known already, by the path from the backup's directory; where not, they aren't compared.
+    Known(&'a (dyn Fn(&Path) -> Option<blake3::Hash> + Sync)),
 }
 
 /// How two sides are compared.
 pub(super) struct Comparison<'a> {
-    /// The digest of a file's contents; `None` where they aren't compared.
-    pub(super) digest: &'a dyn Fn(&Walked<'_>) -> Result<Option<blake3::Hash>>,
+    /// What files hold.
+    pub(super) contents: Contents<'a>,
     /// Whether set-id bits count; they can't be kept on files that change hands.
     pub(super) set_id: bool,
 }
 
-/// Compares a directory with a manifest.
+impl Comparison<'_> {
+    /// What is different at a path, and whether its contents were compared.
+    fn look(
+        &self,
+        files: &Files,
+        entry: &Entry,
+        walked: &Walked<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> (Vec<String>, bool) {
+        let is_compared = entry.blake3.is_some() && walked.stat.kind == EntryKind::File;
+        let mut different = Vec::new();
+        let found = match &self.contents {
+            Contents::Read(depth) if is_compared && depth.reads(walked.relative) => {
+                Entry::read(walked, buffer, files.meter()).or_else(|error| {
+                    different.push(error.message().to_owned());
+                    Entry::of(walked)
+                })
+            }
+            Contents::Known(known) if is_compared => Entry::of(walked).map(|mut found| {
+                found.blake3 = known(walked.relative).map(|digest| digest.to_hex().to_string());
+                found
+            }),
+            _ => Entry::of(walked),
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                different.push(error.message().to_owned());
+                return (different, false);
+            }
+        };
+        different.extend(differences(entry, &found, self.set_id));
+        if is_compared && found.blake3.is_some() && found.blake3 != entry.blake3 {
+            different.push("has other contents".to_owned());
+        }
+        (different, found.blake3.is_some())
+    }
+}
+
+/// What was found in one batch.
+#[derive(Default)]
+struct Part {
+    digests: u64,
+    problems: Vec<(PathBuf, String)>,
+}
+
+/// Compares a directory with a manifest of which nothing was read yet: two streams in the same order.
 pub(super) fn compare(
     files: &Files,
     directory: &Path,
-    manifest: &Manifest,
+    manifest: &mut Reading,
     comparison: &Comparison<'_>,
 ) -> Result<Verified> {
-    let mut expected: BTreeMap<&Path, &Entry> = manifest
-        .entries
-        .iter()
-        .map(|entry| (entry.path.as_path(), entry))
-        .collect();
     let mut verified = Verified::default();
-    if let Some(footer) = &manifest.footer {
-        verified.entries = footer.entries;
-        verified.bytes = footer.bytes;
-    }
     let mut problems: Vec<(PathBuf, String)> = Vec::new();
-    if let Some(top) = expected.remove(Path::new(TOP)) {
+    let mut parted: Vec<(PathBuf, String)> = Vec::new();
+    let mut expected = manifest.next()?;
+    // Nothing stands at the path of this entry, unless it is the top.
+    let absent = |entry: Entry, problems: &mut Vec<(PathBuf, String)>| {
+        if entry.path != Path::new(TOP) {
+            problems.push((entry.path, "is missing".to_owned()));
+            return Ok(());
+        }
         let found = Entry::of_top(files, directory)?;
-        problems.extend(differences(top, &found, comparison.set_id).map(|what| (top.path.clone(), what)));
-    }
-    files.walk(directory, &mut |walked| {
-        if walked.relative == Path::new(MANIFEST) {
-            return Ok(Step::Continue);
-        }
-        let mut add = |what: String| problems.push((walked.relative.to_path_buf(), what));
-        let Some(entry) = expected.remove(walked.relative) else {
-            add("is not in the manifest".to_owned());
-            return Ok(Step::Continue);
+        let different = differences(&entry, &found, comparison.set_id);
+        problems.extend(different.into_iter().map(|what| (entry.path.clone(), what)));
+        Ok(())
+    };
+    let look = |relative: &Path,
+                walked: Option<&Walked<'_>>,
+                entry: Entry,
+                part: &mut Part,
+                buffer: &mut Vec<u8>| {
+        let Some(walked) = walked else {
+            part.problems
+                .push((relative.to_path_buf(), "is missing".to_owned()));
+            return Ok(());
         };
-        match Entry::of(walked) {
-            Ok(found) => differences(entry, &found, comparison.set_id).for_each(&mut add),
-            Err(error) => add(error.message().to_owned()),
+        let (different, read) = comparison.look(files, &entry, walked, buffer);
+        part.digests += u64::from(read);
+        let different = different.into_iter().map(|what| (relative.to_path_buf(), what));
+        part.problems.extend(different);
+        if entry.kind == EntryKind::File && matches!(comparison.contents, Contents::Read(_)) {
+            files.meter().file();
         }
-        if let (Some(wanted), EntryKind::File) = (&entry.blake3, walked.stat.kind) {
-            match (comparison.digest)(walked) {
-                Ok(None) => {}
-                Ok(Some(found)) => {
-                    verified.digests += 1;
-                    if found.to_hex().as_str() != wanted.as_str() {
-                        add("has other contents".to_owned());
-                    }
+        Ok(())
+    };
+    files.survey(
+        directory,
+        Survey {
+            batch: match comparison.contents {
+                Contents::Read(Depth::Full | Depth::Sample(_)) => READ,
+                Contents::Read(Depth::Structure) | Contents::Known(_) => LOOKED_AT,
+            },
+            claim: &mut |relative| {
+                if relative == Path::new(MANIFEST) {
+                    return Ok(None);
                 }
-                Err(error) => add(error.message().to_owned()),
-            }
-        }
-        Ok(Step::Continue)
-    })?;
-    problems.extend(
-        expected
-            .into_keys()
-            .map(|path| (path.to_path_buf(), "is missing".to_owned())),
-    );
+                while let Some(entry) = expected.take() {
+                    let order = entry
+                        .path
+                        .as_os_str()
+                        .as_bytes()
+                        .cmp(relative.as_os_str().as_bytes());
+                    if order == Ordering::Greater {
+                        expected = Some(entry);
+                        break;
+                    }
+                    expected = manifest.next()?;
+                    if order == Ordering::Equal {
+                        return Ok(Some(entry));
+                    }
+                    absent(entry, &mut problems)?;
+                }
+                problems.push((relative.to_path_buf(), "is not in the manifest".to_owned()));
+                Ok(None)
+            },
+            look: &look,
+            keep: &mut |part: Part| {
+                verified.digests += part.digests;
+                parted.extend(part.problems);
+                Ok(())
+            },
+        },
+    )?;
+    while let Some(entry) = expected.take() {
+        expected = manifest.next()?;
+        absent(entry, &mut problems)?;
+    }
+    let footer = footer_of(manifest, directory)?;
+    verified.entries = footer.entries;
+    verified.bytes = footer.bytes;
+    problems.extend(parted);
     problems.sort();
     verified.problems = problems
         .into_iter()
@@ -217,7 +304,7 @@ pub(super) fn compare(
 }
 
 /// What is different in all but the contents.
-fn differences(wanted: &Entry, found: &Entry, set_id: bool) -> impl Iterator<Item = String> {
+fn differences(wanted: &Entry, found: &Entry, set_id: bool) -> Vec<String> {
     let mut all = Vec::new();
     let mask = if set_id { 0o7777 } else { 0o1777 };
     if wanted.kind != found.kind {
@@ -226,7 +313,7 @@ fn differences(wanted: &Entry, found: &Entry, set_id: bool) -> impl Iterator<Ite
             found.kind.name(),
             wanted.kind.name()
         ));
-        return all.into_iter();
+        return all;
     }
     if wanted.size != found.size {
         all.push(format!("has {} bytes, not {}", found.size, wanted.size));
@@ -251,5 +338,5 @@ fn differences(wanted: &Entry, found: &Entry, set_id: bool) -> impl Iterator<Ite
     if wanted.xattrs != found.xattrs {
         all.push("has other extended attributes".to_owned());
     }
-    all.into_iter()
+    all
 }

@@ -18,12 +18,15 @@ mod mounts;
 mod remove;
 mod rename;
 mod resolve;
+mod survey;
 mod walk;
 mod write;
 
-pub use copy::{Copied, CopyOutcome};
+pub use attributes::Attributes;
+pub use copy::{Copied, CopyOutcome, Record};
 pub use meter::{Meter, Progress};
 pub use rename::{Relocated, Renamed};
+pub(crate) use survey::Survey;
 pub use walk::{Step, TreeSize, Walked};
 pub use write::Expect;
 

@@ -108,6 +108,7 @@ impl Operation for Copy {
 
 impl Copy {
     fn copy(&self, permit: &Permit, host: &Host) -> Result<Done> {
+        host.files.meter().begin(self.size.bytes);
         if let Some(origin) = &self.backup {
             let sealed = retire::copy(
                 permit,

@@ -219,6 +219,10 @@ impl Operation for Retire {
             .iter()
             .map(|(from, to)| (from.absolute.clone(), to.absolute.clone()))
             .collect();
+        // Without digests nothing is read.
+        host.files
+            .meter()
+            .begin(if self.digests { self.size.bytes } else { 0 });
         let sealed = retire::execute(
             permit,
             &host.files,

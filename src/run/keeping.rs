@@ -93,12 +93,13 @@ pub fn find(context: &Context, name: &str) -> Result<Listed> {
 /// # Errors
 /// What the manifest says.
 pub fn has_digests(context: &Context, listed: &Listed) -> Result<bool> {
-    let manifest = manifest::read(&context.host.files, &directory(context, listed))?;
-    let mut files = manifest
-        .entries
-        .iter()
-        .filter(|entry| entry.kind == crate::host::files::EntryKind::File);
-    Ok(files.all(|entry| entry.blake3.is_some()))
+    let mut manifest = manifest::Reading::open(&context.host.files, &directory(context, listed))?;
+    while let Some(entry) = manifest.next()? {
+        if entry.kind == crate::host::files::EntryKind::File && entry.blake3.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Checks a backup. A full check of a sound backup without digests adds them, unless `only_look`.

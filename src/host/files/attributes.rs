@@ -14,7 +14,7 @@ use super::{EntryKind, Stat, shown};
 use crate::error::{Error, Result};
 
 /// Extended attributes by name, sorted.
-pub(super) type Attributes = Vec<(OsString, Vec<u8>)>;
+pub type Attributes = Vec<(OsString, Vec<u8>)>;
 
 /// Labels that the security policy of the system gives; they say nothing about the contents.
 const SYSTEM_LABELS: [&[u8]; 3] = [b"security.selinux", b"security.ima", b"security.evm"];

@@ -9,26 +9,19 @@
 //! written: sizes are compared, and the digest is that of the copy. The copy is brought to the disk at its end, at once
 //! ([`durable`]), and nothing relies on it before.
 
-use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{EntryKind, Files, Stat, shown};
+use super::{EntryKind, Files, shown};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
 
 mod durable;
+mod record;
 mod tree;
 
-/// One path of the original, as it was when it was copied.
-#[derive(Debug, Clone)]
-pub struct Copied {
-    /// What it was.
-    pub stat: Stat,
-    /// BLAKE3 of a regular file's contents.
-    pub digest: Option<blake3::Hash>,
-}
+pub use record::{Copied, Record};
 
 /// What was copied, and what was not.
 #[derive(Debug, Clone, Default)]
@@ -39,8 +32,8 @@ pub struct CopyOutcome {
     pub files: u64,
     /// Bytes of the regular files.
     pub bytes: u64,
-    /// What was copied, by the path from the top; the top itself is the empty path.
-    pub copied: BTreeMap<PathBuf, Copied>,
+    /// What was copied, by the path from the top.
+    pub copied: Record,
     /// Sockets and devices, which were left out, by the path from the top.
     pub skipped: Vec<PathBuf>,
     /// Regular files whose copies share their blocks with the original.

@@ -156,6 +156,18 @@ fn refuse_irregular(stat: &Stat, path: &Path) -> Result<()> {
     )))
 }
 
+/// Opens what was seen to be a regular file. The caller compares what is open with what was seen.
+pub(super) fn open_known(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::empty())
+        .map(File::from)
+        .map_err(|error| match error {
+            Errno::LOOP => Error::changed(format!("`{}` was replaced by a symbolic link", shown(path))),
+            Errno::NOENT => absent(path),
+            error => failure("open", path, error),
+        })
+}
+
 /// Hashes a regular file and makes sure that it stood still meanwhile.
 pub(super) fn digest_at(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<blake3::Hash> {
     let (file, before) = open_file_at(parent, name, path)?;

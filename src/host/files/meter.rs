@@ -44,7 +44,7 @@ impl Meter {
         &self.bytes
     }
 
-    pub(super) fn file(&self) {
+    pub(crate) fn file(&self) {
         self.files.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -157,15 +157,9 @@ impl Files {
             .hint("stop the program that writes to it, then try again")
         };
         let top = self.stat(aside)?.ok_or_else(|| absent(aside))?;
-        let copied_top = outcome
-            .copied
-            .get(Path::new(""))
-            .ok_or_else(|| changed(Path::new("")))?;
+        let copied_top = outcome.copied.top().ok_or_else(|| changed(Path::new("")))?;
         // The rename itself has changed the change time of the top.
-        if !top.same_thing(&copied_top.stat)
-            || top.mtime_ns != copied_top.stat.mtime_ns
-            || top.size != copied_top.stat.size
-        {
+        if !top.same_thing(copied_top) || top.mtime_ns != copied_top.mtime_ns || top.size != copied_top.size {
             return Err(changed(Path::new("")));
         }
         let mut seen = 1;
@@ -173,7 +167,7 @@ impl Files {
             self.walk(aside, &mut |entry| {
                 seen += 1;
                 match outcome.copied.get(entry.relative) {
-                    Some(copied) if copied.stat.same_version(&entry.stat) => Ok(super::Step::Continue),
+                    Some(copied) if copied.is(&entry.stat) => Ok(super::Step::Continue),
                     _ => Err(changed(entry.relative)),
                 }
             })?;

@@ -11,7 +11,7 @@ use std::process::Command;
 use proptest::prelude::*;
 
 use super::fixture::{Scene, entries, grow, portrait};
-use super::{EntryKind, Expect, Files, Relocated, Renamed, Step};
+use super::{EntryKind, Expect, Files, Relocated, Renamed, Step, Walked};
 use crate::error::Kind;
 use crate::gate::Permit;
 
@@ -419,7 +419,7 @@ fn a_copy_is_the_original_in_all_but_place() {
     );
     let sparse = |top: &Path| fs::metadata(top.join("sparse")).unwrap().blocks();
     assert!(sparse(&copy) <= sparse(&tree) && sparse(&copy) * 512 < 1 << 20);
-    let digest = outcome.copied.get(Path::new("sparse")).unwrap().digest.unwrap();
+    let digest = outcome.copied.get(Path::new("sparse")).unwrap().digest().unwrap();
     assert_eq!(digest, blake3::hash(&fs::read(tree.join("sparse")).unwrap()));
 }
 
@@ -694,15 +694,16 @@ fn many_hands_copy_and_remove_as_one() {
         (size.entries, size.files, size.bytes)
     );
     assert_eq!(outcome.copied.len() as u64, size.entries + 1);
-    for (path, copied) in &outcome.copied {
-        if let Some(digest) = copied.digest {
-            assert_eq!(
-                digest,
-                blake3::hash(&fs::read(tree.join(path)).unwrap()),
-                "{path:?}"
-            );
-        }
-    }
+    let see = |entry: &Walked<'_>| {
+        let copied = outcome.copied.get(entry.relative).unwrap();
+        assert!(copied.is(&entry.stat), "{}", entry.path.display());
+        let contents = || blake3::hash(&fs::read(entry.path).unwrap());
+        let digest = (entry.stat.kind == EntryKind::File).then(contents);
+        assert_eq!(copied.digest(), digest, "{}", entry.path.display());
+        Ok(Step::Continue)
+    };
+    scene.files.walk(&tree, &mut { see }).unwrap();
+    assert!(outcome.copied.get(Path::new("no/such")).is_none());
     let progress = scene.files.meter().read();
     assert_eq!(progress.files, size.files);
     scene

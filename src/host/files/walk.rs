@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
-use super::look::{digest_at, listing, names, read_link_at};
-use super::resolve::{open_directory_on_mount, stat_at};
-use super::{EntryKind, Files, Stat, attributes, shown};
+use super::look::{changed_meanwhile, digest_open, listing, names, open_known, read_link_at};
+use super::resolve::{open_directory_on_mount, stat_at, stat_open};
+use super::{EntryKind, Files, Meter, Stat, attributes, shown};
 use crate::error::{Error, Kind, Result};
 
 /// Directories inside directories that recursion handles; each level holds a descriptor or two.
@@ -51,13 +51,45 @@ pub struct TreeSize {
     pub mounts: Vec<PathBuf>,
 }
 
-impl Walked<'_> {
-    /// BLAKE3 of a regular file's contents.
+impl<'a> Walked<'a> {
+    pub(super) fn new(
+        path: &'a Path,
+        relative: &'a Path,
+        stat: Stat,
+        (parent, name): (BorrowedFd<'a>, &'a OsStr),
+    ) -> Self {
+        Self {
+            path,
+            relative,
+            stat,
+            parent,
+            name,
+        }
+    }
+
+    /// Extended attributes, sorted by name, and BLAKE3 of a regular file, read through `buffer` and told to `meter`.
     ///
     /// # Errors
-    /// `Invalid` for anything else; `Changed` for a file that changes while it is read.
-    pub fn digest(&self) -> Result<blake3::Hash> {
-        digest_at(self.parent, self.name, self.path)
+    /// `Invalid` for anything else; `Changed` for a file that has changed since it was met, or changes while it is read.
+    pub fn read(
+        &self,
+        buffer: &mut Vec<u8>,
+        meter: &Meter,
+    ) -> Result<(attributes::Attributes, blake3::Hash)> {
+        if self.stat.kind != EntryKind::File {
+            return Err(Error::invalid(format!(
+                "`{}` is a {}, not a regular file",
+                shown(self.path),
+                self.stat.kind.name()
+            )));
+        }
+        let file = open_known(self.parent, self.name, self.path)?;
+        if !stat_open(file.as_fd(), self.path)?.same_version(&self.stat) {
+            return Err(changed_meanwhile(self.path));
+        }
+        let attributes = attributes::read_open(file.as_fd(), self.path)?;
+        let digest = digest_open(&file, &self.stat, self.path, buffer, meter)?;
+        Ok((attributes, digest))
     }
 
     /// The target of a symbolic link.
@@ -182,13 +214,7 @@ fn descend(
         let Some(stat) = stat_at(directory, &name, &path)? else {
             continue;
         };
-        let walked = Walked {
-            path: &path,
-            relative: &relative,
-            stat,
-            parent: directory,
-            name: &name,
-        };
+        let walked = Walked::new(&path, &relative, stat, (directory, name.as_os_str()));
         match visit(&walked)? {
             Step::Stop => return Ok(Step::Stop),
             Step::SkipChildren => continue,

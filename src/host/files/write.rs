@@ -27,6 +27,9 @@ pub enum Expect {
     Anything,
 }
 
+/// Writes pieces, one after the other, with the first; the second is the name of the temporary file.
+pub(crate) type Fill<'a> = dyn FnMut(&mut dyn FnMut(&[u8]) -> Result<()>, &OsStr) -> Result<()> + 'a;
+
 impl Files {
     /// Makes a directory and those above it that are missing (mode 0755 within the umask), durably. Returns the
     /// directories that it made, outermost first.
@@ -106,12 +109,28 @@ impl Files {
     /// `Exists` for [`Expect::Absent`] where something stands there; `Changed` for [`Expect::Digest`] where the
     /// contents differ or the file is gone; `Invalid` where something other than a regular file stands there. The file
     /// is then as before.
-    pub fn write(&self, _permit: &Permit, path: &Path, contents: &[u8], expect: &Expect) -> Result<()> {
+    pub fn write(&self, permit: &Permit, path: &Path, contents: &[u8], expect: &Expect) -> Result<()> {
+        self.write_by(permit, path, expect, &mut |pour, _| pour(contents))
+    }
+
+    /// As [`Files::write`], of contents that come piece by piece: `fill` gets what writes a piece, and the name of the
+    /// temporary file beside `path`.
+    pub(crate) fn write_by(
+        &self,
+        _permit: &Permit,
+        path: &Path,
+        expect: &Expect,
+        fill: &mut Fill<'_>,
+    ) -> Result<()> {
         let place = self.changeable(path)?;
         let before = expected(&place, expect)?;
-        let (temporary, file) = create_temporary(&place)?;
-        let written = fill(&place, &temporary, file, contents, before.as_ref())
-            .and_then(|()| put_in_place(&place, &temporary, expect, before.as_ref()));
+        let (temporary, mut file) = create_temporary(&place)?;
+        let written = fill(
+            &mut |piece| file.write_all(piece).map_err(|error| writing(&place, &error)),
+            &temporary,
+        )
+        .and_then(|()| complete(&place, &temporary, &file, before.as_ref()))
+        .and_then(|()| put_in_place(&place, &temporary, expect, before.as_ref()));
         if let Err(error) = written {
             // It is ours alone; the failure of the write is the one to tell.
             let _ = rustix::fs::unlinkat(&place.parent, &temporary, AtFlags::empty());
@@ -268,16 +287,12 @@ fn create_temporary(place: &Place) -> Result<(std::ffi::OsString, File)> {
     }
 }
 
-fn fill(
-    place: &Place,
-    temporary: &OsStr,
-    mut file: File,
-    contents: &[u8],
-    replaced: Option<&Stat>,
-) -> Result<()> {
-    let writing =
-        |error: std::io::Error| Error::io(format_args!("write beside `{}`", shown(&place.path)), &error);
-    file.write_all(contents).map_err(writing)?;
+fn writing(place: &Place, error: &std::io::Error) -> Error {
+    Error::io(format_args!("write beside `{}`", shown(&place.path)), error)
+}
+
+/// Gives a file that was written mode, owner and attributes, and brings it to the disk.
+fn complete(place: &Place, temporary: &OsStr, file: &File, replaced: Option<&Stat>) -> Result<()> {
     let parent = place.parent.as_fd();
     match replaced {
         None => set_mode_at(parent, temporary, 0o644, &place.path)?,
@@ -291,7 +306,7 @@ fn fill(
             }
         }
     }
-    file.sync_all().map_err(writing)
+    file.sync_all().map_err(|error| writing(place, &error))
 }
 
 fn put_in_place(place: &Place, temporary: &OsStr, expect: &Expect, before: Option<&Stat>) -> Result<()> {

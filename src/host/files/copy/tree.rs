@@ -1,7 +1,7 @@
 //! The tree of a copy: directory by directory, the names of each in batches that any thread takes.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -18,10 +18,10 @@ use crate::error::{Error, Result};
 use crate::host::files::attributes::{self, imitate, imitate_open, set_mtime_at};
 use crate::host::files::contents::{self, BUFFER, LARGE, writing};
 use crate::host::files::crew::{self, Heap, lock};
-use crate::host::files::look::{changed_meanwhile, names, read_link_at};
+use crate::host::files::look::{changed_meanwhile, names, open_known, read_link_at};
 use crate::host::files::meter::Meter;
 use crate::host::files::resolve::{
-    Place, absent, failure, on_other_mount, open_directory, open_directory_on_mount, stat_at, stat_open,
+    Place, failure, on_other_mount, open_directory, open_directory_on_mount, stat_at, stat_open,
 };
 use crate::host::files::walk::{DEPTH_LIMIT, too_deep};
 use crate::host::files::write::make_directory_at;
@@ -73,7 +73,6 @@ pub(super) fn copy(
         tree.act(job, own, heap)
     })?;
     let mut outcome = CopyOutcome::default();
-    let mut copied = Vec::new();
     for own in parts {
         let part = own.part;
         outcome.entries += part.entries;
@@ -82,11 +81,11 @@ pub(super) fn copy(
         outcome.shared += part.shared;
         outcome.skipped.extend(part.skipped);
         outcome.not_owned.extend(part.not_owned);
-        copied.extend(own.copied);
+        outcome.copied.add(own.copied);
     }
     outcome.skipped.sort_unstable();
     outcome.not_owned.sort_unstable();
-    outcome.copied = copied.into_iter().collect();
+    outcome.copied.set_top(stat);
     Ok(outcome)
 }
 
@@ -124,7 +123,7 @@ struct Own {
     buffer: Vec<u8>,
     again: Vec<u8>,
     part: CopyOutcome,
-    copied: Vec<(PathBuf, Copied)>,
+    copied: Vec<Copied>,
 }
 
 /// A file that has several names.
@@ -270,8 +269,7 @@ impl Tree<'_> {
         if level.depth > 1 {
             own.part.entries += 1;
         }
-        own.copied
-            .push((level.relative.clone(), Copied { stat, digest: None }));
+        own.copied.push(Copied::new(&level.relative, &stat, None));
         Ok(())
     }
 
@@ -318,7 +316,7 @@ impl Tree<'_> {
             own.part.bytes = own.part.bytes.saturating_add(stat.size);
             self.meter.file();
         }
-        own.copied.push((item.relative, Copied { stat, digest }));
+        own.copied.push(Copied::new(&item.relative, &stat, digest));
         Ok(())
     }
 
@@ -527,18 +525,6 @@ enum Done {
     Copied(blake3::Hash),
     /// The first name of the same file is being copied.
     Later,
-}
-
-/// Opens what was seen to be a regular file. The caller compares what is open with what was seen.
-fn open_known(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::openat(parent, name, flags, Mode::empty())
-        .map(File::from)
-        .map_err(|error| match error {
-            Errno::LOOP => Error::changed(format!("`{}` was replaced by a symbolic link", shown(path))),
-            Errno::NOENT => absent(path),
-            error => failure("open", path, error),
-        })
 }
 
 fn short() -> Error {
