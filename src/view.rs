@@ -417,17 +417,25 @@ impl View {
     }
 
     /// The directories above a path that are not there yet, outermost first.
-    #[must_use]
-    pub fn absent_parents(&self, place: &Place) -> Vec<String> {
-        let mut absent: Vec<String> = place
-            .absolute
-            .ancestors()
-            .skip(1)
-            .take_while(|parent| matches!(self.stat(parent), Ok(None)))
-            .map(|parent| self.workspace.show(parent).shown)
-            .collect();
+    ///
+    /// # Errors
+    /// `Invalid` where a file stands in the place of one; what the system says.
+    pub fn absent_parents(&self, place: &Place) -> Result<Vec<String>> {
+        let mut absent = Vec::new();
+        for parent in place.absolute.ancestors().skip(1) {
+            match self.stat(parent)? {
+                None => absent.push(self.workspace.show(parent).shown),
+                Some(stat) if stat.kind == EntryKind::File => {
+                    return Err(Error::invalid(format!(
+                        "`{}` is a file, so nothing can stand at `{place}`",
+                        self.workspace.show(parent)
+                    )));
+                }
+                Some(_) => break,
+            }
+        }
         absent.reverse();
-        absent
+        Ok(absent)
     }
 
     /// What is needed to change a path.

@@ -44,7 +44,7 @@ impl Edit {
             saved: view.slot("saved", &name),
             risk: Risk::Reversible,
             times: view.parent_times(&[place]),
-            made: view.absent_parents(place),
+            made: view.absent_parents(place)?,
             needs: vec![view.write(place, false)],
             place: place.clone(),
         })

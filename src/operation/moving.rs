@@ -37,11 +37,10 @@ impl MovePaths {
             .iter()
             .flat_map(|(from, to)| if both { vec![from, to] } else { vec![from] })
             .collect();
-        let made = if both {
-            moves.iter().flat_map(|(_, to)| view.absent_parents(to)).collect()
-        } else {
-            Vec::new()
-        };
+        let mut made = Vec::new();
+        for (_, to) in moves.iter().filter(|_| both) {
+            made.extend(view.absent_parents(to)?);
+        }
         Ok(Self {
             times: view.parent_times(&touched),
             moves,

@@ -105,7 +105,7 @@ impl Retire {
             .collect();
         let made = retire::made(&backup.absolute, &absolute);
         let made = made.iter().map(|path| view.workspace.show(path).shown);
-        let made = view.absent_parents(&backup).into_iter().chain(made).collect();
+        let made = view.absent_parents(&backup)?.into_iter().chain(made).collect();
         Ok(Self {
             kind,
             made,

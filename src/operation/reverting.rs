@@ -96,7 +96,7 @@ impl Revert {
                 let mut lost = None;
                 let mut blocked = None;
                 for Move { from, to } in moves {
-                    missing.push(view.absent_parents(&place(from)?).len());
+                    missing.push(view.absent_parents(&place(from)?)?.len());
                     facts.push(view.fact(&place(to)?)?);
                     if view.exists(&place(to)?.absolute)? {
                         there += 1;

@@ -51,7 +51,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let kind = view.kind(&source)?;
     let copy = Copy {
         kind,
-        made: view.absent_parents(&to),
+        made: view.absent_parents(&to)?,
         restores: None,
         backup: Some(Origin {
             name,

@@ -53,7 +53,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         size: view.size(&from.absolute)?,
         backup: None,
         times: view.parent_times(&[&to]),
-        made: view.absent_parents(&to),
+        made: view.absent_parents(&to)?,
         needs: vec![view.write(&to, false)],
         facts: vec![view.fact(&from)?],
         from: from.clone(),

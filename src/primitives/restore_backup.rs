@@ -81,7 +81,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let copy = Copy {
         kind,
         times: view.parent_times(&[&to]),
-        made: view.absent_parents(&to),
+        made: view.absent_parents(&to)?,
         needs: vec![view.write(&to, false)],
         facts: vec![view.fact(&from)?],
         backup: None,
