@@ -126,7 +126,9 @@ pub(crate) fn portrait(top: &Path) -> BTreeMap<PathBuf, String> {
             let mut value = [0; 64];
             let attribute =
                 rustix::fs::getxattr(&path, "user.origin", &mut value).map(|length| value[..length].to_vec());
-            format!("{} {:?}", blake3::hash(&fs::read(&path).unwrap()), attribute.ok())
+            let holes = metadata.len() >= 1 << 20 && metadata.blocks() * 512 < metadata.len() / 2;
+            let digest = blake3::hash(&fs::read(&path).unwrap());
+            format!("{digest} {:?} {holes}", attribute.ok())
         };
         portrait.insert(
             relative,
@@ -150,16 +152,18 @@ pub(crate) fn portrait(top: &Path) -> BTreeMap<PathBuf, String> {
     portrait
 }
 
-/// A random tree: each entry is a directory, a file, a link, or a second name of an earlier file.
+/// A random tree: each entry is a directory, a file, a link, a second name of an earlier file, a file with holes, a
+/// pipe, or a file with attributes.
 pub(crate) fn entries() -> impl Strategy<Value = Vec<(u8, usize, Vec<u8>, u16)>> {
     let name = proptest::collection::vec(any::<u8>(), 0..6);
-    proptest::collection::vec((0_u8..4, any::<usize>(), name, any::<u16>()), 0..24)
+    proptest::collection::vec((0_u8..7, any::<usize>(), name, any::<u16>()), 0..24)
 }
 
 /// Builds a random tree below an existing directory.
 pub(crate) fn grow(top: &Path, entries: &[(u8, usize, Vec<u8>, u16)]) {
     let mut directories = vec![top.to_path_buf()];
     let mut plain: Vec<PathBuf> = Vec::new();
+    let mut timed = Vec::new();
     for (number, (kind, place, name, number16)) in entries.iter().enumerate() {
         let mut bytes: Vec<u8> = name
             .iter()
@@ -167,23 +171,60 @@ pub(crate) fn grow(top: &Path, entries: &[(u8, usize, Vec<u8>, u16)]) {
             .filter(|byte| *byte != 0 && *byte != b'/')
             .collect();
         bytes.extend(format!("-{number}").bytes());
+        // Now and then a name is as long as names can be.
+        if number16 % 11 == 0 {
+            bytes.resize(255, b'x');
+        }
         let path = directories[place % directories.len()].join(OsStr::from_bytes(&bytes));
         match kind {
             0 => {
                 fs::create_dir(&path).unwrap();
-                directories.push(path);
+                directories.push(path.clone());
             }
             1 => symlink(OsStr::from_bytes(&bytes), &path).unwrap(),
             2 if !plain.is_empty() => fs::hard_link(&plain[place % plain.len()], &path).unwrap(),
+            4 => {
+                let mut file = fs::File::create(&path).unwrap();
+                file.seek(SeekFrom::Start(u64::from(*number16) << 6)).unwrap();
+                file.write_all(name).unwrap();
+                file.set_len(8 << 20).unwrap();
+            }
+            5 => {
+                let pipe = rustix::fs::FileType::Fifo;
+                let mode = (0o400 | u32::from(number16 & 0o377)).into();
+                rustix::fs::mknodat(rustix::fs::CWD, &path, pipe, mode, 0).unwrap();
+            }
             _ => {
                 fs::write(&path, vec![*kind; usize::from(*number16)]).unwrap();
+                if *kind == 6 {
+                    // As above: not every file system has them.
+                    let _ = rustix::fs::setxattr(
+                        &path,
+                        "user.origin",
+                        &name[..],
+                        rustix::fs::XattrFlags::empty(),
+                    );
+                }
                 fs::set_permissions(
                     &path,
                     fs::Permissions::from_mode(0o400 | u32::from(number16 & 0o377)),
                 )
                 .unwrap();
-                plain.push(path);
+                plain.push(path.clone());
             }
         }
+        if !matches!(kind, 1 | 5) {
+            timed.push((path, u32::from(*number16)));
+        }
+    }
+    // Innermost first: making something inside a directory sets its time.
+    for (path, number16) in timed.iter().rev() {
+        if path.is_dir() {
+            let modes = [0o755, 0o700, 0o2750, 0o1777];
+            let mode = modes[usize::try_from(*number16).unwrap() % modes.len()];
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let time = SystemTime::UNIX_EPOCH + Duration::new(1_500_000_000, 1_000 * number16 + 7);
+        fs::File::open(path).unwrap().set_modified(time).unwrap();
     }
 }
