@@ -2,7 +2,7 @@
 //! time it must be possible to take it back to the byte and to finish it; so are its undo and its recovery. Prints the
 //! counts as Markdown; fails where anything is lost.
 //!
-//! `cargo bench --bench faults -- [all] [random:500] [COUNT]` (default: all, then 500 random times)
+//! `cargo bench --bench faults -- [all] [random:500] [COUNT]` (default: every point, and of a run 500 random times too)
 
 #![expect(
     clippy::disallowed_methods,
@@ -27,14 +27,11 @@ mod faults {
 mod sandbox;
 
 fn main() -> ExitCode {
-    let mut efforts: Vec<Effort> = std::env::args()
+    let chosen: Vec<Effort> = std::env::args()
         .skip(1)
         .filter(|each| each != "--bench")
         .map(|each| Effort::read(&each).unwrap())
         .collect();
-    if efforts.is_empty() {
-        efforts = vec![Effort::All, Effort::AtRandom(500)];
-    }
     let mut failures = Vec::new();
     println!("| What is cut | Points | Nothing touched | Settled by `recover` | After the end | Failed |");
     println!("|---|---:|---:|---:|---:|---:|");
@@ -52,7 +49,12 @@ fn main() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
         };
-        for &effort in &efforts {
+        let efforts = match cut {
+            _ if !chosen.is_empty() => chosen.clone(),
+            Cut::RunThenUndo | Cut::RunThenResume => vec![Effort::All, Effort::AtRandom(500)],
+            _ => vec![Effort::All],
+        };
+        for effort in efforts {
             let tally = matrix.try_points(&matrix.points(effort));
             println!(
                 "| {} ({effort}) | {} | {} | {} | {} | {} |",
