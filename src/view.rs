@@ -23,6 +23,9 @@ use crate::workspace::catalogue::{Catalogue, Story};
 use crate::workspace::config::Limits;
 use crate::workspace::{Place, Workspace};
 
+/// Where symbolic links lead.
+mod links;
+
 /// What a preview has seen already.
 mod moment;
 

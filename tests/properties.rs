@@ -262,6 +262,61 @@ fn config(usual: u32) -> ProptestConfig {
     }
 }
 
+/// A link leads from where it stands in the preview, through what the preview has moved.
+#[test]
+fn links_are_followed_in_the_world_of_the_preview() {
+    let sandbox = Sandbox::empty();
+    sandbox
+        .write("data/one/rows.csv", "a,b\n")
+        .write("data/two/rows.csv", "c,d\n")
+        .write("elsewhere/kept", "kept")
+        .write(
+            "rollback/9.1.rhai",
+            "const STORY = #{ id: \"9.1\", title: \"Links\" };\n\nfn execute() {\n    \
+             move_path(\"elsewhere/link\", \"data/link\");\n    \
+             move_path(\"data/one\", \"data/former\");\n    \
+             move_path(\"data/two\", \"data/one\");\n    \
+             retire_dir(\"data/link\", \"rows\");\n}\n",
+        );
+    // Where it stands now it leads nowhere; the second has a link on its way.
+    std::os::unix::fs::symlink("way/one", sandbox.path("elsewhere/link")).unwrap();
+    std::os::unix::fs::symlink(".", sandbox.path("data/way")).unwrap();
+
+    let dry = sandbox.run(&["run", "9.1", "-n", "--json"]).assert_code(0).json();
+    let plan = dry["plan"].as_str().unwrap();
+    sandbox.run(&["run", "9.1", "--confirm", plan]).assert_code(0);
+    assert!(sandbox.exists("data/former/rows.csv") && sandbox.exists("data/way"));
+    assert!(!sandbox.exists("data/one") && !sandbox.exists("data/link"));
+}
+
+#[test]
+fn a_link_that_leads_out_nowhere_or_round_is_refused() {
+    for (target, why) in [
+        ("/etc", "outside the workspace"),
+        ("../../../../../../../../etc", "outside the workspace"),
+        ("nothing", "leads nowhere: `data/nothing` does not exist"),
+        ("link", "leads nowhere: too many links on the way"),
+        ("file/x", "leads nowhere: `data/file` is not a directory"),
+        ("..", "leads to a whole root"),
+    ] {
+        let sandbox = Sandbox::empty();
+        sandbox.write("data/file", "").write(
+            "rollback/9.1.rhai",
+            "const STORY = #{ id: \"9.1\", title: \"Links\" };\n\nfn execute() { retire_dir(\"data/link\", \"x\"); }\n",
+        );
+        std::os::unix::fs::symlink(target, sandbox.path("data/link")).unwrap();
+        let before = sandbox.snapshot(&[]);
+        let run = sandbox.run(&["run", "9.1", "-n"]);
+        assert!(
+            run.code != Some(0) && run.stderr.contains(why),
+            "{target}: {:?} {}",
+            run.code,
+            run.stderr
+        );
+        assert_unchanged(&before, &sandbox.snapshot(&[]));
+    }
+}
+
 proptest! {
     #![proptest_config(config(20))]
 

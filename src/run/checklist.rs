@@ -145,8 +145,8 @@ fn files_are_gone(session: &Session, story: &Story) -> Result<Finding> {
         .iter()
         .chain(&texts(&story.script.header, "caches"))
     {
-        for place in view.parts(part)? {
-            if view.exists(&place.absolute)? && !there.contains(&place) {
+        for place in view.standing(part)? {
+            if !there.contains(&place) {
                 there.push(place);
             }
         }

@@ -21,10 +21,21 @@ impl View {
     /// # Errors
     /// [`Kind::Denied`] for a path outside the roots.
     pub fn parts(&self, part: &str) -> Result<Vec<Place>> {
+        let mut found = self.standing(part)?;
+        if found.is_empty() && !is_glob(part) {
+            found.push(self.workspace.place(part.trim_end_matches('/'))?);
+        }
+        Ok(found)
+    }
+
+    /// As [`View::parts`], only what is there.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn standing(&self, part: &str) -> Result<Vec<Place>> {
         let mut found = Vec::new();
-        let glob = part.contains(['*', '?', '[', '{']);
         for candidate in candidates(part) {
-            if glob {
+            if is_glob(part) {
                 found.extend(self.matching(&candidate)?);
             } else {
                 let place = self.workspace.place(&candidate)?;
@@ -32,9 +43,6 @@ impl View {
                     found.push(place);
                 }
             }
-        }
-        if found.is_empty() && !glob {
-            found.push(self.workspace.place(part.trim_end_matches('/'))?);
         }
         Ok(found)
     }
@@ -69,8 +77,8 @@ impl View {
     pub fn present(&self, story: &Story) -> Result<Vec<Place>> {
         let mut present = Vec::new();
         for part in &story.parts {
-            for place in self.parts(part)? {
-                if self.exists(&place.absolute)? && !present.contains(&place) {
+            for place in self.standing(part)? {
+                if !present.contains(&place) {
                     present.push(place);
                 }
             }
@@ -134,10 +142,9 @@ impl View {
         if !candidates(part).iter().any(may_be) {
             return Ok(());
         }
-        for found in self.parts(part)? {
+        for found in self.standing(part)? {
             if let Ok(relative) = found.absolute.strip_prefix(&place.absolute)
                 && !relative.as_os_str().is_empty()
-                && self.exists(&found.absolute)?
             {
                 inside.insert(relative.to_path_buf());
             }
@@ -148,10 +155,9 @@ impl View {
     /// Whether a story has parts of its own outside `place`: one whose files were rolled back has none.
     fn is_deployed(&self, story: &Story, place: &Place) -> Result<bool> {
         for part in &story.parts {
-            for found in self.parts(part)? {
-                if !found.absolute.starts_with(&place.absolute) && self.exists(&found.absolute)? {
-                    return Ok(true);
-                }
+            let outside = |found: &Place| !found.absolute.starts_with(&place.absolute);
+            if self.standing(part)?.iter().any(outside) {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -299,4 +305,9 @@ impl View {
         }
         Ok(staying)
     }
+}
+
+/// Whether a part names several paths by wildcards.
+fn is_glob(part: &str) -> bool {
+    part.contains(['*', '?', '[', '{'])
 }

@@ -215,37 +215,4 @@ impl View {
     pub fn check_address(&self, url: &str) -> Result<()> {
         crate::gate::policy::check_address(&self.workspace.config().policy.http, url)
     }
-
-    /// What a place leads to: itself, or the target of a link where that is allowed; then with the link.
-    ///
-    /// # Errors
-    /// `Kind::Denied` for a link that leads out of the roots, `Kind::NotFound` for one that leads nowhere.
-    pub fn follow(&self, place: &Place) -> Result<(Place, Option<Place>)> {
-        let link = self
-            .stat(&place.absolute)?
-            .is_some_and(|stat| stat.kind == EntryKind::Symlink);
-        if !link {
-            return Ok((place.clone(), None));
-        }
-        let resolved = place.absolute.canonicalize().map_err(|error| {
-            Error::not_found(format!("the link `{place}` leads nowhere: {error}"))
-                .hint("remove the link itself with remove_path()")
-        })?;
-        if !self
-            .workspace
-            .roots()
-            .iter()
-            .any(|root| resolved.starts_with(root))
-        {
-            return Err(Error::denied(format!(
-                "the link `{place}` leads to `{}`, outside the workspace",
-                resolved.display()
-            ))
-            .hint("list its directory in policy.write of `rollback.yaml` if a script may change it"));
-        }
-        if self.workspace.roots().contains(&resolved) {
-            return Err(Error::denied(format!("the link `{place}` leads to a whole root")));
-        }
-        Ok((self.workspace.show(&resolved), Some(place.clone())))
-    }
 }
