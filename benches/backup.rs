@@ -14,6 +14,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "a measurement prints its figures")]
 
+use std::cell::Cell;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -104,6 +105,8 @@ struct Bench {
     options: Options,
     host: Host,
     permit: Permit,
+    /// Trees that were moved aside.
+    discarded: Cell<u32>,
 }
 
 /// A name and what is timed under it; `None` where the program is not installed.
@@ -136,11 +139,37 @@ impl Bench {
             options,
             host,
             permit,
+            discarded: Cell::new(0),
         }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    /// Takes a product away. Trees of many files are only moved aside until the end: for minutes after many files were
+    /// removed, ext4 looks long for a number for each new one, and whoever comes next would pay for it.
+    fn discard(&self, product: &Path) {
+        if !product.exists() {
+            return;
+        }
+        if is_small(product) {
+            return clear(product);
+        }
+        let aside = self.path("discarded");
+        fs::create_dir_all(&aside).expect("a directory can be made");
+        let number = self.discarded.get();
+        self.discarded.set(number + 1);
+        fs::rename(product, aside.join(number.to_string())).expect("it can be moved aside");
+    }
+
+    /// Times what makes `product`, and takes that away again.
+    fn timed(&self, product: &Path, act: impl FnOnce() -> Option<()>) -> Option<Duration> {
+        let started = Instant::now();
+        act()?;
+        let time = started.elapsed();
+        self.discard(product);
+        Some(time)
     }
 
     fn scaled(&self, count: u64) -> u64 {
@@ -208,7 +237,7 @@ impl Bench {
             if self.options.wants("retire") {
                 self.retiring("50,000 files of 0 to 16 KiB", &small);
             }
-            clear(&small);
+            self.discard(&small);
         }
         if self.options.wants("prune") || self.options.wants("retire") {
             make_many(&small, self.scaled(200_000), 200, |_| 1024);
@@ -283,12 +312,20 @@ impl Bench {
             Some(())
         };
         let mut cases: Vec<Case<'_>> = vec![
-            ("verified copy", Box::new(|| self.timed(|| self.copy(tree, &to)))),
-            ("cp -a", Box::new(|| timed(&to, plain))),
+            (
+                "verified copy",
+                Box::new(|| {
+                    self.timed(&to, || {
+                        self.copy(tree, &to);
+                        Some(())
+                    })
+                }),
+            ),
+            ("cp -a", Box::new(|| self.timed(&to, plain))),
             (
                 "cp -a, then sync",
                 Box::new(|| {
-                    timed(&to, || {
+                    self.timed(&to, || {
                         plain()?;
                         program(&["sync"], &[], None)
                     })
@@ -298,13 +335,13 @@ impl Bench {
                 "rsync -a",
                 Box::new(|| {
                     let from = tree.join("");
-                    timed(&to, || program(&["rsync", "-a"], &[&from, &to], None))
+                    self.timed(&to, || program(&["rsync", "-a"], &[&from, &to], None))
                 }),
             ),
             (
                 "cp -a + sha256sum of both",
                 Box::new(|| {
-                    timed(&to, || {
+                    self.timed(&to, || {
                         plain()?;
                         sums(tree)?;
                         sums(&to)
@@ -316,7 +353,7 @@ impl Bench {
                 Box::new(|| {
                     let cache = self.path("cache");
                     program(&["restic", "init", "--repo"], &[&repository], Some(&cache))?;
-                    timed(&repository, || {
+                    self.timed(&repository, || {
                         program(
                             &["restic", "backup", "--compression", "off", "--repo"],
                             &[&repository, tree],
@@ -333,7 +370,7 @@ impl Bench {
                     program(&["borg", "init", "-e", "none"], &[&repository], Some(&cache))?;
                     let mut archive = repository.clone().into_os_string();
                     archive.push("::one");
-                    timed(&repository, || {
+                    self.timed(&repository, || {
                         program(
                             &["borg", "create", "-C", "none"],
                             &[Path::new(&archive), tree],
@@ -377,7 +414,7 @@ impl Bench {
             &[("verify", 0.3, "sha256sum")],
         );
         drop(cases);
-        clear(&backup);
+        self.discard(&backup);
     }
 
     fn restoring(&self, what: &str, tree: &Path) {
@@ -388,7 +425,7 @@ impl Bench {
             (
                 "restore",
                 Box::new(|| {
-                    timed(&to, || {
+                    self.timed(&to, || {
                         restore::restore(&self.permit, &self.host.files, &backup, &to)
                             .expect("it can be restored");
                         Some(())
@@ -397,12 +434,12 @@ impl Bench {
             ),
             (
                 "cp -a",
-                Box::new(|| timed(&to, || program(&["cp", "-a"], &[&backup, &to], None))),
+                Box::new(|| self.timed(&to, || program(&["cp", "-a"], &[&backup, &to], None))),
             ),
         ];
         self.alternate(&format!("Restore: {what}"), &mut cases, &[]);
         drop(cases);
-        clear(&backup);
+        self.discard(&backup);
     }
 
     fn retiring(&self, what: &str, tree: &Path) {
@@ -442,20 +479,28 @@ impl Bench {
     }
 
     fn removing(&self, what: &str, tree: &Path) {
-        let copy = self.path("copy");
-        let fresh = || {
-            program(&["cp", "-a"], &[tree, &copy], None).expect("cp is there");
-            rest();
+        // All are there before the first is removed, as `discard` says.
+        let copies: Vec<PathBuf> = (0..2 * (self.options.rounds + 1))
+            .map(|number| self.path(&format!("copy-{number}")))
+            .collect();
+        for copy in &copies {
+            program(&["cp", "-a"], &[tree, copy], None).expect("cp is there");
+        }
+        let next = Cell::new(0);
+        let take = || {
+            let number = next.get();
+            next.set(number + 1);
+            copies.get(number).expect("there are enough copies")
         };
         let mut cases: Vec<Case<'_>> = vec![
             (
                 "remove",
                 Box::new(|| {
-                    fresh();
+                    let copy = take();
                     let started = Instant::now();
                     self.host
                         .files
-                        .remove_tree(&self.permit, &copy)
+                        .remove_tree(&self.permit, copy)
                         .expect("it can be removed");
                     Some(started.elapsed())
                 }),
@@ -463,9 +508,9 @@ impl Bench {
             (
                 "rm -rf",
                 Box::new(|| {
-                    fresh();
+                    let copy = take();
                     let started = Instant::now();
-                    program(&["rm", "-rf"], &[&copy], None)?;
+                    program(&["rm", "-rf"], &[copy], None)?;
                     Some(started.elapsed())
                 }),
             ),
@@ -504,7 +549,7 @@ impl Bench {
                 verified.push(started.elapsed());
                 self.back(&tree, &backup);
                 rest();
-                copied.extend(timed(&backup, || {
+                copied.extend(self.timed(&backup, || {
                     self.copy(&tree, &backup);
                     Some(())
                 }));
@@ -529,14 +574,6 @@ impl Bench {
             .expect("this program starts");
         println!("\n{}", String::from_utf8_lossy(&told.stdout));
         clear(&tree);
-    }
-
-    fn timed(&self, mut act: impl FnMut()) -> Option<Duration> {
-        let copy = self.path("copy");
-        timed(&copy, || {
-            act();
-            Some(())
-        })
     }
 
     fn origin(&self, source: &Path) -> Origin {
@@ -638,13 +675,22 @@ fn make_many(top: &Path, count: u64, a_directory: u64, size: impl Fn(u64) -> u64
     }
 }
 
-/// Times what makes `product`, and removes that again.
-fn timed(product: &Path, act: impl FnOnce() -> Option<()>) -> Option<Duration> {
-    let started = Instant::now();
-    act()?;
-    let time = started.elapsed();
-    clear(product);
-    Some(time)
+/// Whether a tree holds at most a thousand names.
+fn is_small(top: &Path) -> bool {
+    let mut pending = vec![top.to_path_buf()];
+    let mut count = 0;
+    while let Some(path) = pending.pop() {
+        for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+            count += 1;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                pending.push(entry.path());
+            }
+        }
+        if count > 1000 {
+            return false;
+        }
+    }
+    true
 }
 
 fn clear(path: &Path) {

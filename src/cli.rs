@@ -47,6 +47,9 @@ pub mod recover;
 /// The one renderer of failures.
 pub mod render;
 
+/// `rollback report`.
+pub mod report;
+
 /// `rollback run` and `rollback plan`.
 pub mod run;
 
@@ -140,6 +143,8 @@ pub enum Command {
         /// The run's id
         run: String,
     },
+    /// The report of a run: text, JSON, Markdown or HTML
+    Report(report::Arguments),
     /// The feature flags, with dependencies and cascade
     Feature {
         /// What to do
@@ -246,6 +251,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Recover(arguments) => recover::recover(everywhere, arguments),
         Command::History => history::history(everywhere),
         Command::Show { run } => history::show(everywhere, run),
+        Command::Report(arguments) => report::report(everywhere, arguments),
         Command::Feature { command } => feature::feature(everywhere, command),
         Command::Audit { command } => audit::audit(everywhere, command),
         Command::Backup { command } => backup::backup(everywhere, command),

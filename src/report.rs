@@ -1,12 +1,15 @@
 //! A run as told to people and programs: `rollback.report/1` and its renderings.
 //!
-//! On disk: `rollback_reports/rollback_<story>_<YYYYMMDD_HHMMSS>.{json,md}`.
+//! On disk: `rollback_reports/rollback_<story>_<YYYYMMDD_HHMMSS>.{json,md,html}`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::operation::{BackupMade, Outcome, Risk, UndoClass};
+
+/// HTML, for reading in a browser and for sending on.
+pub mod html;
 
 /// Markdown, for reading and for reviews.
 pub mod markdown;

@@ -35,6 +35,8 @@ mod parts;
 /// Containers, packages and processes through the overlay.
 mod world;
 
+pub use parts::glob;
+
 /// The largest file that a script may read or edit, in bytes.
 pub const TEXT_LIMIT: u64 = 8 << 20;
 

@@ -13,6 +13,7 @@ mod bad_input;
 mod commands;
 mod disk;
 mod faults;
+mod fuzzed;
 mod interrupted;
 mod json;
 mod legacy;

@@ -249,7 +249,7 @@ fn holds(steps: &[Step]) {
 }
 
 /// The same few cases at every run; with `PROPTEST_CASES`, that many new ones.
-fn config(usual: u32) -> ProptestConfig {
+pub fn config(usual: u32) -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES")
         .ok()
         .and_then(|text| text.parse().ok());

@@ -414,13 +414,18 @@ fn copy_into(
         };
         outcome.copied.get(relative).and_then(Copied::digest)
     };
-    let header = Header::new(origin, kind, Method::Copied);
+    let method = if outcome.shared > 0 && outcome.written == 0 {
+        Method::Reflinked
+    } else {
+        Method::Copied
+    };
+    let header = Header::new(origin, kind, method);
     let digests = Digests::Known(&known);
     let footer = manifest::make(permit, files, backup, &header, digests, &Expect::Absent)?;
     Ok(Sealed {
         entries: footer.entries,
         bytes: footer.bytes,
-        method: Method::Copied.name(),
+        method: method.name(),
         digest: Some(footer.root),
         skipped: outcome.skipped,
     })

@@ -1,5 +1,6 @@
 //! Copying: a backup that leaves the source in place, and plain copies.
 
+use crate::backup::manifest::Method;
 use crate::backup::{restore, retire};
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
@@ -34,7 +35,7 @@ pub struct Copy {
 }
 
 impl Copy {
-    fn made(&self, digest: Option<String>) -> Option<BackupMade> {
+    fn made(&self, method: &str, digest: Option<String>) -> Option<BackupMade> {
         self.backup.as_ref().map(|_| BackupMade {
             name: self
                 .to
@@ -45,7 +46,7 @@ impl Copy {
             source: self.from.shown.clone(),
             bytes: self.size.bytes,
             entries: self.size.entries,
-            method: "copied".to_owned(),
+            method: method.to_owned(),
             digest,
         })
     }
@@ -86,7 +87,7 @@ impl Operation for Copy {
         if self.restores.is_some() && self.kind == "directory" {
             overlay.remove(&self.to.absolute.join(crate::backup::MANIFEST));
         }
-        let made = self.made(None);
+        let made = self.made(Method::Copied.name(), None);
         if let (Some(made), Some(origin)) = (&made, &self.backup) {
             overlay.add_backup(serde_json::json!({
                 "name": made.name, "path": self.to.shown, "kind": self.kind, "source": made.source, "story": origin.story,
@@ -118,7 +119,7 @@ impl Copy {
                 origin,
             )?;
             return Ok(Done {
-                backup: self.made(sealed.digest),
+                backup: self.made(sealed.method, sealed.digest),
                 ..Done::default()
             });
         }

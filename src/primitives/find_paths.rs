@@ -1,12 +1,11 @@
 //! `find_paths(glob)`.
 
-use globset::GlobBuilder;
 use rhai::Dynamic;
 
 use crate::error::{Error, Result};
 use crate::host::files::EntryKind;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
-use crate::view::View;
+use crate::view::{View, glob};
 
 /// The word.
 pub static WORD: Primitive = Primitive {
@@ -37,11 +36,7 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
     let base = plain.get(..start).unwrap_or_default().join("/");
     let top = view.workspace.place(if base.is_empty() { "." } else { &base })?;
     view.workspace.place(&pattern)?;
-    let glob = GlobBuilder::new(pattern.trim_start_matches("./"))
-        .literal_separator(true)
-        .build()
-        .map_err(|error| Error::invalid(format!("`{pattern}` is not a glob: {error}")))?
-        .compile_matcher();
+    let glob = glob(pattern.trim_start_matches("./"))?;
     let mut found = rhai::Array::new();
     let mut pending = vec![top];
     let mut count = 0_u64;

@@ -111,8 +111,9 @@ pub fn write(preview: &Preview, asked: &Asked) -> Result<String> {
     Ok(format!("{text}\n"))
 }
 
-/// BLAKE3 of the compact form.
-fn hash(document: &Map<String, Value>) -> String {
+/// The BLAKE3 of the compact form of a plan without its `hash`.
+#[must_use]
+pub fn hash(document: &Map<String, Value>) -> String {
     let text = json!(document).to_string();
     blake3::hash(text.as_bytes()).to_hex().to_string()
 }

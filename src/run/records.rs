@@ -12,7 +12,7 @@ use crate::host::logs::Level;
 use crate::operation::editing::Edit;
 use crate::operation::{Outcome, Proposal};
 use crate::report::text::touched;
-use crate::report::{Report, markdown};
+use crate::report::{Report, html, markdown};
 use crate::script::session::Session;
 use crate::view::TEXT_LIMIT;
 use crate::workspace::REPORTS;
@@ -208,7 +208,7 @@ pub fn finish(context: &Context, session: &Session, report: &mut Report, mark: M
     }
 }
 
-/// Writes the two files of `rollback_reports/`, and gives the page.
+/// Writes the three files of `rollback_reports/`, and gives the page.
 fn write_reports(context: &Context, session: &Session, report: &Report) -> Result<String> {
     let stories = match report.stories.as_slice() {
         [one] => one.clone(),
@@ -222,18 +222,17 @@ fn write_reports(context: &Context, session: &Session, report: &Report) -> Resul
         name = format!("rollback_{stories}_{stamp}_{number}");
         number += 1;
     }
-    let titles = context
-        .catalogue
-        .stories()
-        .iter()
-        .map(|story| (story.id.clone(), story.title.clone()))
-        .collect();
+    let titles = context.catalogue.titles();
     let json = serde_json::to_string_pretty(report).unwrap_or_default() + "\n";
     let records = &context.host.records;
     records.write(&base.join(format!("{name}.json")), json.as_bytes())?;
     records.write(
         &base.join(format!("{name}.md")),
         markdown::render(report, &titles).as_bytes(),
+    )?;
+    records.write(
+        &base.join(format!("{name}.html")),
+        html::render(report, &titles).as_bytes(),
     )?;
     Ok(format!("{REPORTS}/{name}.md"))
 }

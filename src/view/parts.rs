@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use globset::GlobBuilder;
+use globset::{GlobBuilder, GlobMatcher};
 
 use super::View;
 use crate::error::{Error, Kind, Result};
@@ -57,11 +57,7 @@ impl View {
         if !is_directory {
             return Ok(Vec::new());
         }
-        let glob = GlobBuilder::new(name)
-            .literal_separator(true)
-            .build()
-            .map_err(|error| Error::invalid(format!("`{pattern}` is not a glob: {error}")))?
-            .compile_matcher();
+        let glob = glob(name)?;
         let names = self.list(&top.absolute)?;
         Ok(names
             .iter()
@@ -310,4 +306,16 @@ impl View {
 /// Whether a part names several paths by wildcards.
 fn is_glob(part: &str) -> bool {
     part.contains(['*', '?', '[', '{'])
+}
+
+/// A pattern of paths as scripts write them: `*` and `?` stay within one name, `**` does not.
+///
+/// # Errors
+/// [`Kind::Invalid`] where it can't be read.
+pub fn glob(pattern: &str) -> Result<GlobMatcher> {
+    GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .build()
+        .map(|glob| glob.compile_matcher())
+        .map_err(|error| Error::invalid(format!("`{pattern}` is not a glob: {error}")))
 }

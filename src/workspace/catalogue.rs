@@ -291,6 +291,15 @@ impl Catalogue {
         &self.stories
     }
 
+    /// The titles of all stories, by id.
+    #[must_use]
+    pub fn titles(&self) -> BTreeMap<String, String> {
+        self.stories
+            .iter()
+            .map(|story| (story.id.clone(), story.title.clone()))
+            .collect()
+    }
+
     /// Adds a story that a person named by its path; it takes the place of one with the same id.
     pub fn add(&mut self, story: Rc<Story>) {
         self.stories.retain(|other| other.id != story.id);

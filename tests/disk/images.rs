@@ -107,6 +107,10 @@ fn shares_blocks(make: &[&str], bytes: u64) {
         .assert_code(0)
         .json();
     let name = made["backups"][0]["name"].as_str().unwrap().to_owned();
+    assert_eq!(
+        sandbox.json(&["backup", "list"])["backups"][0]["method"],
+        "reflinked"
+    );
     let shared = Command::new("filefrag")
         .arg("-v")
         .arg(sandbox.path(&format!("rollback_backups/{name}/large")))

@@ -3,6 +3,7 @@
 //! mapped file that somebody cuts short would kill the process.
 
 use std::fs::File;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Mutex;
@@ -48,10 +49,11 @@ pub(super) fn digest(
     })
 }
 
-/// Copies the first `size` bytes of `source` to `target`, an empty file, and hashes them on the way. Holes stay holes.
+/// Copies the first `size` bytes of `source` to `target`, an empty file, hashes them on the way and reads each part back.
+/// Holes stay holes.
 ///
 /// # Errors
-/// As [`digest`]; `Failed` where the system won't write.
+/// As [`digest`]; `Failed` where the system won't write, or what it gives back is not what was written.
 pub(super) fn copy(
     (source, path): (&File, &Path),
     (target, target_path): (&File, &Path),
@@ -171,9 +173,21 @@ fn hash_range(
 
 /// The next bytes of a file, at least one.
 fn read<'a>(file: &File, position: u64, end: u64, path: &Path, buffer: &'a mut Vec<u8>) -> Result<&'a [u8]> {
-    if buffer.len() < BUFFER {
-        buffer.resize(BUFFER, 0);
+    read_with_room(file, position, end, path, buffer).map(|(chunk, _)| chunk)
+}
+
+/// As [`read`], with room for as many bytes again.
+fn read_with_room<'a>(
+    file: &File,
+    position: u64,
+    end: u64,
+    path: &Path,
+    buffer: &'a mut Vec<u8>,
+) -> Result<(&'a [u8], &'a mut [u8])> {
+    if buffer.len() < 2 * BUFFER {
+        buffer.resize(2 * BUFFER, 0);
     }
+    let (buffer, room) = buffer.split_at_mut(BUFFER);
     let wanted = usize::try_from(end - position).unwrap_or(BUFFER).min(BUFFER);
     let short = || Error::bug("a buffer is too short");
     let chunk = buffer.get_mut(..wanted).ok_or_else(short)?;
@@ -186,7 +200,7 @@ fn read<'a>(file: &File, position: u64, end: u64, path: &Path, buffer: &'a mut V
     if length == 0 {
         return Err(changed_meanwhile(path));
     }
-    buffer.get(..length).ok_or_else(short)
+    buffer.get(..length).zip(room.get_mut(..length)).ok_or_else(short)
 }
 
 fn copy_range(
@@ -204,16 +218,33 @@ fn copy_range(
         seen.fetch_add(data - position, Ordering::Relaxed);
         position = data;
         while position < end {
-            let chunk = read(source, position, end, path, buffer)?;
+            let (chunk, again) = read_with_room(source, position, end, path, buffer)?;
             hasher.update(chunk);
             target
                 .write_all_at(chunk, position)
                 .map_err(|error| writing(target_path, &error))?;
+            target
+                .read_exact_at(again, position)
+                .map_err(|error| reading_back(target_path, &error))?;
+            if again != chunk {
+                return Err(differs(target_path));
+            }
             position += chunk.len() as u64;
             seen.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         }
     }
+    set_out(target, start, limit);
     Ok(())
+}
+
+/// A range is complete and sets out for the disk while the copy goes on, so that the wait at the end is short. Linux
+/// begins to write what it is told it won't be asked for; where it does not, nothing is lost.
+fn set_out(target: &File, start: u64, end: u64) {
+    if let Some(length) = NonZeroU64::new(end.saturating_sub(start))
+        && length.get() >= PIECE
+    {
+        let _ = rustix::fs::fadvise(target, start, Some(length), rustix::fs::Advice::DontNeed);
+    }
 }
 
 /// Where the next data begins and ends, within `position..limit`.
@@ -245,6 +276,18 @@ fn next_data(source: &File, path: &Path, position: u64, limit: u64) -> Result<(u
 
 pub(super) fn writing(path: &Path, error: &std::io::Error) -> Error {
     Error::io(format_args!("write `{}`", shown(path)), error).hint("make room on the disk, then try again")
+}
+
+pub(super) fn reading_back(path: &Path, error: &std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => differs(path),
+        _ => Error::io(format_args!("read back `{}`", shown(path)), error),
+    }
+}
+
+pub(super) fn differs(path: &Path) -> Error {
+    Error::failed(format!("the copy `{}` differs from its original", shown(path)))
+        .hint("check the disk; the original was not touched")
 }
 
 fn hash_zeros(hasher: &mut Hasher, mut length: u64) {

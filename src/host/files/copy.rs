@@ -38,6 +38,8 @@ pub struct CopyOutcome {
     pub skipped: Vec<PathBuf>,
     /// Regular files whose copies share their blocks with the original.
     pub shared: u64,
+    /// Regular files whose contents were written anew; empty files are neither.
+    pub written: u64,
     /// Copies that now belong to the current user, because only root can give files away.
     pub not_owned: Vec<PathBuf>,
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom};
@@ -16,7 +16,7 @@ use super::durable::Durable;
 use super::{Copied, CopyOutcome};
 use crate::error::{Error, Result};
 use crate::host::files::attributes::{self, imitate, imitate_open, set_mtime_at};
-use crate::host::files::contents::{self, BUFFER, LARGE, writing};
+use crate::host::files::contents::{self, BUFFER, LARGE, differs, reading_back, writing};
 use crate::host::files::crew::{self, Heap, lock};
 use crate::host::files::look::{changed_meanwhile, names, open_known, read_link_at};
 use crate::host::files::meter::Meter;
@@ -79,6 +79,7 @@ pub(super) fn copy(
         outcome.files += part.files;
         outcome.bytes = outcome.bytes.saturating_add(part.bytes);
         outcome.shared += part.shared;
+        outcome.written += part.written;
         outcome.skipped.extend(part.skipped);
         outcome.not_owned.extend(part.not_owned);
         outcome.copied.add(own.copied);
@@ -453,6 +454,7 @@ impl Tree<'_> {
             own.part.shared += 1;
             return contents::digest(target, size, copy_path, &mut own.buffer, bytes);
         }
+        own.part.written += u64::from(size > 0);
         let at_once = usize::try_from(size).ok().filter(|size| *size <= BUFFER);
         if let Some(length) = at_once
             && rustix::fs::seek(source, SeekFrom::Hole(0)).is_ok_and(|hole| hole >= size)
@@ -482,12 +484,7 @@ impl Tree<'_> {
         if size == 0 {
             return Ok(blake3::hash(&[]));
         }
-        let digest = contents::copy((source, path), (target, copy_path), size, &mut own.buffer, bytes)?;
-        let unseen = AtomicU64::new(0);
-        if contents::digest(target, size, copy_path, &mut own.buffer, &unseen)? != digest {
-            return Err(differs(copy_path));
-        }
-        Ok(digest)
+        contents::copy((source, path), (target, copy_path), size, &mut own.buffer, bytes)
     }
 
     /// Whether the copy now shares the blocks of its original.
@@ -529,16 +526,4 @@ enum Done {
 
 fn short() -> Error {
     Error::bug("a buffer is too short")
-}
-
-fn reading_back(path: &Path, error: &std::io::Error) -> Error {
-    match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => differs(path),
-        _ => Error::io(format_args!("read back `{}`", shown(path)), error),
-    }
-}
-
-fn differs(path: &Path) -> Error {
-    Error::failed(format!("the copy `{}` differs from its original", shown(path)))
-        .hint("check the disk; the original was not touched")
 }

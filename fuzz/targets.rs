@@ -1,0 +1,325 @@
+//! What is fuzzed: everything that reads what somebody else wrote. Each function takes any bytes and panics where a
+//! promise is broken. `fuzz_targets/` gives them to libFuzzer, `tests/fuzzed.rs` to `cargo test`.
+
+use std::collections::BTreeMap;
+
+use rollback_manager::backup::{MANIFEST, manifest};
+use rollback_manager::edit::{env, json, lines, yaml};
+use rollback_manager::flags::{self, Flags};
+use rollback_manager::gate::audit::record;
+use rollback_manager::gate::redact::redact;
+use rollback_manager::host::files::Files;
+use rollback_manager::run::plan_file;
+use rollback_manager::script::{Origin, Script, engine};
+use rollback_manager::view::glob;
+use rollback_manager::workspace::catalogue::Story;
+use rollback_manager::workspace::config::Config;
+use serde_json::{Value, json};
+
+/// A target with its name and inputs to begin with.
+pub struct Target {
+    /// As in `fuzz_targets/`.
+    pub name: &'static str,
+    /// Takes any bytes.
+    pub run: fn(&[u8]),
+    /// What is well formed, or nearly.
+    pub seeds: &'static [&'static str],
+}
+
+/// All of them.
+pub const ALL: &[Target] = &[
+    Target {
+        name: "story_header",
+        run: story_header,
+        seeds: &[
+            "#!/usr/bin/env -S rollback\nconst STORY = #{ id: \"1.3\", title: \"DuckDB\", files: [\"a/b.js\"], data: [#{ \
+             path: \"data\", backup: \"d\" }], services: [#{ name: \"s\", pid_file: \"x.pid\" }], after: [\"1.2\"] };\n\
+             fn execute() { remove_path(\"a\"); }\n",
+            "const STORY = #{ id: \"..\", title: 5, files: \"x\", feature: [[]] };",
+            "const STORY = 1 + 2; import \"std/story\" as s; fn execute() { s::roll_back(STORY) }",
+        ],
+    },
+    Target {
+        name: "flags_edit",
+        run: flags_edit,
+        seeds: &[
+            "# ours\nfeatures:\n  a: { enabled: true }  # one\n  b:\n    enabled: yes\n    dependencies: [a]\nmetadata:\n  \
+             last_modified: '2024-01-01T00:00:00.000Z'\n",
+            "features:\r\n  \"a b\":\r\n    enabled: \"true\"\r\n    dependencies:\r\n    - c\r\n",
+            "features: &x { a: &y { enabled: true }, b: *y }\n",
+        ],
+    },
+    Target {
+        name: "env_edit",
+        run: env_edit,
+        seeds: &[
+            "DUCK\nDUCK_A=1\nexport DUCK_B='two\nlines'\n# note\nOTHER=\"x # y\"\nDUCK=\n",
+            "A\nA='\nA=\"\\\"\nB=1",
+        ],
+    },
+    Target {
+        name: "json_edit",
+        run: json_edit,
+        seeds: &[
+            "scripts.build\n{\n  \"scripts\": { \"build\": \"x\", // why\n    \"test\": 1 },\n  \"version\": \"1\"\n}\n",
+            "a.\"b.c\"\n{\"a\":{\"b.c\":[1,2,{}]},}",
+        ],
+    },
+    Target {
+        name: "yaml_edit",
+        run: yaml_edit,
+        seeds: &[
+            "a.b\na:\n  b: 1 # one\n  c: [x, 'y', \"z\"]\nd: |\n  text\n  more\n? e\n: f\n",
+            "x\nx: &a {y: *a}\n",
+            "a\n--- {a: 1, b: [2, {a: 3}]}\n...\n",
+        ],
+    },
+    Target {
+        name: "lines_edit",
+        run: lines_edit,
+        seeds: &[
+            "^import duck.*$\nimport duckdb\nother\r\n  import duck\n",
+            "(a+)+$\naaaaaaaaaaaaaaaaaaaaaaaa!\n",
+        ],
+    },
+    Target {
+        name: "manifest",
+        run: manifest_file,
+        seeds: &[
+            "{\"version\":1,\"name\":\"n\",\"kind\":\"directory\",\"source\":\"s\",\"run\":\"r\",\"story\":\"\",\"created\":\
+             \"2026-01-01T00:00:00.000Z\",\"method\":\"moved\"}\n{\"path\":\"a\",\"type\":\"file\",\"size\":1,\"mode\":420,\
+             \"uid\":0,\"gid\":0,\"mtime_ns\":1}\n{\"entries\":1,\"bytes\":1,\"root\":\"00\"}\n",
+        ],
+    },
+    Target {
+        name: "audit_record",
+        run: audit_record,
+        seeds: &[
+            "{\"v\":1,\"seq\":1,\"ts\":\"t\",\"log\":\"l\",\"run\":\"r\",\"event\":\"e\",\"data\":{\"x\":\"\\u0000\"}}",
+        ],
+    },
+    Target {
+        name: "plan_file",
+        run: plan_text,
+        seeds: &["{\"hash\":\"0\",\"request\":{\"words\":[\"1.3\"]},\"facts\":[],\"plan\":\"p\"}"],
+    },
+    Target {
+        name: "configuration",
+        run: configuration,
+        seeds: &[
+            "version: 1\npolicy:\n  write: [../data]\n  deny: ['**/*.key', 'x']\n  commands: [npm]\n  http: \
+             ['http://127.0.0.1:1']\n  limits: { max_paths: 10 }\nbackups: { digest_limit: 1GiB, keep_last: 3 }\n",
+            "policy: { deny: ['{a,b}/[!c]?'] }\n",
+        ],
+    },
+    Target {
+        name: "glob",
+        run: globs,
+        seeds: &["data/*.duckdb\ndata/a.duckdb", "**/{a,b[c-d]}?\nx/y/az", "[]\n]"],
+    },
+    Target {
+        name: "redaction",
+        run: redaction,
+        seeds: &[
+            "postgres://u:p@h/db password=hunter22 --token abc Authorization: Bearer abcdef {\"api_key\": \"x\\\"y\"}",
+            "-----BEGIN RSA PRIVATE KEY-----\nabc",
+        ],
+    },
+];
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+/// The first line, and what follows it.
+fn halves(bytes: &[u8]) -> Option<(&str, &str)> {
+    text(bytes)?.split_once('\n')
+}
+
+/// A script's header is read without running it.
+pub fn story_header(bytes: &[u8]) {
+    let Some(source) = text(bytes) else { return };
+    if let Ok(script) = Script::compile(&engine::reader(), "fuzzed", Origin::Embedded, source) {
+        let _ = Story::of(script, &BTreeMap::new());
+    }
+}
+
+/// A feature that was switched off is off, and all else is as before.
+pub fn flags_edit(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    let Ok(before) = Flags::parse(text) else { return };
+    let names: Vec<&str> = before.names().take(3).collect();
+    for name in &names {
+        for on in [false, true] {
+            let Ok(edited) = flags::edit(text, &[(name, on)], "2026-01-01T00:00:00.000Z") else {
+                continue;
+            };
+            let new = edited.or(text);
+            let after = Flags::parse(&new).expect("an edited flags file can be read");
+            assert_eq!(after.raw(name), Some(on), "{name} in {new}");
+            for other in before.names().filter(|other| other != name) {
+                assert_eq!(before.raw(other), after.raw(other), "{other} in {new}");
+            }
+            assert!(before.names().eq(after.names()), "{new}");
+        }
+    }
+}
+
+/// The keys with the prefix are gone, the others stay.
+pub fn env_edit(bytes: &[u8]) {
+    let Some((prefix, text)) = halves(bytes) else {
+        return;
+    };
+    let Ok(edited) = env::remove_keys(text, &[prefix]) else {
+        return;
+    };
+    let new = edited.or(text);
+    assert!(env::keys(&new, prefix).is_empty(), "{new}");
+    let mut kept = env::keys(text, "");
+    kept.retain(|key| !key.starts_with(prefix));
+    assert_eq!(env::keys(&new, ""), kept);
+}
+
+/// What was set is there, what was removed is not.
+pub fn json_edit(bytes: &[u8]) {
+    let Some((path, text)) = halves(bytes) else { return };
+    for value in [json!("new: 1 # \"x\""), json!({ "a": [true, null] })] {
+        if let Ok(edited) = json::set(text, path, &value) {
+            let new = edited.or(text);
+            assert_eq!(
+                json::get(&new, path).expect("an edited text can be read"),
+                Some(value)
+            );
+        }
+    }
+    if let Ok(edited) = json::remove(text, path) {
+        let new = edited.or(text);
+        assert_eq!(json::get(&new, path).expect("an edited text can be read"), None);
+    }
+}
+
+/// As [`json_edit`]; and no entry that names a word is left where those were removed.
+pub fn yaml_edit(bytes: &[u8]) {
+    let Some((path, text)) = halves(bytes) else { return };
+    for value in [json!("new: 1 # \"x\""), json!([1, "two"])] {
+        if let Ok(edited) = yaml::set(text, path, &value) {
+            let new = edited.or(text);
+            assert_eq!(
+                yaml::get(&new, path).expect("an edited text can be read"),
+                Some(value)
+            );
+        }
+    }
+    if let Ok(edited) = yaml::remove(text, path) {
+        let new = edited.or(text);
+        assert_eq!(yaml::get(&new, path).expect("an edited text can be read"), None);
+    }
+    if let Ok((edited, removed)) = yaml::remove_entries_naming(text, path) {
+        assert_eq!(edited.is_changed(), !removed.is_empty());
+        let new = edited.or(text);
+        let (_, again) = yaml::remove_entries_naming(&new, path).expect("an edited text can be read");
+        assert!(again.is_empty(), "{again:?} in {new}");
+    }
+}
+
+/// No line that matches is left.
+pub fn lines_edit(bytes: &[u8]) {
+    let Some((pattern, text)) = halves(bytes) else {
+        return;
+    };
+    let Ok(pattern) = lines::pattern(pattern) else {
+        return;
+    };
+    if let Ok((edited, removed)) = lines::remove_matching(text, &pattern) {
+        let new = edited.or(text);
+        assert_eq!(
+            text.split_inclusive('\n').count(),
+            new.split_inclusive('\n').count() + removed.len()
+        );
+    }
+}
+
+/// A manifest says how many entries it has, or it is not whole.
+pub fn manifest_file(bytes: &[u8]) {
+    thread_local! {
+        static PLACE: tempfile::TempDir = tempfile::tempdir().expect("a temporary directory");
+    }
+    PLACE.with(|place| {
+        std::fs::write(place.path().join(MANIFEST), bytes).expect("a file is written");
+        let files = Files::open(&[place.path().to_path_buf()]).expect("a directory is opened");
+        if let Ok(read) = manifest::read(&files, place.path())
+            && let Some(footer) = read.footer
+        {
+            assert_eq!(footer.entries, read.entries.len() as u64);
+        }
+    });
+}
+
+/// A sealed record checks out, and with any one byte changed it does not.
+pub fn audit_record(bytes: &[u8]) {
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let _ = (record::check(line), record::beginnings(line).count());
+        if let Some(line) = text(line) {
+            let _ = (record::front(line), record::claimed_seq(line));
+        }
+    }
+    let Ok(Value::Object(mut map)) = serde_json::from_slice(bytes) else {
+        return;
+    };
+    map.remove("hash");
+    map.insert("prev".to_owned(), Value::String(record::hex(&record::ORIGIN)));
+    let (sealed, hash) = record::seal(map);
+    let line = sealed.trim_end_matches('\n').as_bytes();
+    let Some(checked) = record::check(line) else {
+        return;
+    };
+    assert_eq!(checked.hash, hash);
+    let at = bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>() % line.len();
+    let mut flipped = line.to_vec();
+    if let Some(byte) = flipped.get_mut(at) {
+        *byte ^= 1;
+    }
+    assert_eq!(record::check(&flipped), None, "byte {at}");
+}
+
+/// A plan's file is read or refused.
+pub fn plan_text(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    let _ = plan_file::read("fuzzed", text);
+    // With a right hash the rest is read too.
+    if let Ok(Value::Object(mut map)) = serde_json::from_str(text) {
+        map.remove("hash");
+        let hash = plan_file::hash(&map);
+        map.insert("hash".to_owned(), Value::String(hash));
+        let _ = plan_file::read("fuzzed", &Value::Object(map).to_string());
+    }
+}
+
+/// A configuration is read or refused.
+pub fn configuration(bytes: &[u8]) {
+    if let Some(text) = text(bytes) {
+        let _ = Config::parse(text);
+    }
+}
+
+/// A pattern without special characters matches itself and nothing else.
+pub fn globs(bytes: &[u8]) {
+    let Some((pattern, path)) = halves(bytes) else {
+        return;
+    };
+    let Ok(glob) = glob(pattern) else { return };
+    let plain = !pattern.contains(['*', '?', '[', ']', '{', '}', '\\', '!', ',']);
+    let matches = glob.is_match(path);
+    if plain {
+        assert_eq!(matches, pattern == path, "{pattern:?} and {path:?}");
+    }
+}
+
+/// A token on a line of its own is masked, whatever stands before it.
+pub fn redaction(bytes: &[u8]) {
+    if let Some(text) = text(bytes) {
+        const TOKEN: &str = "ghp_0123456789abcdefghijklmnopqrstuvwxyz";
+        let masked = redact(&format!("{text}\n{TOKEN}\n"));
+        assert!(!masked.contains(TOKEN), "{masked}");
+    }
+}
