@@ -220,6 +220,70 @@ fn show_tells_one_run_as_its_report_does() {
 }
 
 #[test]
+fn report_gives_the_newest_run_in_each_form_and_opens_its_page() {
+    let sandbox = workspace();
+    let none = sandbox.run(&["report"]).assert_code(2);
+    assert_says(&none, &["there is no run to report on", "rollback status"]);
+    sandbox
+        .run(&["run", "9.1", "--yes", "--reason", "<b>they</b> were wrong"])
+        .assert_code(0);
+    let run = newest(&sandbox);
+    let text = sandbox.run(&["report"]).assert_code(0);
+    assert_says(&text, &["Story 9.1: Quarterly reports", &run]);
+    let data = sandbox.run(&["report", "--format", "json"]).assert_code(0).json();
+    assert_eq!(data, sandbox.json(&["show", &run]));
+    assert_eq!(sandbox.json(&["report", &run]), sandbox.json(&["show", &run]));
+    let file = |extension: &str| {
+        let named = |name: &std::ffi::OsString| name.to_string_lossy().ends_with(extension);
+        let mut names = std::fs::read_dir(sandbox.path("rollback_reports"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .filter(named);
+        sandbox.path("rollback_reports").join(names.next().unwrap())
+    };
+    let page = std::fs::read_to_string(file(".html")).unwrap();
+    assert!(page.contains("&lt;b&gt;they&lt;/b&gt; were wrong"), "{page}");
+    assert_eq!(
+        sandbox.run(&["report", "--format", "html"]).assert_code(0).stdout,
+        page
+    );
+    assert_eq!(
+        sandbox
+            .run(&["report", "--format", "markdown"])
+            .assert_code(0)
+            .stdout,
+        std::fs::read_to_string(file(".md")).unwrap()
+    );
+
+    // A browser that writes down what it is given.
+    let browser = sandbox.path("bin/xdg-open");
+    sandbox.write("bin/xdg-open", "#!/bin/sh\nprintf %s \"$1\" > \"$OPENED\"\n");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&browser, mode).unwrap();
+    let path = std::env::join_paths(
+        std::iter::once(sandbox.path("bin")).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    )
+    .unwrap();
+    let opened = sandbox
+        .command(&["report", "--open"])
+        .env("PATH", path)
+        .env("OPENED", sandbox.path("opened"))
+        .output()
+        .unwrap();
+    assert!(opened.status.success(), "{opened:?}");
+    assert_eq!(
+        std::path::Path::new(&std::fs::read_to_string(sandbox.path("opened")).unwrap()),
+        file(".html")
+    );
+    std::fs::remove_file(file(".html")).unwrap();
+    let gone = sandbox.run(&["report", "--open"]).assert_code(1);
+    assert_says(
+        &gone,
+        &["is not in `rollback_reports`", "--format html > report.html"],
+    );
+}
+
+#[test]
 fn feature_list_tells_what_is_on_and_why() {
     let sandbox = workspace();
     let before = sandbox.snapshot(&[]);
