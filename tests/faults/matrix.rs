@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::cutter::Effect;
 use super::trial::{self, COPY, RECOVER, RESUME, RUN, UNDO};
@@ -30,7 +30,7 @@ pub enum Cut {
 pub enum Point {
     /// Before its n-th effect, counted from 1.
     Effect(usize),
-    /// After this time.
+    /// So long after its first change.
     Time(Duration),
 }
 
@@ -74,7 +74,7 @@ pub struct Matrix {
     after: BTreeMap<String, String>,
     /// The effects of the command that is cut.
     pub effects: Vec<Effect>,
-    /// How long that command takes when nobody looks.
+    /// How long that command is busy after its first change when nobody looks.
     takes: Duration,
 }
 
@@ -177,11 +177,9 @@ impl Matrix {
             }
         };
         let timed = trial::copy(&start);
-        let begun = Instant::now();
-        timed.run(cut.command()).assert_code(0);
         Ok(Self {
             cut,
-            takes: begun.elapsed(),
+            takes: trial::busy(&timed, cut.command()),
             start,
             before,
             after,
@@ -200,7 +198,7 @@ impl Matrix {
             Effort::All => (1..=all).map(Point::Effect).collect(),
             Effort::AtRandom(count) => {
                 let mut state = u64::try_from(count).unwrap_or(1);
-                // As long as a run takes here, and a little longer.
+                // As long as a run is busy here, and a little longer.
                 let span = u64::try_from(self.takes.as_micros()).unwrap_or(u64::MAX) / 4 * 5;
                 (0..count)
                     .map(|_| Point::Time(Duration::from_micros(random(&mut state) % span.max(1))))

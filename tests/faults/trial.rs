@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, UNIX_EPOCH};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use rustix::fs::{XattrFlags, setxattr};
 
@@ -210,6 +210,28 @@ fn without_times(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
+/// Starts a command, and waits until it begins to change something, or has ended.
+fn begun(sandbox: &Sandbox, arguments: &[&str]) -> Child {
+    let mut command = sandbox.command(arguments);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    while !is_cut_off(sandbox) && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child
+}
+
+/// How long a command takes from its first change to its end.
+pub fn busy(sandbox: &Sandbox, arguments: &[&str]) -> Duration {
+    let mut child = begun(sandbox, arguments);
+    let begun = Instant::now();
+    assert!(child.wait().unwrap().success(), "{arguments:?} fails");
+    begun.elapsed()
+}
+
 /// Kills a command where it is told to. One that is done earlier has not been cut.
 pub fn cut_at(sandbox: &Sandbox, arguments: &[&str], point: Point) {
     match point {
@@ -217,12 +239,7 @@ pub fn cut_at(sandbox: &Sandbox, arguments: &[&str], point: Point) {
             trace(&sandbox.command(arguments), Some(number)).expect("it could be traced before");
         }
         Point::Time(time) => {
-            let mut command = sandbox.command(arguments);
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            let mut child = command.spawn().unwrap();
+            let mut child = begun(sandbox, arguments);
             std::thread::sleep(time);
             // It may have ended by itself.
             let _ = child.kill();
