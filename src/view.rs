@@ -201,6 +201,20 @@ impl View {
         }
     }
 
+    /// Refuses what is not of this kind, by the name that the script knows: in a preview something else may stand behind it.
+    fn require(&self, path: &Path, kind: EntryKind) -> Result<()> {
+        let shown = self.workspace.show(path);
+        match self.stat(path)? {
+            Some(stat) if stat.kind == kind => Ok(()),
+            Some(stat) => Err(Error::invalid(format!(
+                "`{shown}` is a {}, not a {}",
+                stat.kind.name(),
+                kind.name()
+            ))),
+            None => Err(Error::not_found(format!("`{shown}` does not exist"))),
+        }
+    }
+
     /// Whether anything stands at a path; a dangling link does.
     ///
     /// # Errors
@@ -215,12 +229,12 @@ impl View {
     /// [`Kind::NotFound`], [`Kind::Invalid`] for what is no regular file or too large, [`Kind::Failed`] where the
     /// contents depend on a command that was not run.
     pub fn read(&self, place: &Place, limit: u64) -> Result<Vec<u8>> {
+        self.require(&place.absolute, EntryKind::File)?;
         match self.overlay().seen(&place.absolute) {
             Seen::Real(real) => self.host.files.read(&real, limit),
             Seen::Text(bytes) => Ok(bytes.to_vec()),
-            Seen::Gone => Err(Error::not_found(format!("`{place}` does not exist"))),
-            Seen::Directory => Err(Error::invalid(format!("`{place}` is a directory"))),
             Seen::Unknown(why) => Err(unknown(place, why)),
+            Seen::Gone | Seen::Directory => Err(Error::bug(format!("`{place}` is no file"))),
         }
     }
 
@@ -242,16 +256,16 @@ impl View {
     /// # Errors
     /// As [`View::read`].
     pub fn list(&self, place: &Path) -> Result<Vec<(OsString, EntryKind)>> {
+        self.require(place, EntryKind::Directory)?;
         let overlay = self.overlay();
         let mut names: BTreeMap<OsString, EntryKind> = match overlay.seen(place) {
             Seen::Real(real) if self.errand.preview => self.moment.list(&self.host, &real)?,
             Seen::Real(real) => self.host.files.list(&real)?.into_iter().collect(),
             Seen::Directory => BTreeMap::new(),
-            Seen::Gone => return Err(Error::not_found(format!("`{}` does not exist", place.display()))),
-            Seen::Text(_) | Seen::Unknown(_) => {
-                return Err(Error::invalid(format!(
-                    "`{}` is not a directory",
-                    place.display()
+            Seen::Gone | Seen::Text(_) | Seen::Unknown(_) => {
+                return Err(Error::bug(format!(
+                    "`{}` is no directory",
+                    self.workspace.show(place)
                 )));
             }
         };
@@ -345,12 +359,12 @@ impl View {
     /// # Errors
     /// As [`View::read`].
     pub fn digest(&self, place: &Place) -> Result<String> {
+        self.require(&place.absolute, EntryKind::File)?;
         match self.overlay().seen(&place.absolute) {
             Seen::Real(real) => self.host.files.digest(&real),
             Seen::Text(bytes) => Ok(blake3::hash(bytes).to_hex().to_string()),
-            Seen::Gone => Err(Error::not_found(format!("`{place}` does not exist"))),
-            Seen::Directory => Err(Error::invalid(format!("`{place}` is a directory"))),
             Seen::Unknown(why) => Err(unknown(place, why)),
+            Seen::Gone | Seen::Directory => Err(Error::bug(format!("`{place}` is no file"))),
         }
     }
 

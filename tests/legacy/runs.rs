@@ -27,7 +27,7 @@ fn row_01_every_story_runs_to_its_end() {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(|name| name.starts_with(&format!("rollback_{story}_")))
             .collect();
-        assert_eq!(written.len(), 2, "story {story} wrote {written:?}");
+        assert_eq!(written.len(), 3, "story {story} wrote {written:?}");
     }
     for tests in [
         "tests/data-services/pyairbyte",
