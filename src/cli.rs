@@ -187,9 +187,28 @@ pub enum Command {
     Man,
 }
 
-/// Runs the program with these arguments; the first is the program's name.
+/// Stacks for the program's thread, in bytes; the first that the system gives is taken. Values of a script nest as deeply
+/// as its limits allow, and the engine copies, compares and drops them by recursion. What is not used costs nothing.
+const STACKS: [usize; 3] = [1 << 30, 256 << 20, 64 << 20];
+
+/// Runs the program with these arguments; the first is the program's name. All of it happens in one thread with a stack
+/// of its own.
 #[must_use]
 pub fn main(arguments: Vec<OsString>) -> u8 {
+    crate::panic::silence();
+    for stack in STACKS {
+        let arguments = arguments.clone();
+        let started = std::thread::Builder::new()
+            .stack_size(stack)
+            .spawn(move || answer(arguments));
+        if let Ok(thread) = started {
+            return thread.join().unwrap_or_else(|_| ExitCode::Failed.number());
+        }
+    }
+    answer(arguments)
+}
+
+fn answer(arguments: Vec<OsString>) -> u8 {
     let arguments_want_json = arguments.iter().any(|argument| argument == "--json");
     let cli = match Cli::try_parse_from(with_run(arguments)) {
         Ok(cli) => cli,
@@ -209,13 +228,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         }
     };
     let everywhere = cli.everywhere.clone();
-    // A panic is a mistake of ours; the person must not see a trace instead of an answer.
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(&cli)));
-    let result = result.unwrap_or_else(|_| {
-        Err(Error::bug("this is a bug in rollback")
-            .hint("what was done is in the audit log: `rollback audit show`; `rollback recover` settles it"))
-    });
-    match result {
+    match crate::panic::guard(|| dispatch(&cli)) {
         Ok(code) => code.number(),
         Err(error) => {
             if everywhere.json {

@@ -118,7 +118,7 @@ impl Gate {
         if let Err(error) = result {
             let denied = error.kind() == Kind::Denied;
             passed.record.outcome = if denied { Outcome::Denied } else { Outcome::Failed };
-            passed.record.why = Some(redact::redact(error.message()));
+            passed.record.why = Some(redact::told(error.message()));
             if let (true, false, Pass::Real { audit, .. }) = (denied, passed.touched, &mut self.pass) {
                 audit.denied(self.count, &scene.story, proposal.word, &proposal.target, &error)?;
             }
@@ -149,7 +149,7 @@ impl Gate {
         let undo = operation.undo();
         let permit = audit.begin(&Intent::of(&passed.record, scene, &undo))?;
         passed.touched = true;
-        let result = operation.execute(&permit, &view.host);
+        let result = crate::panic::guard(|| operation.execute(&permit, &view.host));
         audit.finish(
             permit,
             self.count,
@@ -186,12 +186,12 @@ impl Gate {
                 phase: scene.phase.clone(),
                 step: scene.steps.last().map(|step| redact::redact(step)),
                 op: proposal.word.to_owned(),
-                target: redact::redact(&proposal.target),
-                summary: redact::redact(&proposal.summary),
+                target: redact::told(&proposal.target),
+                summary: redact::told(&proposal.summary),
                 risk,
                 undo,
                 outcome: Outcome::Planned,
-                why: proposal.why.as_deref().map(redact::redact),
+                why: proposal.why.as_deref().map(redact::told),
                 rule: None,
                 ms: 0,
             },

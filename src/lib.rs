@@ -60,5 +60,8 @@ pub mod demo;
 /// What can go wrong.
 pub mod error;
 
+/// What becomes of a panic.
+pub mod panic;
+
 /// How the program ends.
 pub mod exit_code;

@@ -168,6 +168,8 @@ pub enum Capability {
         /// Whether everything below it is changed with it (then no descendant may be denied).
         whole: bool,
     },
+    /// Change the flags file, by its own word.
+    Flags,
     /// Copy a path into a backup.
     Backup {
         /// The source as shown.

@@ -199,7 +199,7 @@ impl FailureRecord {
         Self {
             story: story.to_owned(),
             kind: error.kind().name().to_owned(),
-            message: crate::gate::redact::redact(error.message()),
+            message: crate::gate::redact::told(error.message()),
             hint: error.hint_text().map(crate::gate::redact::redact),
             at: error.position().cloned(),
         }

@@ -111,7 +111,8 @@ impl Context {
     pub fn open(workspace: Workspace) -> Result<Self> {
         let cancelled = Arc::new(AtomicBool::new(false));
         // Before anything is written or shown.
-        if let Ok(bytes) = std::fs::read(&workspace.env_file().absolute) {
+        if let Ok(bytes) = crate::workspace::contents(&workspace.env_file().absolute, crate::view::TEXT_LIMIT)
+        {
             redact::learn(&String::from_utf8_lossy(&bytes));
         }
         let host = Host::open(&workspace, Clock::system(), cancelled)?;
@@ -178,6 +179,8 @@ impl Context {
             reason: errand_reason,
             since: self.host.clock.timestamp(),
             signal: Arc::clone(&self.signal),
+            operations: std::cell::Cell::new(0),
+            ended: std::cell::RefCell::new(None),
         }))
     }
 }

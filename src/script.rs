@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rhai::{AST, Engine, Map, Stmt};
+use rhai::{AST, ASTNode, Engine, Map, Stmt};
 
 use crate::error::{Error, Position, Result};
 use crate::primitive::Primitive;
 use crate::primitives;
+
+/// What a script may use up.
+pub mod allowance;
 
 /// Definitions for editors and the reference page, made from the list of words.
 pub mod definitions;
@@ -20,6 +23,9 @@ pub mod engine;
 
 /// What can be imported: the embedded library, and scripts of the workspace.
 pub mod library;
+
+/// Functions of the engine whose results can be far larger than what they are given.
+pub mod sizes;
 
 /// One pass of a run, as the words of a script see it.
 pub mod session;
@@ -49,7 +55,10 @@ pub struct Script {
 }
 
 /// The largest script, in bytes.
-const LIMIT: usize = 1 << 20;
+pub const LIMIT: u64 = 1 << 20;
+
+/// The deepest tree of expressions and blocks that is run.
+const DEEPEST: usize = 400;
 
 impl Script {
     /// Compiles a script and checks the rules: at the top only constants, imports and functions; no function with a
@@ -58,7 +67,7 @@ impl Script {
     /// # Errors
     /// [`crate::error::Kind::Script`] with the line.
     pub fn compile(engine: &Engine, name: &str, origin: Origin, source: &str) -> Result<Self> {
-        if source.len() > LIMIT {
+        if source.len() as u64 > LIMIT {
             return Err(Error::script(format!("script `{name}` is larger than 1 MiB")));
         }
         let source: Arc<str> = source.into();
@@ -111,6 +120,17 @@ impl Script {
                 .at(self.position(statement.position())));
             }
         }
+        let mut stories =
+            self.ast.statements().iter().filter(
+                |statement| matches!(statement, Stmt::Var(variable, ..) if variable.0.name == "STORY"),
+            );
+        if let Some(second) = stories.nth(1) {
+            return Err(
+                Error::script("a script has one STORY: what is read must be what is run")
+                    .at(self.position(second.position())),
+            );
+        }
+        self.check_depth()?;
         for function in self.ast.iter_functions() {
             if let Some(word) = primitives::find(function.name) {
                 let position = self.find_function(function.name);
@@ -123,6 +143,23 @@ impl Script {
             }
         }
         Ok(())
+    }
+
+    /// Chains of operators nest as deeply as they are long, and the engine does not count them.
+    fn check_depth(&self) -> Result<()> {
+        let mut deep = None;
+        self.ast.walk(&mut |path: &[ASTNode<'_>]| {
+            if path.len() > DEEPEST {
+                deep = path.last().map(ASTNode::position);
+            }
+            deep.is_none()
+        });
+        match deep {
+            None => Ok(()),
+            Some(position) => Err(Error::script("the script is nested too deeply")
+                .hint("cut long chains of operators into several lines")
+                .at(self.position(position))),
+        }
     }
 
     fn find_function(&self, name: &str) -> Position {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ use crate::host::Host;
 use crate::host::files::{EntryKind, Stat};
 use crate::operation::{Capability, Fact};
 use crate::references::Index;
+use crate::script::allowance::Allowance;
 use crate::workspace::catalogue::{Catalogue, Story};
 use crate::workspace::config::Limits;
 use crate::workspace::{Place, Workspace};
@@ -102,6 +104,8 @@ pub struct View {
     digested: Cell<u64>,
     /// Parameters that a script asked for.
     asked: RefCell<BTreeSet<String>>,
+    /// What a script may use up.
+    pub allowance: Arc<Allowance>,
     index: RefCell<Option<Rc<Index>>>,
     installed: RefCell<world::Installed>,
     moment: moment::Moment,
@@ -112,6 +116,7 @@ impl View {
     #[must_use]
     pub fn new(workspace: Rc<Workspace>, host: Rc<Host>, catalogue: Rc<Catalogue>, errand: Errand) -> Self {
         Self {
+            allowance: Arc::new(Allowance::new(&workspace.config().policy.limits)),
             workspace,
             host,
             catalogue,
@@ -238,6 +243,20 @@ impl View {
         }
     }
 
+    /// Whether a script may read a file: the environment file's values are secrets.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] for the environment file.
+    pub fn may_read(&self, place: &Place) -> Result<()> {
+        if place.absolute != self.workspace.env_file().absolute {
+            return Ok(());
+        }
+        Err(
+            Error::denied(format!("`{place}` holds secrets: a script can't read or copy it"))
+                .hint("env_keys(\"PREFIX_\") gives the names of its keys, remove_env_keys() removes some"),
+        )
+    }
+
     /// The contents of a text file.
     ///
     /// # Errors
@@ -294,6 +313,7 @@ impl View {
         let mut count: u64 = 0;
         while let Some((path, stat)) = pending.pop() {
             count += 1;
+            self.allowance.check()?;
             if count > self.limits().max_paths {
                 return Err(Error::invalid(format!(
                     "`{}` holds more than {} paths",
@@ -361,7 +381,7 @@ impl View {
     pub fn digest(&self, place: &Place) -> Result<String> {
         self.require(&place.absolute, EntryKind::File)?;
         match self.overlay().seen(&place.absolute) {
-            Seen::Real(real) => self.host.files.digest(&real),
+            Seen::Real(real) => self.host.files.digest_while(&real, &|| self.allowance.check()),
             Seen::Text(bytes) => Ok(blake3::hash(bytes).to_hex().to_string()),
             Seen::Unknown(why) => Err(unknown(place, why)),
             Seen::Gone | Seen::Directory => Err(Error::bug(format!("`{place}` is no file"))),

@@ -20,6 +20,43 @@ pub mod order;
 
 use config::Config;
 
+/// The contents of a file that this program itself reads: a regular one of at most `limit` bytes. A pipe in its place would
+/// be waited for without end.
+///
+/// # Errors
+/// What the system says; `InvalidInput` for what is no regular file, `FileTooLarge` for a larger one.
+pub fn contents(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    use std::io::{Error, ErrorKind, Read};
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Err(Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut contents = Vec::new();
+    std::fs::File::open(path)?
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut contents)?;
+    if contents.len() as u64 > limit {
+        return Err(Error::new(
+            ErrorKind::FileTooLarge,
+            format!("it is larger than {limit} bytes"),
+        ));
+    }
+    Ok(contents)
+}
+
+/// As [`contents`], for text.
+///
+/// # Errors
+/// As [`contents`]; `InvalidData` where it is not UTF-8.
+pub fn text(path: &Path, limit: u64) -> std::io::Result<String> {
+    String::from_utf8(contents(path, limit)?).map_err(|_| {
+        std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            "stream did not contain valid UTF-8",
+        )
+    })
+}
+
 /// The state directory below the root.
 pub const STATE: &str = ".rollback";
 

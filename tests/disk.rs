@@ -20,7 +20,7 @@ const OUTSIDE: &str = "ROLLBACK_TEST_OUTSIDE";
 /// Runs the body of a test in a process with a mount namespace of its own, whose temporary directory is a file system
 /// of 64 MiB. `body` must be a closure written in the test itself: its type names the test.
 #[track_caller]
-fn in_namespace<F: FnOnce()>(body: F) {
+pub fn in_namespace<F: FnOnce()>(body: F) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
@@ -72,7 +72,7 @@ fn skipped(why: &str) {
 }
 
 /// Mounts something, in a namespace of our own.
-fn mount(arguments: &[&str], at: &Path) {
+pub fn mount(arguments: &[&str], at: &Path) {
     let output = Command::new("mount").args(arguments).arg(at).output().unwrap();
     assert!(
         output.status.success(),
@@ -87,7 +87,7 @@ fn make_read_only(path: &Path) {
     mount(&["-o", "remount,bind,ro"], path);
 }
 
-fn unmount(path: &Path) {
+pub fn unmount(path: &Path) {
     assert!(Command::new("umount").arg(path).status().unwrap().success());
 }
 

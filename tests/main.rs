@@ -14,6 +14,7 @@ mod commands;
 mod disk;
 mod faults;
 mod fuzzed;
+mod hostile;
 mod interrupted;
 mod json;
 mod legacy;

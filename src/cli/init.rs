@@ -24,6 +24,8 @@ version: 1
 #   processes: { scope: workspace }
 #   http: [\"http://127.0.0.1:*\", \"http://localhost:*\"]
 #   limits: { max_paths: 100000, max_bytes: 1TiB, deadline: 30m, operations: 10000000 }
+#                          # also call_depth, expression_depth, string_size, array_size, map_size, variables, modules,
+#                          # memory: 1GiB (beyond what the program had), output: 4MiB (what a script may say)
 # stories:
 #   \"1.3\": { data: { duckdb_data: [analytics/warehouse] }, paths: [services/duck.js] }
 ";

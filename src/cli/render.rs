@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::terminal::{Ink, Style, escape};
 use crate::error::{Error, Position};
-use crate::gate::redact::redact;
+use crate::gate::redact::{redact, told};
 
 /// A failure for a person, with a newline at the end. Lines are not wrapped, so that they can be searched for.
 ///
@@ -26,17 +26,17 @@ pub fn error(error: &Error, style: &Style) -> String {
     } else {
         Ink::Plain
     };
-    page.push_str(&line("error", Ink::Danger, &redact(error.message()), style));
+    page.push_str(&line("error", Ink::Danger, &told(error.message()), style));
     page.push_str(&line("note", ink, state, style));
     if let Some(hint) = error.hint_text() {
-        page.push_str(&line("hint", Ink::Change, &redact(hint), style));
+        page.push_str(&line("hint", Ink::Change, &told(hint), style));
     }
     page
 }
 
 /// A warning for a person, in one line with a newline at the end.
 pub fn warning(message: &str, style: &Style) -> String {
-    line("warning", Ink::Caution, &redact(message), style)
+    line("warning", Ink::Caution, &told(message), style)
 }
 
 /// A failure for a program: `rollback.error/1`.
@@ -45,10 +45,10 @@ pub fn error_json(error: &Error) -> Value {
         "schema": "rollback.error/1",
         "code": error.kind().code(),
         "kind": error.kind().name(),
-        "message": redact(error.message()),
+        "message": told(error.message()),
         "at": error.position(),
         "changed": error.changed_something(),
-        "hint": error.hint_text().map(redact),
+        "hint": error.hint_text().map(told),
         "exit_code": error.exit_code(),
     })
 }

@@ -393,7 +393,7 @@ fn is_script(word: &str) -> bool {
 
 fn script_story(context: &Context, path: &Path) -> Result<Rc<Story>> {
     let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = crate::workspace::text(path, crate::script::LIMIT).map_err(|error| {
         Error::usage(format!("cannot read script `{shown}`: {error}")).hint("name the path of a .rhai script")
     })?;
     let absolute = path

@@ -3,7 +3,9 @@
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::error::{Error, Result};
+use crate::host::logs::{AUDIT_LOG, LOGS, SECURITY_LOG};
 use crate::operation::Capability;
+use crate::script::Origin;
 use crate::view::View;
 use crate::workspace::{CONFIG, REPORTS, STATE, STORIES, Workspace};
 
@@ -12,6 +14,8 @@ use crate::workspace::{CONFIG, REPORTS, STATE, STORIES, Workspace};
 pub struct Policy {
     /// Workspace-relative paths that no script may change, whatever the configuration says.
     fixed: Vec<String>,
+    /// The flags file: its own word alone changes it.
+    flags: String,
     denied: GlobSet,
     patterns: Vec<String>,
     commands: Vec<String>,
@@ -49,7 +53,10 @@ impl Policy {
                 REPORTS.to_owned(),
                 CONFIG.to_owned(),
                 STORIES.to_owned(),
+                format!("{LOGS}/{SECURITY_LOG}"),
+                format!("{LOGS}/{AUDIT_LOG}"),
             ],
+            flags: workspace.flags_file().shown,
             denied,
             patterns,
             commands: policy.commands.clone(),
@@ -91,12 +98,28 @@ impl Policy {
                 absolute,
                 whole,
             } => {
-                self.check_path(shown)?;
+                let script = running(view);
+                let check = |shown: &str| {
+                    if shown == self.flags {
+                        return Err(Error::denied(format!(
+                            "`{shown}` is the flags file: only set_flag() changes it"
+                        ))
+                        .hint("set_flag(\"feature\", false)"));
+                    }
+                    if script.as_deref() == Some(shown) {
+                        return Err(Error::denied(format!("`{shown}` is the script that runs"))
+                            .hint("remove it by hand, after the run"));
+                    }
+                    self.check_path(shown)
+                };
+                check(shown)?;
                 if *whole {
-                    view.walk_names(absolute, &mut |path| {
-                        self.check_path(&view.workspace.show(path).shown)
-                    })?;
+                    view.walk_names(absolute, &mut |path| check(&view.workspace.show(path).shown))?;
                 }
+                Ok("policy.write".to_owned())
+            }
+            Capability::Flags => {
+                self.check_path(&self.flags)?;
                 Ok("policy.write".to_owned())
             }
             Capability::Backup { .. } => Ok("backups".to_owned()),
@@ -146,9 +169,19 @@ impl Policy {
     }
 }
 
+/// The script of the story at hand, as shown, where it lies in the workspace.
+fn running(view: &View) -> Option<String> {
+    let story = view.story.borrow();
+    match &story.as_ref()?.script.origin {
+        Origin::File(path) => Some(view.workspace.show(path).shown),
+        Origin::Embedded => None,
+    }
+}
+
 fn name(need: &Capability) -> String {
     match need {
         Capability::Write { shown, .. } => format!("changing `{shown}`"),
+        Capability::Flags => "changing the flags file".to_owned(),
         Capability::Backup { source } => format!("backing up `{source}`"),
         Capability::Signal { pid, .. } => format!("ending process {pid}"),
         Capability::Command { program } => format!("starting `{program}`"),

@@ -76,6 +76,34 @@ pub fn redact(text: &str) -> String {
     KEYED.replace_all(&text, masked).into_owned()
 }
 
+/// The longest text that is told as a whole, in bytes.
+const LONGEST: usize = 8 << 10;
+
+/// Longer than any secret that is known, in bytes.
+const MARGIN: usize = 4 << 10;
+
+/// What a script or the world says, as it may be told: without secrets, and cut where it is too long. What is cut is named
+/// by its digest, so that two long texts with one beginning stay two.
+#[must_use]
+pub fn told(text: &str) -> String {
+    if text.len() <= LONGEST {
+        return redact(text);
+    }
+    // The end of what is looked at may be the beginning of a secret: it is not told.
+    let seen = redact(
+        text.get(..text.floor_char_boundary(LONGEST + MARGIN))
+            .unwrap_or_default(),
+    );
+    let end = seen.floor_char_boundary(seen.len().saturating_sub(MARGIN).min(LONGEST));
+    let digest = blake3::hash(text.as_bytes()).to_hex();
+    format!(
+        "{}... ({} bytes in all, {})",
+        seen.get(..end).unwrap_or_default(),
+        text.len(),
+        digest.get(..8).unwrap_or_default()
+    )
+}
+
 /// Masks all secrets in a document: in its texts, and whatever stands under a secret key.
 pub fn redact_value(value: &mut Value) {
     match value {

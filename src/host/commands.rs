@@ -191,6 +191,26 @@ pub fn takes_over(variable: &str) -> bool {
             .any(|prefix| variable.starts_with(prefix))
 }
 
+/// Makes sure that a variable that a script gives does not take the program over. The host itself sets some of these: a
+/// configuration of package managers, where they go.
+///
+/// # Errors
+/// `denied`, with the name.
+pub fn check_variable(name: &str, program: &str) -> Result<()> {
+    let upper = name.to_ascii_uppercase();
+    let steers = upper == "HOME"
+        || ["NPM_CONFIG_", "PIP_", "DOCKER_", "XDG_", "NODE_"]
+            .iter()
+            .any(|prefix| upper.starts_with(prefix));
+    if steers || takes_over(&upper) {
+        return Err(
+            Error::denied(format!("the variable `{name}` can't be given to `{program}`"))
+                .hint("it would make the program run something else; leave it out"),
+        );
+    }
+    Ok(())
+}
+
 /// Starts a program that changes something, and waits for its end.
 ///
 /// A set `cancel` ends it. What it leaves running in its process group ends with it.

@@ -12,6 +12,15 @@ use crate::gate::redact::redact_value;
 use crate::report::AuditHead;
 use crate::workspace::Workspace;
 
+/// Their directory, below the workspace.
+pub const LOGS: &str = "logs";
+
+/// What concerns security: every rollback and every switch of a feature.
+pub const SECURITY_LOG: &str = "security.log";
+
+/// All of it.
+pub const AUDIT_LOG: &str = "audit.log";
+
 /// Where the lines go.
 #[derive(Debug, Clone)]
 pub struct Logs {
@@ -48,7 +57,7 @@ impl Logs {
         Self {
             records,
             clock,
-            directory: workspace.root().join("logs"),
+            directory: workspace.root().join(LOGS),
         }
     }
 
@@ -58,7 +67,7 @@ impl Logs {
     /// What the system says.
     pub fn both(&self, level: Level, event: &str, data: Value, head: &AuditHead) -> Result<()> {
         let line = self.line(level, event, data, head);
-        for name in ["security.log", "audit.log"] {
+        for name in [SECURITY_LOG, AUDIT_LOG] {
             self.records.append_line(&self.directory.join(name), &line)?;
         }
         Ok(())
@@ -72,7 +81,7 @@ impl Logs {
         let data = json!({ "storyId": story, "message": message });
         let line = self.line(Level::Info, "notification", data, head);
         self.records
-            .append_line(&self.directory.join("security.log"), &line)
+            .append_line(&self.directory.join(SECURITY_LOG), &line)
     }
 
     fn line(&self, level: Level, event: &str, data: Value, head: &AuditHead) -> String {

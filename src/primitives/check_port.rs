@@ -32,5 +32,5 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
         .filter(|port| *port > 0 && !host.is_empty())
         .ok_or_else(|| Error::invalid("`check_port` takes a port from 1 to 65535, or a host and a port"))?;
     view.check_address(&format!("http://{host}:{port}/"))?;
-    Ok(net::listening(&host, port, Duration::from_secs(2))?.into())
+    Ok(net::listening(&host, port, Duration::from_secs(2).min(view.allowance.left()))?.into())
 }

@@ -17,5 +17,7 @@ pub static WORD: Primitive = Primitive {
 };
 
 fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
-    Ok(view.digest(&view.workspace.place(&arguments.text(0))?)?.into())
+    let place = view.workspace.place(&arguments.text(0))?;
+    view.may_read(&place)?;
+    Ok(view.digest(&place)?.into())
 }

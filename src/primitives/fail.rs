@@ -3,6 +3,7 @@
 use rhai::{Dynamic, EvalAltResult};
 
 use crate::error::Error;
+use crate::gate::redact::told;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::script::diagnostics::raise;
 use crate::script::session::Telling;
@@ -18,5 +19,5 @@ pub static WORD: Primitive = Primitive {
 };
 
 fn tell(arguments: &Arguments, _telling: &Telling<'_>) -> Result<Dynamic, Box<EvalAltResult>> {
-    Err(raise(Error::failed(arguments.text(0))))
+    Err(raise(Error::failed(told(&arguments.text(0)))))
 }

@@ -54,6 +54,7 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
         }
         for (name, kind) in view.list(&directory.absolute)? {
             count += 1;
+            view.allowance.check()?;
             if count > view.limits().max_paths {
                 return Err(Error::invalid(format!(
                     "`{pattern}` looks at more than {} paths",

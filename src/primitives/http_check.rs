@@ -24,7 +24,9 @@ pub static WORD: Primitive = Primitive {
 };
 
 fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
-    let timeout = arguments.option_duration(1, "timeout", Duration::from_secs(5))?;
+    let timeout = arguments
+        .option_duration(1, "timeout", Duration::from_secs(5))?
+        .min(view.allowance.left());
     let seen = net::http_check(&arguments.text(0), timeout, &|url| view.check_address(url))?;
     let status = seen.status.map_or(0, i64::from);
     let ok = match arguments.option_integer(1, "expect") {

@@ -34,6 +34,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         .get("pid")
         .and_then(|pid| pid.as_int().ok())
         .and_then(|pid| i32::try_from(pid).ok())
+        .filter(|pid| *pid > 0)
         .ok_or_else(wrong)?;
     let ticks = map
         .get("ticks")
@@ -41,7 +42,9 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         .and_then(|ticks| u64::try_from(ticks).ok())
         .ok_or_else(wrong)?;
     let kill = arguments.option_flag(1, "kill");
-    let grace = arguments.option_duration(1, "grace", Duration::from_secs(5))?;
+    let grace = arguments
+        .option_duration(1, "grace", Duration::from_secs(5))?
+        .min(view.allowance.left());
     let target = format!("process {pid}");
     let Some(process) = view.process(pid, ticks)? else {
         return Ok(vec![Proposal::settled(

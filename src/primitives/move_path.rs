@@ -23,6 +23,7 @@ pub static WORD: Primitive = Primitive {
 
 fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let from = view.workspace.place(&arguments.text(0))?;
+    view.may_read(&from)?;
     let to = view.workspace.place(&arguments.text(1))?;
     if !view.exists(&from.absolute)? {
         return Err(Error::not_found(format!("`{from}` does not exist")).hint("ask path_exists() first"));

@@ -18,6 +18,7 @@ pub static WORD: Primitive = Primitive {
 
 fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
     let place = view.workspace.place(&arguments.text(0))?;
+    view.may_read(&place)?;
     let value = crate::edit::yaml::parse(&view.read_text(&place)?).map_err(|error| error.context(&place))?;
     super::to_script(&value)
 }

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
-use crate::host::Host;
+use crate::host::files::EntryKind;
+use crate::host::{Host, commands};
 use crate::operation::{Capability, Done, Fact, Operation, Proposal, Risk, Undo};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
@@ -49,7 +50,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let cwd = view
         .workspace
         .place(&arguments.option_text(1, "cwd").unwrap_or_else(|| ".".to_owned()))?;
-    let environment = arguments
+    let environment: Vec<(String, String)> = arguments
         .map(1)
         .get("env")
         .and_then(|value| value.clone().try_cast::<rhai::Map>())
@@ -58,6 +59,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         .map(|(key, value)| (key.to_string(), value.to_string()))
         .collect();
     let undo = arguments.option_texts(1, "undo");
+    check(&argv, &environment, &cwd, view)?;
     let operation = RunCommand {
         timeout: arguments.option_duration(1, "timeout", Duration::from_secs(600))?,
         undo: (!undo.is_empty()).then_some(undo),
@@ -69,6 +71,36 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let proposal = Proposal::act(WORD.name, shown.clone(), format!("run `{shown}`"), operation)
         .because("what it changes cannot be known before the run");
     Ok(vec![proposal])
+}
+
+/// What could not be started, or would start something else, is refused before anything is done.
+fn check(argv: &[String], environment: &[(String, String)], cwd: &Place, view: &View) -> Result<()> {
+    let program = argv.first().map(String::as_str).unwrap_or_default();
+    for (name, value) in environment {
+        let plain = !name.starts_with(|first: char| first.is_ascii_digit())
+            && !name.is_empty()
+            && name
+                .chars()
+                .all(|character| character.is_ascii_alphanumeric() || character == '_');
+        if !plain || value.contains('\0') {
+            return Err(
+                Error::invalid(format!("`{}` is no variable", name.escape_debug()))
+                    .hint("a name of letters, digits and `_`, and a value without NUL"),
+            );
+        }
+        commands::check_variable(name, program)?;
+    }
+    if argv.iter().any(|word| word.contains('\0')) {
+        return Err(Error::invalid("an argument holds a NUL character"));
+    }
+    match view.stat(&cwd.absolute)?.map(|stat| stat.kind) {
+        Some(EntryKind::Directory) => Ok(()),
+        Some(EntryKind::Symlink) => {
+            Err(Error::denied(format!("`{cwd}` is a symbolic link"))
+                .hint("name the directory itself as `cwd`"))
+        }
+        _ => Err(Error::not_found(format!("there is no directory `{cwd}`")).hint("`cwd` must exist")),
+    }
 }
 
 impl Operation for RunCommand {
@@ -117,6 +149,10 @@ impl Operation for RunCommand {
     }
 
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
+        let still = host.files.stat(&self.cwd.absolute)?;
+        if still.is_none_or(|stat| stat.kind != EntryKind::Directory) {
+            return Err(Error::changed(format!("`{}` is no directory any more", self.cwd)));
+        }
         let output = host.run_listed(
             permit,
             &self.argv,

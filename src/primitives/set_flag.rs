@@ -41,7 +41,7 @@ impl Operation for Switch {
     }
 
     fn needs(&self) -> Vec<Capability> {
-        self.edit.needs()
+        vec![Capability::Flags]
     }
 
     fn undo(&self) -> Undo {
@@ -72,7 +72,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let name = arguments.text(0);
     let on = arguments.boolean(1);
     let place = view.workspace.flags_file();
-    let needs = vec![view.write(&place, false)];
+    let needs = vec![Capability::Flags];
     let Some(text) = view.flags_text()? else {
         let why = format!("there is no flags file `{place}`");
         return Ok(vec![

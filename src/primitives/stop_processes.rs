@@ -64,7 +64,9 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let count = i64::try_from(found.len()).unwrap_or(i64::MAX);
     let operation = EndProcesses {
         processes: found,
-        grace: arguments.option_duration(1, "grace", Duration::from_secs(5))?,
+        grace: arguments
+            .option_duration(1, "grace", Duration::from_secs(5))?
+            .min(view.allowance.left()),
         kill: arguments.option_flag(1, "kill"),
     };
     Ok(vec![

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rhai::{CallFnOptions, Dynamic, Scope};
 
@@ -11,6 +12,7 @@ use crate::operation::Outcome;
 use crate::primitive::Action;
 use crate::primitives;
 use crate::report::FailureRecord;
+use crate::script::allowance::Counting;
 use crate::script::session::Session;
 use crate::script::{Origin, Script, diagnostics, engine};
 use crate::workspace::catalogue::Story;
@@ -22,7 +24,8 @@ use crate::workspace::catalogue::Story;
 pub fn run_all(context: &Context, session: &Rc<Session>, request: &Request) -> Result<()> {
     let mut last = None;
     for story in &request.stories {
-        let Err(error) = run_one(context, session, story) else {
+        // A mistake of ours must not leave the run open: it ends the story like any other failure.
+        let Err(error) = crate::panic::guard(|| run_one(context, session, story)) else {
             continue;
         };
         session
@@ -60,7 +63,7 @@ fn run_one(context: &Context, session: &Rc<Session>, story: &Rc<Story>) -> Resul
     let checks_before = session.journal.borrow().checks.len();
     records::story_begun(context, session, story)?;
     switch_off(session, story)?;
-    let machine = Machine::of(session, &story.script);
+    let machine = Machine::of(session, &story.script)?;
     for phase in ["prepare", "execute"] {
         if story.script.has_phase(phase) {
             enter(session, story, phase);
@@ -123,7 +126,7 @@ pub fn validate_one(session: &Rc<Session>, story: &Rc<Story>) -> Result<()> {
     enter(session, story, "validate");
     checklist::check(session, story)?;
     if story.script.has_phase("validate") {
-        Machine::of(session, &story.script).call(&story.script, "validate")?;
+        Machine::of(session, &story.script)?.call(&story.script, "validate")?;
     }
     Ok(())
 }
@@ -173,17 +176,34 @@ fn switch_off(session: &Session, story: &Story) -> Result<()> {
 /// The engine of one story in one pass.
 struct Machine {
     engine: rhai::Engine,
+    session: Rc<Session>,
+    counting: Option<Counting>,
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if let Some(counting) = self.counting.take() {
+            counting.end(self.session.cancelled().is_some());
+        }
+    }
 }
 
 impl Machine {
-    fn of(session: &Rc<Session>, script: &Script) -> Self {
+    fn of(session: &Rc<Session>, script: &Script) -> Result<Self> {
         let beside = match &script.origin {
             Origin::Embedded => None,
             Origin::File(path) => path.parent().map(PathBuf::from),
         };
-        Self {
+        session.begin_story();
+        let view = &session.view;
+        let counting = view
+            .allowance
+            .begin(view.limits(), vec![Arc::clone(&view.host.cancelled)])?;
+        Ok(Self {
             engine: engine::engine(session, beside),
-        }
+            session: Rc::clone(session),
+            counting: Some(counting),
+        })
     }
 
     fn call(&self, script: &Script, phase: &str) -> Result<()> {
@@ -192,7 +212,17 @@ impl Machine {
         let result = self
             .engine
             .call_fn_with_options::<Dynamic>(options, &mut scope, &script.ast, phase, ());
-        match diagnostics::checked(script, result) {
+        let result = diagnostics::checked(script, result);
+        // What can't be caught ends the story, even where the engine swallowed it.
+        let result = match (self.session.ended.borrow().clone(), result) {
+            (Some(ended), Err(error)) if error.kind() == ended.kind() => Err(error),
+            (Some(ended), _) => Err(ended),
+            (None, Ok(_)) if self.session.view.allowance.over().is_some() => {
+                self.session.view.allowance.check().map(|()| Dynamic::UNIT)
+            }
+            (None, result) => result,
+        };
+        match result {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == Kind::Invalid => {
                 Err(error.exiting(crate::exit_code::ExitCode::Usage))

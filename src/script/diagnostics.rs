@@ -6,6 +6,7 @@ use rhai::{Dynamic, EvalAltResult, ParseError};
 
 use super::{Script, nearest_word};
 use crate::error::{Error, Kind, Position, Result};
+use crate::gate::redact::told;
 use crate::primitives;
 
 /// A syntax error.
@@ -25,7 +26,13 @@ pub fn parse_error(name: &str, source: &Arc<str>, error: &ParseError) -> Error {
 pub fn catchable(error: &Error) -> bool {
     !matches!(
         error.kind(),
-        Kind::Denied | Kind::Cancelled | Kind::NotApproved | Kind::Changed | Kind::Limit | Kind::Bug
+        Kind::Denied
+            | Kind::Cancelled
+            | Kind::NotApproved
+            | Kind::Changed
+            | Kind::Corrupt
+            | Kind::Limit
+            | Kind::Bug
     )
 }
 
@@ -53,8 +60,7 @@ pub fn explain(script: &Script, error: &EvalAltResult) -> Error {
         EvalAltResult::ErrorParsing(kind, _) => Error::script(lower_first(&kind.to_string())),
         EvalAltResult::ErrorModuleNotFound(path, _) => Error::script(format!("cannot import `{path}`"))
             .hint("scripts import `std/story`, `std/service`, `std/files`, `std/packages`, `std/check`, or a script beside them"),
-        EvalAltResult::ErrorTooManyOperations(_) => Error::limit("the script used up its operations")
-            .hint("is there an endless loop? policy.limits.operations sets the limit"),
+        EvalAltResult::ErrorTooManyOperations(_) => super::session::used_up(),
         EvalAltResult::ErrorStackOverflow(_) => {
             Error::limit("the script calls functions too deeply").hint("is there an endless recursion?")
         }
@@ -68,7 +74,7 @@ pub fn explain(script: &Script, error: &EvalAltResult) -> Error {
             if let Some(at) = other.rfind(" (line ") {
                 other.truncate(at);
             }
-            Error::script(lower_first(&other))
+            Error::script(told(&lower_first(&other)))
         }
     };
     failure.at(place)
@@ -104,7 +110,7 @@ fn thrown(value: &Dynamic) -> Error {
     if let Some(error) = value.read_lock::<Error>() {
         return error.clone();
     }
-    Error::failed(format!("the script threw: {value}"))
+    Error::failed(told(&format!("the script threw: {value}")))
 }
 
 fn unknown_function(signature: &str) -> Error {

@@ -3,35 +3,35 @@
 use std::any::TypeId;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Instant;
 
 use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext};
 
 use super::diagnostics::{catchable, raise};
 use super::library::{Library, STANDARD};
 use super::session::{Session, Telling};
+use super::sizes;
 use crate::error::{Error, Position};
 use crate::primitive::{Action, Primitive};
 use crate::primitives;
-
-/// Operations between two looks at the clock: looking at each would cost more than the script.
-const CLOCK_EVERY: u64 = 1_000;
+use crate::workspace::config::Limits;
 
 /// An engine that compiles scripts and can't run a word: for headers and checks.
 #[must_use]
 pub fn reader() -> Engine {
     let mut engine = Engine::new_raw();
-    limit(&mut engine);
+    limit(&mut engine, &Limits::default());
     engine
 }
 
-/// An engine whose words act in `session`; scripts beside `beside` can be imported.
+/// An engine whose words act in `session`; scripts beside `beside` can be imported. The session's allowance says how long
+/// it goes on: whoever calls the engine begins to count.
 #[must_use]
 pub fn engine(session: &Rc<Session>, beside: Option<PathBuf>) -> Engine {
     let mut engine = Engine::new();
-    limit(&mut engine);
-    engine.set_module_resolver(Library::new(beside));
-    engine.set_max_operations(session.view.limits().operations);
+    let limits = session.view.limits();
+    limit(&mut engine, limits);
+    sizes::register(&mut engine);
+    engine.set_module_resolver(Library::new(beside, limits.modules));
     engine.register_type_with_name::<Error>("Error");
     engine.register_get("kind", |error: &mut Error| error.kind().name().to_owned());
     engine.register_get("message", |error: &mut Error| error.message().to_owned());
@@ -41,20 +41,14 @@ pub fn engine(session: &Rc<Session>, beside: Option<PathBuf>) -> Engine {
     engine.register_fn("to_string", |error: &mut Error| error.message().to_owned());
 
     let watcher = Rc::clone(session);
-    let deadline = Instant::now() + session.view.limits().deadline;
-    engine.on_progress(move |operations| {
-        if operations % CLOCK_EVERY != 0 {
-            return None;
-        }
-        stop(&watcher, deadline).map(Dynamic::from)
-    });
+    engine.on_progress(move |_| watcher.count_operation().map(Dynamic::from));
     let printer = Rc::clone(session);
     engine.on_print(move |text| printer.note(text));
     let debugger = Rc::clone(session);
     engine.on_debug(move |text, _, _| debugger.note(text));
 
     for word in primitives::all() {
-        register(&mut engine, session, word, deadline);
+        register(&mut engine, session, word);
     }
     // The engine's own `sleep` would ignore the deadline.
     for kind in [TypeId::of::<i64>(), TypeId::of::<f64>()] {
@@ -73,17 +67,19 @@ pub fn engine(session: &Rc<Session>, beside: Option<PathBuf>) -> Engine {
     engine
 }
 
-fn limit(engine: &mut Engine) {
+fn limit(engine: &mut Engine, limits: &Limits) {
     engine.set_optimization_level(rhai::OptimizationLevel::Simple);
     engine.disable_symbol("eval");
-    engine.set_max_call_levels(48);
-    engine.set_max_expr_depths(64, 32);
-    engine.set_max_string_size(8 << 20);
-    engine.set_max_array_size(100_000);
-    engine.set_max_map_size(100_000);
-    engine.set_max_modules(64);
+    // Values that are hidden in a function pointer escape every count of sizes.
+    engine.disable_symbol("curry");
+    engine.set_max_call_levels(limits.call_depth);
+    engine.set_max_expr_depths(limits.expression_depth, limits.expression_depth.div_ceil(2));
+    engine.set_max_string_size(usize::try_from(limits.string_size).unwrap_or(usize::MAX));
+    engine.set_max_array_size(limits.array_size);
+    engine.set_max_map_size(limits.map_size);
+    engine.set_max_modules(limits.modules);
     engine.set_max_functions(500);
-    engine.set_max_variables(1_000);
+    engine.set_max_variables(limits.variables);
 }
 
 /// What can't be caught loses its place on its way out of the script's functions, so it takes it along.
@@ -112,18 +108,18 @@ fn located(error: Error, session: &Session, context: &NativeCallContext<'_>) -> 
     })
 }
 
-fn stop(session: &Session, deadline: Instant) -> Option<Error> {
-    if let Some(error) = session.cancelled() {
-        return Some(error);
+/// Keeps what can't be caught, so that nothing can swallow it.
+fn keep(session: &Session, error: &EvalAltResult) {
+    if let EvalAltResult::ErrorTerminated(value, _) = error.unwrap_inner()
+        && let Some(failure) = value.read_lock::<Error>()
+    {
+        session.ended.borrow_mut().get_or_insert_with(|| failure.clone());
     }
-    (Instant::now() > deadline).then(|| {
-        Error::limit("the script ran past its deadline").hint("policy.limits.deadline sets the limit")
-    })
 }
 
 /// Registers a word for every number of arguments that it takes. Every parameter is open to any type, so that a
 /// wrong type is answered by the word itself and not by "function not found".
-fn register(engine: &mut Engine, session: &Rc<Session>, word: &'static Primitive, deadline: Instant) {
+fn register(engine: &mut Engine, session: &Rc<Session>, word: &'static Primitive) {
     let needed = word
         .parameters
         .iter()
@@ -138,24 +134,30 @@ fn register(engine: &mut Engine, session: &Rc<Session>, word: &'static Primitive
             move |context: NativeCallContext<'_>,
                   values: &mut [&mut Dynamic]|
                   -> Result<Dynamic, Box<EvalAltResult>> {
-                if let Some(error) = stop(&session, deadline) {
+                if let Some(error) = session.stopped() {
                     return Err(raise(error));
                 }
                 // Cloned, never taken: the first one may be the script's own variable.
                 let values = values.iter().map(|value| value.flatten_clone()).collect();
-                let raise = |error| raise(located(error, &session, &context));
-                let arguments = word.accept(values).map_err(raise)?;
-                match word.action {
-                    Action::Look(look) => look(&arguments, &session.view).map_err(raise),
-                    Action::Change(propose) => session.change(word, &arguments, propose).map_err(raise),
-                    Action::Tell(tell) => tell(
-                        &arguments,
-                        &Telling {
-                            session: &session,
-                            context: &context,
-                        },
-                    ),
-                }
+                let raise = |error| {
+                    let error = session.view.allowance.explain(error);
+                    raise(located(error, &session, &context))
+                };
+                let act = || {
+                    let arguments = word.accept(values).map_err(raise)?;
+                    match word.action {
+                        Action::Look(look) => look(&arguments, &session.view).map_err(raise),
+                        Action::Change(propose) => session.change(word, &arguments, propose).map_err(raise),
+                        Action::Tell(tell) => tell(
+                            &arguments,
+                            &Telling {
+                                session: &session,
+                                context: &context,
+                            },
+                        ),
+                    }
+                };
+                act().inspect_err(|error| keep(&session, error))
             },
         );
     }

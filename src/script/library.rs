@@ -1,10 +1,14 @@
 //! What can be imported: the embedded library (`std/...`), and scripts beside the importing one.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
-use super::without_shebang;
+use super::diagnostics::raise;
+use super::{Origin, Script};
+use crate::error::Error;
 
 /// The standard library, embedded: name and text.
 pub const STANDARD: &[(&str, &str)] = &[
@@ -15,24 +19,59 @@ pub const STANDARD: &[(&str, &str)] = &[
     ("std/story", include_str!("../../stdlib/story.rhai")),
 ];
 
-/// The largest imported script, in bytes.
-const LIMIT: u64 = 1 << 20;
+/// Modules that import each other in a row.
+const DEEPEST: usize = 16;
 
 /// Resolves imports; nothing outside the library and one directory.
 #[derive(Debug)]
 pub struct Library {
     beside: Option<PathBuf>,
-    loaded: std::cell::RefCell<std::collections::HashMap<String, Shared<Module>>>,
+    most: usize,
+    loaded: RefCell<HashMap<String, Shared<Module>>>,
+    /// Modules that are being read, each imported by the one before.
+    loading: RefCell<Vec<String>>,
 }
 
 impl Library {
-    /// A library that also imports scripts of the directory `beside`.
+    /// A library that also imports scripts of the directory `beside`, and at most so many modules.
     #[must_use]
-    pub fn new(beside: Option<PathBuf>) -> Self {
+    pub fn new(beside: Option<PathBuf>, most: usize) -> Self {
         Self {
             beside,
-            loaded: std::cell::RefCell::default(),
+            most,
+            loaded: RefCell::default(),
+            loading: RefCell::default(),
         }
+    }
+
+    /// A module is read by an evaluation of its own, so the engine's limits don't see the way to it.
+    fn check(&self, path: &str, position: Position) -> Result<(), Box<EvalAltResult>> {
+        let loading = self.loading.borrow();
+        if self.loaded.borrow().len() + loading.len() >= self.most {
+            return Err(EvalAltResult::ErrorTooManyModules(position).into());
+        }
+        let failure = if loading.iter().any(|open| open == path) {
+            Error::script(format!("module `{path}` imports itself"))
+        } else if loading.len() >= DEEPEST {
+            Error::script(format!(
+                "modules import each other too deep: `{path}` is number {}",
+                loading.len() + 1
+            ))
+        } else {
+            return Ok(());
+        };
+        let hint = format!("{} -> {path}", loading.join(" -> "));
+        Err(raise(failure.hint(hint)))
+    }
+
+    fn read(&self, engine: &Engine, path: &str, position: Position) -> Result<Module, Box<EvalAltResult>> {
+        let text = self
+            .text(path)
+            .ok_or_else(|| EvalAltResult::ErrorModuleNotFound(path.to_owned(), position))?;
+        let inside = |error| EvalAltResult::ErrorInModule(path.to_owned(), error, position);
+        let module =
+            Script::compile(engine, path, Origin::Embedded, &text).map_err(|error| inside(raise(error)))?;
+        Ok(Module::eval_ast_as_new(Scope::new(), &module.ast, engine).map_err(inside)?)
     }
 
     fn text(&self, path: &str) -> Option<String> {
@@ -51,8 +90,7 @@ impl Library {
         if !resolved.starts_with(self.beside.as_ref()?.canonicalize().ok()?) {
             return None;
         }
-        let size = std::fs::metadata(&resolved).ok()?;
-        (size.is_file() && size.len() <= LIMIT).then(|| std::fs::read_to_string(resolved).ok())?
+        crate::workspace::text(&resolved, super::LIMIT).ok()
     }
 }
 
@@ -67,16 +105,11 @@ impl ModuleResolver for Library {
         if let Some(module) = self.loaded.borrow().get(path) {
             return Ok(Shared::clone(module));
         }
-        let text = self
-            .text(path)
-            .ok_or_else(|| EvalAltResult::ErrorModuleNotFound(path.to_owned(), position))?;
-        let mut ast = engine.compile(without_shebang(&text)).map_err(|error| {
-            EvalAltResult::ErrorInModule(path.to_owned(), Box::new(error.into()), position)
-        })?;
-        ast.set_source(path);
-        let module = Module::eval_ast_as_new(Scope::new(), &ast, engine)
-            .map_err(|error| EvalAltResult::ErrorInModule(path.to_owned(), error, position))?;
-        let module: Shared<Module> = module.into();
+        self.check(path, position)?;
+        self.loading.borrow_mut().push(path.to_owned());
+        let module = self.read(engine, path, position);
+        self.loading.borrow_mut().pop();
+        let module: Shared<Module> = module?.into();
         self.loaded
             .borrow_mut()
             .insert(path.to_owned(), Shared::clone(&module));

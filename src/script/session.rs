@@ -1,6 +1,6 @@
 //! One pass of a run, as the words of a script see it: the view, the gate, and the journal of what became of each.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +9,7 @@ use rhai::{Dynamic, FnPtr, NativeCallContext};
 use crate::error::{Error, Kind, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::prompt::{Answer, Ask};
-use crate::gate::redact::redact;
+use crate::gate::redact::{redact, told};
 use crate::gate::{Gate, Scene};
 use crate::operation::{BackupMade, Fact, Outcome, Proposal, Risk};
 use crate::primitive::{Arguments, Primitive};
@@ -104,6 +104,11 @@ pub struct Session {
     pub since: String,
     /// The signal that asked the run to stop; 0: none.
     pub signal: Arc<AtomicUsize>,
+    /// Operations of the engine in the story at hand.
+    pub operations: Cell<u64>,
+    /// What ended the story at hand and can't be caught: some functions of the engine swallow every failure of the
+    /// closures that they call.
+    pub ended: RefCell<Option<Error>>,
 }
 
 /// A word that speaks to the run, with the engine's context for calling closures.
@@ -133,6 +138,31 @@ impl Session {
             15 => Some(Error::cancelled("interrupted by SIGTERM").exiting(ExitCode::Terminated)),
             _ => Some(Error::cancelled("interrupted by SIGINT").exiting(ExitCode::Interrupted)),
         }
+    }
+
+    /// Why the script must not go on: a signal, a failure that can't be caught, or something that is used up.
+    #[must_use]
+    pub fn stopped(&self) -> Option<Error> {
+        self.cancelled()
+            .or_else(|| self.ended.borrow().clone())
+            .or_else(|| self.view.allowance.over())
+    }
+
+    /// Counts an operation of the engine; gives why it must not go on.
+    #[must_use]
+    pub fn count_operation(&self) -> Option<Error> {
+        let count = self.operations.get().saturating_add(1);
+        self.operations.set(count);
+        if count > self.view.limits().operations {
+            return Some(used_up());
+        }
+        self.stopped()
+    }
+
+    /// A story begins: its own operations, and nothing that ended another one.
+    pub fn begin_story(&self) {
+        self.operations.set(0);
+        self.ended.take();
     }
 
     /// A word that changes something: each proposal passes the gate. Gives the last proposal's value.
@@ -170,18 +200,21 @@ impl Session {
         }
         let scene = self.journal.borrow().scene.clone();
         let passed = self.gate.borrow_mut().pass(proposal, &scene, &self.view)?;
-        self.listener.operation(&passed.record);
-        let mut journal = self.journal.borrow_mut();
-        journal.touched |= passed.touched;
+        self.count_record(&passed.record);
         let unknown = passed.record.outcome == Outcome::Unknown;
         let warning = unknown.then(|| passed.record.why.clone()).flatten();
         let number = passed.record.n;
+        // Written down before it is told: whoever listens may fail.
+        let record = passed.record.clone();
+        let mut journal = self.journal.borrow_mut();
+        journal.touched |= passed.touched;
         journal.operations.push(passed.record);
         journal
             .facts
             .extend(passed.facts.into_iter().map(|fact| (number, fact)));
         journal.backups.extend(passed.backup);
         drop(journal);
+        self.listener.operation(&record);
         if let Some(warning) = warning {
             self.warn(&warning);
         }
@@ -201,17 +234,26 @@ impl Session {
             phase: scene.phase,
             step: scene.steps.last().cloned(),
             op: word.to_owned(),
-            target: redact(&arguments.texts(0).join(", ")),
-            summary: redact(error.message()),
+            target: told(&arguments.texts(0).join(", ")),
+            summary: told(error.message()),
             risk: Risk::None,
             undo: crate::operation::UndoClass::Exact,
             outcome: if denied { Outcome::Denied } else { Outcome::Failed },
-            why: Some(redact(error.message())),
+            why: Some(told(error.message())),
             rule: None,
             ms: 0,
         };
+        self.count_record(&record);
         self.listener.operation(&record);
         journal.operations.push(record);
+    }
+
+    fn count_record(&self, record: &OperationRecord) {
+        let why = record.why.as_ref().map_or(0, String::len);
+        let _ = self
+            .view
+            .allowance
+            .say(record.target.len() + record.summary.len() + why);
     }
 
     /// Opens a step around `body`.
@@ -219,8 +261,10 @@ impl Session {
     /// # Errors
     /// What `body` fails with.
     pub fn step<T, E>(&self, title: &str, body: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        let title = redact(title);
-        self.listener.step(&title);
+        let title = told(title);
+        if self.view.allowance.say(title.len()) {
+            self.listener.step(&title);
+        }
         self.journal.borrow_mut().scene.steps.push(title);
         let result = body();
         self.journal.borrow_mut().scene.steps.pop();
@@ -232,22 +276,32 @@ impl Session {
         let story = self.journal.borrow().scene.story.clone();
         let record = CheckRecord {
             story,
-            title: redact(title),
+            title: told(title),
             passed,
-            detail: detail.map(|text| redact(&text)),
+            detail: detail.map(|text| told(&text)),
         };
+        let detail = record.detail.as_ref().map_or(0, String::len);
+        if !self.view.allowance.say(record.title.len() + detail) {
+            return;
+        }
         self.listener.check(&record);
         self.journal.borrow_mut().checks.push(record);
     }
 
     /// A remark for whoever watches.
     pub fn note(&self, text: &str) {
-        self.listener.note(&redact(text));
+        let shown = told(text);
+        if self.view.allowance.say(text.len()) {
+            self.listener.note(&shown);
+        }
     }
 
     /// Something the person should know; said once.
     pub fn warn(&self, text: &str) {
-        let text = redact(text);
+        if !self.view.allowance.say(text.len()) {
+            return;
+        }
+        let text = told(text);
         let mut journal = self.journal.borrow_mut();
         if !journal.warnings.contains(&text) {
             self.listener.warning(&text);
@@ -260,6 +314,7 @@ impl Session {
     /// # Errors
     /// [`Kind::NotApproved`] where nobody is there to ask, [`Kind::Cancelled`] after Ctrl-C.
     pub fn confirm(&self, question: &str) -> Result<bool> {
+        let question = &self.asked(question)?;
         let answer = match &mut *self.questions.borrow_mut() {
             Questions::Preview => {
                 self.journal
@@ -285,6 +340,7 @@ impl Session {
     /// # Errors
     /// As [`Session::confirm`].
     pub fn ask(&self, question: &str, default: &str) -> Result<String> {
+        let question = &self.asked(question)?;
         let answer = match &mut *self.questions.borrow_mut() {
             Questions::Preview => {
                 self.journal
@@ -301,16 +357,31 @@ impl Session {
         Ok(answer)
     }
 
+    /// A question as it is told and recorded.
+    fn asked(&self, question: &str) -> Result<String> {
+        if self.view.allowance.say(question.len()) {
+            return Ok(told(question));
+        }
+        self.view.allowance.check().map(|()| String::new())
+    }
+
     fn record_answer(&self, question: &str, answer: &str) -> Result<()> {
         self.journal
             .borrow_mut()
             .questions
-            .push((redact(question), redact(answer)));
+            .push((redact(question), told(answer)));
         if let Some(audit) = self.gate.borrow_mut().audit() {
             audit.answered(question, answer)?;
         }
         Ok(())
     }
+}
+
+/// The script used up its operations.
+#[must_use]
+pub fn used_up() -> Error {
+    Error::limit("the script used up its operations")
+        .hint("is there an endless loop? policy.limits.operations sets the limit")
 }
 
 fn nobody(question: &str) -> Error {

@@ -10,7 +10,7 @@ use super::config::StoryAdditions;
 use super::{STORIES, Workspace, order};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
-use crate::script::{Origin, Script, engine};
+use crate::script::{LIMIT as SCRIPT_LIMIT, Origin, Script, engine};
 
 /// The embedded stories: file name and text.
 pub const EMBEDDED: &[(&str, &str)] = &[
@@ -46,6 +46,9 @@ pub const EMBEDDED: &[(&str, &str)] = &[
 
 /// The directory that the procedures call the main directory, where a repository holds it.
 pub const MAIN_DIRECTORY: &str = "bmad-method";
+
+/// The longest id of a story, in characters.
+const LONGEST_ID: usize = 64;
 
 /// A story.
 #[derive(Debug, Clone)]
@@ -99,6 +102,15 @@ impl Story {
         {
             return Err(wrong(
                 "has an `id` with other characters than letters, digits, `.`, `-` and `_`",
+            ));
+        }
+        // It names files, and stands on command lines.
+        if id.len() > LONGEST_ID
+            || !id.starts_with(|first: char| first.is_ascii_alphanumeric())
+            || id == "all"
+        {
+            return Err(wrong(
+                "has an `id` that is no name: at most 64 characters, the first a letter or digit, and not `all`",
             ));
         }
         let title = text("title")
@@ -259,7 +271,7 @@ impl Catalogue {
         let mut own: BTreeMap<String, String> = BTreeMap::new();
         for path in own_scripts(&workspace.root().join(STORIES))? {
             let shown = workspace.show(&path).shown;
-            let text = std::fs::read_to_string(&path)
+            let text = super::text(&path, SCRIPT_LIMIT)
                 .map_err(|error| Error::script(format!("cannot read story `{shown}`: {error}")))?;
             let script = Script::compile(&reader, &shown, Origin::File(path), &text)?;
             if script.header.is_empty() {

@@ -137,11 +137,32 @@ pub struct Limits {
     /// Bytes that one word may touch.
     #[serde(deserialize_with = "bytes")]
     pub max_bytes: u64,
-    /// Wall-clock time of a script.
+    /// Wall-clock time of a story's script.
     #[serde(deserialize_with = "duration")]
     pub deadline: Duration,
-    /// Operations of the script engine.
+    /// Operations of the script engine, in one phase.
     pub operations: u64,
+    /// Function calls within each other.
+    pub call_depth: usize,
+    /// Expressions and blocks within each other; half of it inside functions.
+    pub expression_depth: usize,
+    /// Bytes of all strings in one value.
+    #[serde(deserialize_with = "bytes")]
+    pub string_size: u64,
+    /// Elements of all arrays in one value.
+    pub array_size: usize,
+    /// Entries of all maps in one value.
+    pub map_size: usize,
+    /// Variables at one time.
+    pub variables: usize,
+    /// Modules that are imported.
+    pub modules: usize,
+    /// Bytes of memory that this program may take while a script runs, beyond what it had before.
+    #[serde(deserialize_with = "bytes")]
+    pub memory: u64,
+    /// Bytes that a script may say in a pass: notes, warnings, titles, reasons, targets.
+    #[serde(deserialize_with = "bytes")]
+    pub output: u64,
 }
 
 impl Default for Limits {
@@ -151,7 +172,41 @@ impl Default for Limits {
             max_bytes: 1 << 40,
             deadline: Duration::from_secs(30 * 60),
             operations: 10_000_000,
+            call_depth: 48,
+            expression_depth: 64,
+            string_size: 8 << 20,
+            array_size: 100_000,
+            map_size: 100_000,
+            variables: 1_000,
+            modules: 64,
+            memory: 1 << 30,
+            output: 4 << 20,
         }
+    }
+}
+
+impl Limits {
+    /// To the engine 0 means "no limit"; to a person it means "none at all". What the engine's own stack can't hold is
+    /// no limit either.
+    fn check(&self) -> Result<(), String> {
+        let limits = [
+            ("operations", self.operations, u64::MAX),
+            ("call_depth", self.call_depth as u64, 1_000),
+            ("expression_depth", self.expression_depth as u64, 1_000),
+            ("string_size", self.string_size, 1 << 30),
+            ("array_size", self.array_size as u64, 10_000_000),
+            ("map_size", self.map_size as u64, 10_000_000),
+            ("variables", self.variables as u64, 1_000_000),
+            ("modules", self.modules as u64, 1_000),
+        ];
+        for (key, value, most) in limits {
+            if value == 0 || value > most {
+                return Err(format!(
+                    "policy.limits.{key} is {value}, and must be from 1 to {most}"
+                ));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -208,7 +263,7 @@ impl Config {
                     super::CONFIG
                 )));
             }
-            Ok(_) => std::fs::read_to_string(&path).map_err(|error| unreadable(&error))?,
+            Ok(_) => super::text(&path, LIMIT).map_err(|error| unreadable(&error))?,
         };
         Self::parse(&text).map(|config| (config, Vec::new()))
     }
@@ -252,6 +307,7 @@ impl Config {
                 )));
             }
         }
+        self.policy.limits.check().map_err(wrong)?;
         for pattern in &self.policy.deny {
             globset::Glob::new(pattern).map_err(|error| wrong(format!("policy.deny: {error}")))?;
         }

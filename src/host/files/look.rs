@@ -112,6 +112,36 @@ impl Files {
             .to_string())
     }
 
+    /// As [`Files::digest`], for as long as `go_on` says so; it is asked every few megabytes.
+    ///
+    /// # Errors
+    /// As [`Files::digest`]; what `go_on` says.
+    pub fn digest_while(&self, path: &Path, go_on: &dyn Fn() -> Result<()>) -> Result<String> {
+        const PART: usize = 8 << 20;
+        let place = self.existing_place(path)?;
+        let (file, before) = open_file_at(place.parent.as_fd(), &place.name, path)?;
+        let (mut hasher, mut part) = (blake3::Hasher::new(), Vec::new());
+        let mut left = before.size;
+        while left > 0 {
+            go_on()?;
+            part.clear();
+            let read = (&file)
+                .take(left.min(PART as u64))
+                .read_to_end(&mut part)
+                .map_err(|error| Error::io(format_args!("read `{}`", shown(path)), &error))?;
+            if read == 0 {
+                return Err(changed_meanwhile(path));
+            }
+            hasher.update_rayon(&part);
+            left -= read as u64;
+        }
+        let after = stat_open(file.as_fd(), path)?;
+        if before.size != after.size || before.mtime_ns != after.mtime_ns {
+            return Err(changed_meanwhile(path));
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
     /// A regular file, open for streaming reads, and what it was when it was opened.
     ///
     /// # Errors

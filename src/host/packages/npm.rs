@@ -132,13 +132,16 @@ fn list(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(named)
 }
 
+/// The largest `package.json`, in bytes.
+const MANIFEST_LIMIT: u64 = 64 << 20;
+
 /// A `package.json`.
 struct Manifest(Value);
 
 impl Manifest {
     /// The manifest in a directory; none if it isn't there. One that is no JSON declares nothing.
     fn read(directory: &Path) -> Option<Self> {
-        let bytes = std::fs::read(directory.join("package.json")).ok()?;
+        let bytes = crate::workspace::contents(&directory.join("package.json"), MANIFEST_LIMIT).ok()?;
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         Some(Self(serde_json::from_slice(text).unwrap_or_default()))
     }
