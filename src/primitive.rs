@@ -210,6 +210,13 @@ impl Primitive {
         }
     }
 
+    /// How many arguments it takes: from, to.
+    #[must_use]
+    pub fn counts(&self) -> std::ops::RangeInclusive<usize> {
+        let needed = self.parameters.iter().filter(|parameter| !parameter.optional);
+        needed.count()..=self.parameters.len()
+    }
+
     /// `remove_path(path)`; what may be left out stands in brackets.
     #[must_use]
     pub fn signature(&self) -> String {
@@ -232,36 +239,57 @@ impl Primitive {
     /// # Errors
     /// [`crate::error::Kind::Invalid`] naming the word, the parameter, and both types.
     pub fn accept(&'static self, values: Vec<Dynamic>) -> Result<Arguments> {
-        for (index, (parameter, value)) in self.parameters.iter().zip(&values).enumerate() {
-            if !parameter.kind.takes(value) {
-                return Err(Error::invalid(format!(
-                    "`{}` takes {} as argument {} (`{}`), not {}",
-                    self.name,
-                    parameter.kind.name(),
-                    index + 1,
-                    parameter.name,
-                    type_name(value)
-                ))
-                .hint(format!("it is said as `{}`", self.signature())));
-            }
-            if let (Some(map), false) = (value.read_lock::<Map>(), parameter.keys.is_empty()) {
-                self.accept_keys(&map, parameter)?;
-            }
+        for (index, value) in values.iter().enumerate() {
+            self.takes(index, value)?;
         }
         Ok(Arguments { word: self, values })
     }
 
+    /// Checks one value against its parameter.
+    ///
+    /// # Errors
+    /// As [`Primitive::accept`].
+    pub fn takes(&self, index: usize, value: &Dynamic) -> Result<()> {
+        let Some(parameter) = self.parameters.get(index) else {
+            return Ok(());
+        };
+        if !parameter.kind.takes(value) {
+            return Err(Error::invalid(format!(
+                "`{}` takes {} as argument {} (`{}`), not {}",
+                self.name,
+                parameter.kind.name(),
+                index + 1,
+                parameter.name,
+                type_name(value)
+            ))
+            .hint(format!("it is said as `{}`", self.signature())));
+        }
+        match value.read_lock::<Map>() {
+            Some(map) if !parameter.keys.is_empty() => self.accept_keys(&map, parameter),
+            _ => Ok(()),
+        }
+    }
+
+    /// The type of an option.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Invalid`] with the nearest option.
+    pub fn option(&self, parameter: &Parameter, key: &str) -> Result<Type> {
+        if let Some((_, kind)) = parameter.keys.iter().find(|(known, _)| *known == key) {
+            return Ok(*kind);
+        }
+        let known = parameter.keys.iter().map(|(known, _)| *known);
+        let near = crate::workspace::config::nearest(key, known.clone());
+        let hint = near.map_or_else(
+            || format!("known: {}", known.collect::<Vec<_>>().join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
+        Err(Error::invalid(format!("`{}` knows no option `{key}`", self.name)).hint(hint))
+    }
+
     fn accept_keys(&self, map: &Map, parameter: &Parameter) -> Result<()> {
         for (key, value) in map {
-            let Some((_, kind)) = parameter.keys.iter().find(|(known, _)| *known == key.as_str()) else {
-                let known = parameter.keys.iter().map(|(known, _)| *known);
-                let near = crate::workspace::config::nearest(key, known.clone());
-                let hint = near.map_or_else(
-                    || format!("known: {}", known.collect::<Vec<_>>().join(", ")),
-                    |near| format!("did you mean `{near}`?"),
-                );
-                return Err(Error::invalid(format!("`{}` knows no option `{key}`", self.name)).hint(hint));
-            };
+            let kind = self.option(parameter, key)?;
             if !kind.takes(value) {
                 return Err(Error::invalid(format!(
                     "option `{key}` of `{}` takes {}, not {}",

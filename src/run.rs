@@ -56,6 +56,9 @@ pub mod single;
 /// The phases of a story.
 mod stories;
 
+/// Tests of scripts.
+pub mod tests;
+
 pub use stories::validate_one;
 
 /// What a person asked for.

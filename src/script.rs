@@ -1,6 +1,6 @@
 //! Scripts: compiled under the rules of this host, their header read without running them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rhai::{AST, ASTNode, Engine, Map, Stmt};
@@ -11,6 +11,15 @@ use crate::primitives;
 
 /// What a script may use up.
 pub mod allowance;
+
+/// The calls that a script holds.
+pub mod calls;
+
+/// What is wrong with a script, and what the policy says to it, without running it.
+pub mod check;
+
+/// What a call asks of the policy, as far as its text tells.
+pub mod claims;
 
 /// Definitions for editors and the reference page, made from the list of words.
 pub mod definitions;
@@ -133,7 +142,7 @@ impl Script {
         self.check_depth()?;
         for function in self.ast.iter_functions() {
             if let Some(word) = primitives::find(function.name) {
-                let position = self.find_function(function.name);
+                let position = self.place_of(function.name);
                 return Err(Error::script(format!(
                     "a script can't define `{}`: it is a word of this host",
                     word.name
@@ -162,7 +171,9 @@ impl Script {
         }
     }
 
-    fn find_function(&self, name: &str) -> Position {
+    /// Where a function is defined.
+    #[must_use]
+    pub fn place_of(&self, name: &str) -> Position {
         let found = self.source.lines().enumerate().find_map(|(index, line)| {
             let after = line.split("fn ").nth(1)?.trim_start();
             after
@@ -177,6 +188,22 @@ impl Script {
             source: Some(Arc::clone(&self.source)),
         }
     }
+}
+
+/// Reads and compiles a script that a person names by its path.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`] where it can't be read, [`crate::error::Kind::Script`] as [`Script::compile`].
+pub fn read(path: &Path) -> Result<Script> {
+    let shown = path.display().to_string();
+    let unreadable = |why: String| {
+        Error::usage(format!("cannot read script `{shown}`: {why}")).hint("name the path of a .rhai script")
+    };
+    let text = crate::workspace::text(path, LIMIT).map_err(|error| unreadable(error.to_string()))?;
+    let absolute = path
+        .canonicalize()
+        .map_err(|error| unreadable(error.to_string()))?;
+    Script::compile(&engine::reader(), &shown, Origin::File(absolute), &text)
 }
 
 /// The text with the `#!` line blanked, so that lines keep their numbers.

@@ -74,6 +74,8 @@ pub const CONFIG: &str = "rollback.yaml";
 pub struct Workspace {
     root: PathBuf,
     roots: Vec<PathBuf>,
+    /// The directories of policy.write, each with its name in the configuration.
+    writable: Vec<(PathBuf, String)>,
     config: Config,
     /// What was odd about the configuration.
     pub warnings: Vec<String>,
@@ -165,6 +167,7 @@ impl Workspace {
             .map_err(|error| Error::usage(format!("cannot open workspace `{}`: {error}", root.display())))?;
         let (config, warnings) = Config::load(&root)?;
         let mut roots = vec![root.clone()];
+        let mut writable = Vec::new();
         for extra in &config.policy.write {
             let directory = root.join(extra);
             let directory = directory.canonicalize().map_err(|error| {
@@ -174,12 +177,14 @@ impl Workspace {
                 .hint(format!("make the directory, or take the line out of `{CONFIG}`"))
             })?;
             if !roots.contains(&directory) {
-                roots.push(directory);
+                roots.push(directory.clone());
             }
+            writable.push((directory, extra.clone()));
         }
         Ok(Self {
             root,
             roots,
+            writable,
             config,
             warnings,
         })
@@ -195,6 +200,14 @@ impl Workspace {
     #[must_use]
     pub fn roots(&self) -> &[PathBuf] {
         &self.roots
+    }
+
+    /// The directory of policy.write in which a path lies, as a rule names it: `workspace`, or as the configuration
+    /// writes it. `None` where a run may not write.
+    #[must_use]
+    pub fn writable(&self, absolute: &Path) -> Option<&str> {
+        let root = self.writable.iter().find(|(root, _)| absolute.starts_with(root));
+        root.map(|(_, name)| if name == "." { "workspace" } else { name.as_str() })
     }
 
     /// What `rollback.yaml` says, with defaults.

@@ -82,6 +82,13 @@ fn every_command_keeps_to_its_schema() {
     document(&sandbox, "history", 0, &["history"]);
     document(&sandbox, "backups", 0, &["backup", "list"]);
     document(&sandbox, "audit", 0, &["audit", "verify"]);
+    // One of its paths leads out, whatever the parameters say.
+    document(
+        &sandbox,
+        "check",
+        3,
+        &["script", "check", "rollback/reports.rhai"],
+    );
     let planned = document(&sandbox, "report", 0, &["plan", "9.1"]);
     let previewed = document(&sandbox, "report", 0, &["run", "9.1", "-n"]);
     assert_eq!(
@@ -156,6 +163,14 @@ fn failures_keep_to_their_schemas_too() {
     );
     let broken = document(&sandbox, "error", 2, &["rollback/broken.rhai", "-n"]);
     assert_eq!(broken["at"]["line"], 2, "{broken:#}");
+    document(&sandbox, "check", 2, &["script", "check", "rollback/broken.rhai"]);
+    sandbox.write("rollback/broken.rhai", "fn clean() { remove_path(\"x\"); }\n");
+    document(&sandbox, "check", 0, &["script", "check", "rollback/broken.rhai"]);
+    sandbox.write(
+        "rollback/broken.rhai",
+        "fn test_a() { fail(\"no\"); }\nfn test_b() { }\n",
+    );
+    document(&sandbox, "tests", 1, &["script", "test", "rollback/broken.rhai"]);
     sandbox.remove("rollback/broken.rhai");
     let refused = document(
         &sandbox,

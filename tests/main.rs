@@ -24,7 +24,11 @@ mod properties;
 mod prune;
 #[cfg(feature = "real-stack")]
 mod real_stack;
+mod rules;
 mod sandbox;
+mod script_check;
+mod script_test;
 mod stories;
 mod tamper;
+mod traced;
 mod undo;

@@ -18,7 +18,7 @@ version: 1
 # docker: docker           # or podman
 # backups: { dir: rollback_backups, keep_last: 5, keep_within: 30d, digest_limit: 1GiB }
 # policy:
-#   write: [\".\"]           # directories below which a run may write
+#   write: [\".\"]           # directories below which a run may write, and no others; . is the workspace
 #   deny: [\".git/**\"]      # globs that a run may never change
 #   commands: []           # programs that run_command may start
 #   processes: { scope: workspace }

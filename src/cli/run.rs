@@ -18,7 +18,6 @@ use crate::report::{Mode, Report, RunOutcome};
 use crate::run::plan_file::{self, Asked};
 use crate::run::{self, Context, Request};
 use crate::script::session::Silent;
-use crate::script::{Origin, Script, engine};
 use crate::workspace::catalogue::{Catalogue, Story};
 
 /// What set a run off.
@@ -392,14 +391,7 @@ fn is_script(word: &str) -> bool {
 }
 
 fn script_story(context: &Context, path: &Path) -> Result<Rc<Story>> {
-    let shown = path.display().to_string();
-    let text = crate::workspace::text(path, crate::script::LIMIT).map_err(|error| {
-        Error::usage(format!("cannot read script `{shown}`: {error}")).hint("name the path of a .rhai script")
-    })?;
-    let absolute = path
-        .canonicalize()
-        .map_err(|error| Error::usage(format!("cannot open script `{shown}`: {error}")))?;
-    let script = Script::compile(&engine::reader(), &shown, Origin::File(absolute), &text)?;
+    let script = crate::script::read(path)?;
     Story::of(script, &context.workspace.config().stories).map(Rc::new)
 }
 

@@ -8,15 +8,17 @@ use crate::error::{Error, Kind, Position};
 use crate::report::text::sample::{preview, real};
 use crate::report::{Mode, RunKind, RunOutcome};
 
-const SCHEMAS: [(&str, &str); 8] = [
+const SCHEMAS: [(&str, &str); 10] = [
     ("audit", include_str!("../../docs/schema/audit.json")),
     ("backups", include_str!("../../docs/schema/backups.json")),
+    ("check", include_str!("../../docs/schema/check.json")),
     ("error", include_str!("../../docs/schema/error.json")),
     ("features", include_str!("../../docs/schema/features.json")),
     ("history", include_str!("../../docs/schema/history.json")),
     ("monitor", include_str!("../../docs/schema/monitor.json")),
     ("report", include_str!("../../docs/schema/report.json")),
     ("status", include_str!("../../docs/schema/status.json")),
+    ("tests", include_str!("../../docs/schema/tests.json")),
 ];
 
 fn problems(name: &str, document: &Value) -> Vec<String> {
@@ -46,6 +48,20 @@ fn examples() -> Vec<(&'static str, Value)> {
             "created": "2026-11-23T01:30:00.000Z", "entries": 4, "bytes": 48, "method": "moved",
             "complete": true, "verified": null}]}),
         ),
+        (
+            "check",
+            json!({"schema": "rollback.check/1", "ok": false, "exit_code": 3, "scripts": [{
+            "file": "rollback/reports.rhai", "story": {"id": "9.1", "title": "Quarterly reports"},
+            "imports": [{"line": 1, "path": "std/story", "embedded": true, "functions": ["retire_data"],
+            "words": ["retire_dir"]}],
+            "header": [{"line": 4, "about": "data/reports", "answer": "allowed",
+            "rule": "policy.write: workspace", "why": null, "hint": null}],
+            "words": [{"line": 8, "column": 5, "functions": ["execute"], "word": "remove_path",
+            "arguments": [{"name": "path", "computed": false, "text": "\"../other\"", "value": "../other"}],
+            "policy": [{"about": "../other", "answer": "refused", "rule": null,
+            "why": "`../other` goes up with `..`", "hint": null}]}],
+            "problems": [error_json(&Error::script("unknown function `remove_pth`"))]}]}),
+        ),
         ("error", error_json(&Error::denied("`rm` isn't listed"))),
         (
             "features",
@@ -72,6 +88,11 @@ fn examples() -> Vec<(&'static str, Value)> {
             "title": "DuckDB Local Analytics", "feature": "duckdb_analytics", "script": "embedded",
             "flag": {"raw": true, "effective": true}, "present": ["data/duckdb"], "last_run": null,
             "backups": []}], "unfinished_run": null}),
+        ),
+        (
+            "tests",
+            json!({"schema": "rollback.tests/1", "exit_code": 1, "tests": [{"file": "rollback/reports.rhai",
+            "name": "test_all", "passed": false, "failure": error_json(&Error::failed("no"))}]}),
         ),
     ]
 }

@@ -1,4 +1,6 @@
-//! `rollback script`: words and stories.
+//! `rollback script`: words, stories, and scripts of one's own.
+
+use std::path::PathBuf;
 
 use clap::Subcommand;
 
@@ -6,6 +8,15 @@ use super::{Everywhere, print, print_json, terminal};
 use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::script::definitions;
+
+/// What a script says, and what the policy says to that.
+mod check;
+
+/// A story to start from.
+mod new;
+
+/// The tests of scripts.
+mod test;
 
 /// What to do with scripts.
 #[derive(Debug, Clone, Subcommand)]
@@ -20,12 +31,30 @@ pub enum Command {
     },
     /// All stories and where they come from
     List,
+    /// Make a story to start from, `rollback/NAME.rhai`; never replaces one
+    New {
+        /// Its name and id
+        name: String,
+    },
+    /// Run the functions `test_*` of scripts, each as a dry run of its own; exit code 1 where one fails
+    Test {
+        /// The scripts
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// The words of a script with what the policy says to each, and what would break it; runs nothing. Exit code 2 for
+    /// a broken script, 3 where the policy refuses a literal argument
+    Check {
+        /// The scripts
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
 }
 
-/// Shows words or stories.
+/// Shows words or stories, or looks scripts through.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for an unknown word.
+/// [`crate::error::Kind::Usage`] for an unknown word, or a script that can't be read.
 pub fn script(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
     match command {
         Command::Doc {
@@ -33,6 +62,9 @@ pub fn script(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
         } => print(&definitions::definitions()),
         Command::Doc { word: Some(word), .. } => print(&definitions::one(word)?),
         Command::Doc { .. } => print(&definitions::reference()),
+        Command::Check { files } => return check::check(everywhere, files),
+        Command::New { name } => return new::new(everywhere, name),
+        Command::Test { files } => return test::test(everywhere, files),
         Command::List => {
             let context = super::open(everywhere)?;
             let stories: Vec<_> = context.catalogue.stories().iter().collect();

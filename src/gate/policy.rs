@@ -73,12 +73,12 @@ impl Policy {
         }
     }
 
-    /// Checks every need; gives the rule that allows it.
+    /// Checks every need; gives the rules that allow them.
     ///
     /// # Errors
     /// [`crate::error::Kind::Denied`] with the rule that refuses.
     pub fn check(&self, needs: &[Capability], view: &View) -> Result<Option<String>> {
-        let mut rule = None;
+        let mut rules: Vec<String> = Vec::new();
         for need in needs {
             if self.everything {
                 return Err(Error::denied(format!(
@@ -86,9 +86,12 @@ impl Policy {
                     name(need)
                 )));
             }
-            rule = Some(self.check_one(need, view)?);
+            let rule = self.check_one(need, view)?;
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
         }
-        Ok(rule)
+        Ok((!rules.is_empty()).then(|| rules.join(", ")))
     }
 
     fn check_one(&self, need: &Capability, view: &View) -> Result<String> {
@@ -116,14 +119,22 @@ impl Policy {
                 if *whole {
                     view.walk_names(absolute, &mut |path| check(&view.workspace.show(path).shown))?;
                 }
-                Ok("policy.write".to_owned())
+                let root = view.workspace.writable(absolute).ok_or_else(|| {
+                    Error::denied(format!("`{shown}` lies in no directory of policy.write")).hint(format!(
+                        "list its directory in policy.write of `{CONFIG}` if a script may change it"
+                    ))
+                })?;
+                Ok(format!("policy.write: {root}"))
             }
             Capability::Flags => {
                 self.check_path(&self.flags)?;
                 Ok("policy.write".to_owned())
             }
             Capability::Backup { .. } => Ok("backups".to_owned()),
-            Capability::Signal { .. } => Ok("policy.processes".to_owned()),
+            Capability::Signal { .. } => {
+                let scope = view.workspace.config().policy.processes.scope;
+                Ok(format!("policy.processes: {}", scope.name()))
+            }
             Capability::Command { program } => {
                 if self.commands.iter().any(|listed| listed == program) {
                     Ok(format!("policy.commands: {program}"))
@@ -191,24 +202,23 @@ fn name(need: &Capability) -> String {
     }
 }
 
-/// Whether one of the patterns lists a URL: same scheme and host, and the port, where `*` stands for any.
+/// The pattern that lists a URL: same scheme and host, and the port, where `*` stands for any.
 ///
 /// # Errors
 /// [`crate::error::Kind::Invalid`] for what is no http URL, [`crate::error::Kind::Denied`] where no pattern lists it.
-pub fn check_address(patterns: &[String], url: &str) -> Result<()> {
+pub fn check_address<'a>(patterns: &'a [String], url: &str) -> Result<&'a str> {
     let wanted = Address::parse(url).ok_or_else(|| {
         Error::invalid(format!("`{url}` is not an http or https URL")).hint("http://127.0.0.1:3001/health")
     })?;
-    let listed = patterns
-        .iter()
-        .filter_map(|pattern| Address::parse(pattern))
-        .any(|pattern| {
+    let lists = |pattern: &&String| {
+        Address::parse(pattern).is_some_and(|pattern| {
             pattern.scheme == wanted.scheme
                 && pattern.host == wanted.host
                 && (pattern.port == "*" || pattern.port == wanted.port)
-        });
-    if listed {
-        return Ok(());
+        })
+    };
+    if let Some(pattern) = patterns.iter().find(lists) {
+        return Ok(pattern);
     }
     Err(Error::denied(format!(
         "`{}://{}:{}` is not listed",

@@ -240,7 +240,7 @@ fn operation(page: &mut Page<'_>, record: &OperationRecord, verbose: bool) -> Si
     let mut text = told(record, mode);
     if verbose {
         if let Some(rule) = &record.rule {
-            text = format!("{text} [rule {rule}]");
+            text = format!("{text} [allowed by {rule}]");
         }
         if mode == Mode::Real {
             text = format!("{text} [{}]", duration(record.ms));

@@ -129,6 +129,12 @@ pub fn story_failed(context: &Context, session: &Session, story: &Story, error: 
 pub fn document(session: &Session, story: &Story) -> Result<()> {
     let view = &session.view;
     let place = view.workspace.place(DOCUMENT)?;
+    if view.workspace.writable(&place.absolute).is_none() {
+        session.warn(&format!(
+            "`{DOCUMENT}` was left alone: it lies in no directory of policy.write"
+        ));
+        return Ok(());
+    }
     let before = match view.read(&place, TEXT_LIMIT) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == Kind::NotFound => None,

@@ -174,7 +174,7 @@ fn switch_off(session: &Session, story: &Story) -> Result<()> {
 }
 
 /// The engine of one story in one pass.
-struct Machine {
+pub(super) struct Machine {
     engine: rhai::Engine,
     session: Rc<Session>,
     counting: Option<Counting>,
@@ -189,7 +189,7 @@ impl Drop for Machine {
 }
 
 impl Machine {
-    fn of(session: &Rc<Session>, script: &Script) -> Result<Self> {
+    pub(super) fn of(session: &Rc<Session>, script: &Script) -> Result<Self> {
         let beside = match &script.origin {
             Origin::Embedded => None,
             Origin::File(path) => path.parent().map(PathBuf::from),
@@ -206,7 +206,7 @@ impl Machine {
         })
     }
 
-    fn call(&self, script: &Script, phase: &str) -> Result<()> {
+    pub(super) fn call(&self, script: &Script, phase: &str) -> Result<()> {
         let options = CallFnOptions::new().eval_ast(true).rewind_scope(true);
         let mut scope = Scope::new();
         let result = self

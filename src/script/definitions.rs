@@ -83,12 +83,7 @@ fn entry(word: &Primitive) -> String {
 pub fn definitions() -> String {
     let mut text = "module static;\n".to_owned();
     for word in primitives::all() {
-        let needed = word
-            .parameters
-            .iter()
-            .filter(|parameter| !parameter.optional)
-            .count();
-        for count in needed..=word.parameters.len() {
+        for count in word.counts() {
             let parameters: Vec<String> = word
                 .parameters
                 .iter()

@@ -58,13 +58,14 @@ pub fn explain(script: &Script, error: &EvalAltResult) -> Error {
         EvalAltResult::ErrorRuntime(value, _) | EvalAltResult::ErrorTerminated(value, _) => thrown(value),
         EvalAltResult::ErrorFunctionNotFound(signature, _) => unknown_function(signature),
         EvalAltResult::ErrorParsing(kind, _) => Error::script(lower_first(&kind.to_string())),
-        EvalAltResult::ErrorModuleNotFound(path, _) => Error::script(format!("cannot import `{path}`"))
-            .hint("scripts import `std/story`, `std/service`, `std/files`, `std/packages`, `std/check`, or a script beside them"),
+        EvalAltResult::ErrorModuleNotFound(path, _) => cannot_import(path),
         EvalAltResult::ErrorTooManyOperations(_) => super::session::used_up(),
         EvalAltResult::ErrorStackOverflow(_) => {
             Error::limit("the script calls functions too deeply").hint("is there an endless recursion?")
         }
-        EvalAltResult::ErrorDataTooLarge(what, _) => Error::limit(format!("a value of the script is too large: {what}")),
+        EvalAltResult::ErrorDataTooLarge(what, _) => {
+            Error::limit(format!("a value of the script is too large: {what}"))
+        }
         EvalAltResult::ErrorTooManyModules(_) => Error::limit("the script imports too many modules"),
         EvalAltResult::ErrorTooManyVariables(_) => Error::limit("the script has too many variables"),
         EvalAltResult::ErrorVariableNotFound(name, _) => Error::script(format!("unknown variable `{name}`"))
@@ -113,7 +114,17 @@ fn thrown(value: &Dynamic) -> Error {
     Error::failed(told(&format!("the script threw: {value}")))
 }
 
-fn unknown_function(signature: &str) -> Error {
+/// Nothing stands behind an import.
+#[must_use]
+pub fn cannot_import(path: &str) -> Error {
+    Error::script(format!("cannot import `{path}`")).hint(
+        "scripts import `std/story`, `std/service`, `std/files`, `std/packages`, `std/check`, or a script beside them",
+    )
+}
+
+/// A function that is not there, with the nearest word.
+#[must_use]
+pub fn unknown_function(signature: &str) -> Error {
     let name = signature.split([' ', '(']).next().unwrap_or(signature);
     let name = name.rsplit("::").next().unwrap_or(name);
     if let Some(word) = primitives::find(name) {

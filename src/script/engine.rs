@@ -120,12 +120,7 @@ fn keep(session: &Session, error: &EvalAltResult) {
 /// Registers a word for every number of arguments that it takes. Every parameter is open to any type, so that a
 /// wrong type is answered by the word itself and not by "function not found".
 fn register(engine: &mut Engine, session: &Rc<Session>, word: &'static Primitive) {
-    let needed = word
-        .parameters
-        .iter()
-        .filter(|parameter| !parameter.optional)
-        .count();
-    for count in needed..=word.parameters.len() {
+    for count in word.counts() {
         let session = Rc::clone(session);
         let types = vec![TypeId::of::<Dynamic>(); count];
         engine.register_raw_fn(

@@ -74,7 +74,8 @@ impl Library {
         Ok(Module::eval_ast_as_new(Scope::new(), &module.ast, engine).map_err(inside)?)
     }
 
-    fn text(&self, path: &str) -> Option<String> {
+    /// The text behind an import's path; `None` where nothing can be imported under it.
+    pub(crate) fn text(&self, path: &str) -> Option<String> {
         if let Some((_, text)) = STANDARD.iter().find(|(name, _)| *name == path) {
             return Some((*text).to_owned());
         }

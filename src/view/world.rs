@@ -213,6 +213,6 @@ impl View {
     /// # Errors
     /// `Kind::Denied` naming the rule.
     pub fn check_address(&self, url: &str) -> Result<()> {
-        crate::gate::policy::check_address(&self.workspace.config().policy.http, url)
+        crate::gate::policy::check_address(&self.workspace.config().policy.http, url).map(|_| ())
     }
 }

@@ -128,6 +128,17 @@ pub enum ProcessScope {
     User,
 }
 
+impl ProcessScope {
+    /// As `rollback.yaml` writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Workspace => "workspace",
+            Self::User => "user",
+        }
+    }
+}
+
 /// Limits of scripts.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
