@@ -199,7 +199,12 @@ pub fn read(path: &Path) -> Result<Script> {
     let unreadable = |why: String| {
         Error::usage(format!("cannot read script `{shown}`: {why}")).hint("name the path of a .rhai script")
     };
-    let text = crate::workspace::text(path, LIMIT).map_err(|error| unreadable(error.to_string()))?;
+    let text = crate::workspace::text(path, LIMIT).map_err(|error| {
+        unreadable(match error.kind() {
+            std::io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+            _ => error.to_string(),
+        })
+    })?;
     let absolute = path
         .canonicalize()
         .map_err(|error| unreadable(error.to_string()))?;

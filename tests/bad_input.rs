@@ -768,7 +768,7 @@ fn a_script_that_is_not_there() {
     sandbox.write("directory.rhai/file", "");
     insta::assert_snapshot!(refused(&sandbox, &["run", "directory.rhai", "--yes"]), @"
     exit code 2
-    error: cannot read script `directory.rhai`: it is no file
+    error: cannot read script `directory.rhai`: it is a directory
     note: nothing was changed
     hint: name the path of a .rhai script
     ");

@@ -268,7 +268,7 @@ fn a_broken_script_is_shown_with_line_caret_and_hint() {
     );
     assert_says(
         &sandbox.run(&["script", "check", "rollback"]).assert_code(2),
-        &["it is no file"],
+        &["it is a directory"],
     );
 }
 

@@ -230,9 +230,14 @@ fn look_through(text: &str, binary: &str) -> Trace {
         offences: Vec::new(),
         programs: BTreeSet::new(),
     };
-    for (_, call) in &lines {
+    for (at, (pid, call)) in lines.iter().enumerate() {
         let call = call.trim_start();
         if ["<...", "+++", "---"].iter().any(|other| call.starts_with(other)) {
+            continue;
+        }
+        // A thread that ended before the tracer could read which call it had begun: the kernel never took it up.
+        let mut later = lines.iter().skip(at + 1).filter(|(other, _)| other == pid);
+        if call == "???( <unfinished ...>" && later.all(|(_, next)| next.trim_start().starts_with("+++")) {
             continue;
         }
         let (name, arguments) = call.split_once('(').unwrap_or_else(|| panic!("no call: {call}"));

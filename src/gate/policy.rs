@@ -1,5 +1,7 @@
 //! May it? The rules of `rollback.yaml` and those that no configuration can change.
 
+use std::path::Path;
+
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::error::{Error, Result};
@@ -7,7 +9,7 @@ use crate::host::logs::{AUDIT_LOG, LOGS, SECURITY_LOG};
 use crate::operation::Capability;
 use crate::script::Origin;
 use crate::view::View;
-use crate::workspace::{CONFIG, REPORTS, STATE, STORIES, Workspace};
+use crate::workspace::{CONFIG, Place, REPORTS, STATE, STORIES, Workspace};
 
 /// The rules, ready to be asked.
 #[derive(Debug)]
@@ -15,7 +17,7 @@ pub struct Policy {
     /// Workspace-relative paths that no script may change, whatever the configuration says.
     fixed: Vec<String>,
     /// The flags file: its own word alone changes it.
-    flags: String,
+    flags: Place,
     denied: GlobSet,
     patterns: Vec<String>,
     commands: Vec<String>,
@@ -56,7 +58,7 @@ impl Policy {
                 format!("{LOGS}/{SECURITY_LOG}"),
                 format!("{LOGS}/{AUDIT_LOG}"),
             ],
-            flags: workspace.flags_file().shown,
+            flags: workspace.flags_file(),
             denied,
             patterns,
             commands: policy.commands.clone(),
@@ -102,8 +104,10 @@ impl Policy {
                 whole,
             } => {
                 let script = running(view);
+                // An undo puts the flags file back, or takes its own edit out of it.
+                let scripted = view.story.borrow().is_some();
                 let check = |shown: &str| {
-                    if shown == self.flags {
+                    if scripted && shown == self.flags.shown {
                         return Err(Error::denied(format!(
                             "`{shown}` is the flags file: only set_flag() changes it"
                         ))
@@ -119,16 +123,11 @@ impl Policy {
                 if *whole {
                     view.walk_names(absolute, &mut |path| check(&view.workspace.show(path).shown))?;
                 }
-                let root = view.workspace.writable(absolute).ok_or_else(|| {
-                    Error::denied(format!("`{shown}` lies in no directory of policy.write")).hint(format!(
-                        "list its directory in policy.write of `{CONFIG}` if a script may change it"
-                    ))
-                })?;
-                Ok(format!("policy.write: {root}"))
+                writable(view, shown, absolute)
             }
             Capability::Flags => {
-                self.check_path(&self.flags)?;
-                Ok("policy.write".to_owned())
+                self.check_path(&self.flags.shown)?;
+                writable(view, &self.flags.shown, &self.flags.absolute)
             }
             Capability::Backup { .. } => Ok("backups".to_owned()),
             Capability::Signal { .. } => {
@@ -178,6 +177,16 @@ impl Policy {
         }
         Ok(())
     }
+}
+
+/// The rule that opens the directory of a path.
+fn writable(view: &View, shown: &str, absolute: &Path) -> Result<String> {
+    let root = view.workspace.writable(absolute).ok_or_else(|| {
+        Error::denied(format!("`{shown}` lies in no directory of policy.write")).hint(format!(
+            "list its directory in policy.write of `{CONFIG}` if a script may change it"
+        ))
+    })?;
+    Ok(format!("policy.write: {root}"))
 }
 
 /// The script of the story at hand, as shown, where it lies in the workspace.

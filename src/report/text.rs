@@ -284,7 +284,7 @@ pub(super) fn told(record: &OperationRecord, mode: Mode) -> String {
             )
         }
         (Outcome::Kept, Some(why)) if settled => format!("keep {thing}: {why}"),
-        (Outcome::Failed | Outcome::Denied, Some(why)) => format!("{thing}: {why}"),
+        (Outcome::Failed | Outcome::Denied, Some(why)) if thing != why => format!("{thing}: {why}"),
         (_, Some(why)) if settled => format!("{thing}: {why}"),
         (_, Some(why)) if !thing.contains(why) => format!("{thing} ({why})"),
         _ => thing,

@@ -194,18 +194,13 @@ pub fn outcome(sandbox: &Sandbox) -> BTreeMap<String, String> {
 
 /// `a_20261123_013000` becomes `a_*`, also with a number behind it.
 fn without_times(path: &str) -> String {
+    let is_stamp =
+        |stamp: &str| stamp.len() == 15 && stamp.chars().all(|each| each.is_ascii_digit() || each == '_');
+    // In the evening the time begins as the year does: every place is tried.
     let parts = path.split('/').map(|part| {
-        let Some(backup) = part.rfind("_20") else {
-            return part.to_owned();
-        };
-        let (name, stamp) = part.split_at(backup);
-        let stamp = stamp.get(1..16).unwrap_or_default();
-        let is_stamp = stamp.len() == 15 && stamp.chars().all(|each| each.is_ascii_digit() || each == '_');
-        if is_stamp {
-            format!("{name}_*")
-        } else {
-            part.to_owned()
-        }
+        part.match_indices("_20")
+            .find(|(at, _)| part.get(at + 1..at + 16).is_some_and(is_stamp))
+            .map_or_else(|| part.to_owned(), |(at, _)| format!("{}_*", &part[..at]))
     });
     parts.collect::<Vec<_>>().join("/")
 }
