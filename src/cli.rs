@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
+use crate::host::confine::Mode;
 use crate::run::Context;
 use crate::workspace::Workspace;
 
@@ -307,30 +308,19 @@ pub(crate) fn open(everywhere: &Everywhere) -> Result<Context> {
     Context::open(Workspace::find(everywhere.workspace.as_deref())?)
 }
 
-/// Confines a command that only looks. Warns where the kernel can't.
-pub(crate) fn confine(everywhere: &Everywhere, context: &Context) -> Option<String> {
-    let walled = context
-        .host
-        .eyes
-        .keep_open()
-        .and_then(|()| crate::host::confine::read_only(&[]));
-    let warning = match walled {
-        Ok(crate::host::confine::Wall::Whole) => return None,
-        Ok(crate::host::confine::Wall::Partial) => {
-            "this kernel enforces only a part of the dry run's confinement"
-        }
-        Ok(crate::host::confine::Wall::None) => {
-            "this kernel has no Landlock: nothing but rollback itself keeps the dry run dry"
-        }
-        Err(error) => return Some(error.message().to_owned()),
-    };
-    if !everywhere.quiet {
+/// Has the kernel confine the command from here on. Warns of what the kernel can't do.
+///
+/// # Errors
+/// [`crate::error::Kind::Denied`] where the kernel refuses, or can't do what `policy.require_confinement` asks for.
+pub(crate) fn confine(everywhere: &Everywhere, context: &Context, mode: Mode) -> Result<()> {
+    let warning = context.confine(mode)?;
+    if let (Some(warning), false) = (warning, everywhere.quiet) {
         say(&render::warning(
-            warning,
+            &warning,
             &terminal::Style::of(&std::io::stderr(), everywhere.no_color),
         ));
     }
-    Some(warning.to_owned())
+    Ok(())
 }
 
 /// Warns where an earlier run was cut off: reading commands go on.

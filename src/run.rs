@@ -20,6 +20,7 @@ use crate::gate::{Gate, Pass, redact};
 use crate::history::{Active, History};
 use crate::host::Host;
 use crate::host::clock::Clock;
+use crate::host::confine;
 use crate::host::processes;
 use crate::operation::Outcome;
 use crate::report::{Mode, Report, RunOutcome};
@@ -58,6 +59,8 @@ mod stories;
 
 /// Tests of scripts.
 pub mod tests;
+/// The kernel's wall around a command.
+mod wall;
 
 pub use stories::validate_one;
 
@@ -104,6 +107,8 @@ pub struct Context {
     pub catalogue: Rc<Catalogue>,
     /// The signal that came; 0: none.
     pub signal: Arc<AtomicUsize>,
+    /// What the kernel keeps this program from, once it was asked to.
+    wall: std::cell::OnceCell<confine::Wall>,
 }
 
 impl Context {
@@ -125,6 +130,7 @@ impl Context {
             host: Rc::new(host),
             catalogue: Rc::new(catalogue),
             signal: Arc::new(AtomicUsize::new(0)),
+            wall: std::cell::OnceCell::new(),
         })
     }
 
@@ -167,7 +173,7 @@ impl Context {
             ..errand
         };
         let (errand_reason, errand_forced) = (errand.reason.clone(), errand.forced);
-        Ok(Rc::new(Session {
+        let session = Session {
             view: View::new(
                 Rc::clone(&self.workspace),
                 Rc::clone(&self.host),
@@ -184,7 +190,11 @@ impl Context {
             signal: Arc::clone(&self.signal),
             operations: std::cell::Cell::new(0),
             ended: std::cell::RefCell::new(None),
-        }))
+        };
+        if let Some(warning) = self.wall_warning() {
+            session.journal.borrow_mut().warnings.push(warning);
+        }
+        Ok(Rc::new(session))
     }
 }
 
@@ -329,6 +339,7 @@ pub fn go_on(context: &Context, lock: Lock, request: &Request, audience: &dyn Au
 /// # Errors
 /// [`Kind::Locked`] or [`Kind::Unfinished`].
 pub fn begin(context: &Context) -> Result<Lock> {
+    context.require_wall()?;
     let lock = Lock::take(context.workspace.root())?;
     if let Some(run) = History::of(context).unfinished() {
         return Err(Error::unfinished(format!("run {run} was cut off"))

@@ -60,6 +60,12 @@ pub fn text(path: &Path, limit: u64) -> std::io::Result<String> {
 /// The state directory below the root.
 pub const STATE: &str = ".rollback";
 
+/// Temporary files of the programs that a run starts, below the root. They remove their own.
+pub const TEMPORARY: &str = ".rollback/tmp";
+
+/// Caches of the programs that a run starts, below the root.
+pub const CACHE: &str = ".rollback/cache";
+
 /// The report directory below the root.
 pub const REPORTS: &str = "rollback_reports";
 

@@ -257,7 +257,10 @@ fn report_gives_the_newest_run_in_each_form_and_opens_its_page() {
 
     // A browser that writes down what it is given.
     let browser = sandbox.path("bin/xdg-open");
-    sandbox.write("bin/xdg-open", "#!/bin/sh\nprintf %s \"$1\" > \"$OPENED\"\n");
+    sandbox.write(
+        "bin/xdg-open",
+        "#!/bin/sh\nprintf %s \"$1\" > \"$OPENED.part\"\nmv \"$OPENED.part\" \"$OPENED\"\n",
+    );
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&browser, mode).unwrap();
     let path = std::env::join_paths(
@@ -271,6 +274,11 @@ fn report_gives_the_newest_run_in_each_form_and_opens_its_page() {
         .output()
         .unwrap();
     assert!(opened.status.success(), "{opened:?}");
+    // Nobody waits for a browser.
+    let since = std::time::Instant::now();
+    while !sandbox.path("opened").exists() && since.elapsed() < std::time::Duration::from_secs(60) {
+        std::thread::yield_now();
+    }
     assert_eq!(
         std::path::Path::new(&std::fs::read_to_string(sandbox.path("opened")).unwrap()),
         file(".html")

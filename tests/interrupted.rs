@@ -100,9 +100,9 @@ struct Ended {
     said: String,
 }
 
-/// A named pipe outside the workspace.
+/// A named pipe in the workspace: a command can write nowhere else.
 fn pipe(sandbox: &Sandbox, name: &str) -> PathBuf {
-    let path = sandbox.home().join(name);
+    let path = sandbox.path(name);
     mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     path
 }
@@ -110,7 +110,9 @@ fn pipe(sandbox: &Sandbox, name: &str) -> PathBuf {
 /// Fails unless the workspace is as it was before [`AtWork`], but for the records.
 #[track_caller]
 fn assert_taken_back(before: &Snapshot, sandbox: &Sandbox) {
-    sandbox.remove("rollback.yaml").remove("rollback");
+    for own in ["rollback.yaml", "rollback", "begun", "hold"] {
+        sandbox.remove(own);
+    }
     assert_as_before(before, sandbox, &[]);
 }
 

@@ -293,7 +293,7 @@ fn what_loses_data_for_good_wants_the_id_typed() {
         assert!(screen.contains("nothing was changed"), "{screen}");
         assert_unchanged(&before, &sandbox.snapshot(&[]));
     }
-    assert!(!sandbox.home().join("removed").exists());
+    assert!(!sandbox.path("removed").exists());
 
     // `--yes` leaves out the first question, never the second.
     let mut person = Person::starts(&sandbox, &["run", "9.1", "--yes"]);
@@ -301,7 +301,7 @@ fn what_loses_data_for_good_wants_the_id_typed() {
     let screen = person.leaves_with(0);
     assert!(!screen.contains("[y/N]"), "{screen}");
     assert_eq!(
-        std::fs::read_to_string(sandbox.home().join("removed")).unwrap(),
+        std::fs::read_to_string(sandbox.path("removed")).unwrap(),
         "reports_data\n"
     );
 }
@@ -320,15 +320,15 @@ fn without_anybody_yes_does_not_lose_data_for_good() {
     let id = plan["plan"].as_str().unwrap();
     sandbox.run(&["run", "9.1", "--confirm", id]).assert_code(0);
     assert_eq!(
-        std::fs::read_to_string(sandbox.home().join("removed")).unwrap(),
+        std::fs::read_to_string(sandbox.path("removed")).unwrap(),
         "reports_data\n"
     );
 }
 
-/// A container engine that holds one volume, and writes down the volumes that it is told to remove.
+/// A container engine that holds one volume, and writes down the volumes that it is told to remove. It can write in the workspace alone.
 fn stub_docker(sandbox: &Sandbox) -> String {
     let docker = sandbox.home().join("docker");
-    let removed = sandbox.home().join("removed");
+    let removed = sandbox.path("removed");
     let script = format!(
         "#!/bin/sh\ncase \"$1 $2\" in\n\"volume ls\") echo '{{\"Name\":\"reports_data\"}}' ;;\n\"volume rm\") shift 2; \
          echo \"$@\" >> '{}' ;;\nesac\n",

@@ -9,6 +9,7 @@ use super::progress::Person;
 use super::run::{Changing, show_outcome, show_preview, stories, telling, watch_signals};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
+use crate::host::confine::Mode;
 use crate::run::{Request, plan_file};
 
 /// The largest plan that is read, in bytes.
@@ -48,11 +49,12 @@ pub fn apply(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
     request.stories = stories(&mut context, &asked.stories)?;
     let telling = telling(everywhere, &request.stories);
     if dry_run {
-        let warning = super::confine(everywhere, &context);
+        super::confine(everywhere, &context, Mode::DryRun)?;
         super::warn_of_unfinished(everywhere, &context);
         let preview = plan_file::preview_again(&context, &planned, &request)?;
-        return Ok(show_preview(everywhere, preview, warning, &telling));
+        return Ok(show_preview(everywhere, preview, &telling));
     }
+    super::confine(everywhere, &context, Mode::Real)?;
     watch_signals(&mut context)?;
     let person = Person::of(everywhere, &context, telling.clone(), true);
     let report = plan_file::apply(&context, &planned, &request, &person)?;

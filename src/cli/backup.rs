@@ -10,6 +10,7 @@ use crate::backup::catalogue;
 use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::gate::confirm::Answers;
+use crate::host::confine::Mode;
 use crate::report::text::Telling;
 use crate::run::Context;
 use crate::run::keeping::{self, Checked, Level};
@@ -98,14 +99,21 @@ impl LevelArgument {
 pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
     let mut context = super::open(everywhere)?;
     match command {
-        Command::List => list(everywhere, &context),
-        Command::Show { name } => show(everywhere, &context, name),
+        Command::List => {
+            super::confine(everywhere, &context, Mode::DryRun)?;
+            list(everywhere, &context)
+        }
+        Command::Show { name } => {
+            super::confine(everywhere, &context, Mode::DryRun)?;
+            show(everywhere, &context, name)
+        }
         Command::Verify {
             names,
             level,
             dry_run,
         } => verify(everywhere, &context, names, level.level(), *dry_run),
         Command::Seal { name } => {
+            super::confine(everywhere, &context, Mode::Real)?;
             let _lock = crate::run::begin(&context)?;
             let listed = keeping::find(&context, name)?;
             if keeping::has_digests(&context, &listed)? {
@@ -130,6 +138,7 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                 word: "backup_dir",
                 arguments: vec![path.clone().into(), name.into(), options.into()],
             };
+            super::confine(everywhere, &context, Mode::Real)?;
             super::run::watch_signals(&mut context)?;
             let ticker = Ticker::start(everywhere, context.host.files.meter());
             let report = single::carry_out(&context, &single)?;
@@ -157,10 +166,11 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                 ..Telling::default()
             };
             if *dry_run {
-                super::confine(everywhere, &context);
+                super::confine(everywhere, &context, Mode::DryRun)?;
                 let report = single::preview(&context, &single, &single::errand(&context, true))?;
                 return Ok(super::run::show_outcome(everywhere, &report, &telling));
             }
+            super::confine(everywhere, &context, Mode::Real)?;
             super::run::watch_signals(&mut context)?;
             let person = Person::of(everywhere, &context, telling.clone(), true);
             let answers = Answers {
@@ -248,9 +258,10 @@ fn verify(
     dry_run: bool,
 ) -> Result<ExitCode> {
     let _lock = if dry_run {
-        super::confine(everywhere, context);
+        super::confine(everywhere, context, Mode::DryRun)?;
         None
     } else {
+        super::confine(everywhere, context, Mode::Real)?;
         Some(crate::run::begin(context)?)
     };
     let listed = if names.is_empty() {

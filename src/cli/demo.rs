@@ -11,6 +11,7 @@ use crate::demo::{self, Options};
 use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::gate::confirm::Answers;
+use crate::host::confine::Mode;
 use crate::report::RunOutcome;
 use crate::run::{self, Context, Request};
 use crate::workspace::Workspace;
@@ -61,6 +62,7 @@ pub fn demo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> 
         },
         ..Request::default()
     };
+    super::confine(everywhere, &context, Mode::Real)?;
     super::run::watch_signals(&mut context)?;
     let telling = telling(everywhere, &request.stories);
     let person = Person::of(everywhere, &context, telling.clone(), at_terminal);

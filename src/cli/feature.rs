@@ -7,6 +7,7 @@ use super::{Everywhere, print, print_json, render, say};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::flags::Flags;
+use crate::host::confine::Mode;
 use crate::run::single::{self, Single};
 
 /// What to do with features.
@@ -40,6 +41,11 @@ pub enum Command {
 /// What the flags file or the gate says.
 pub fn feature(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
     let context = super::open(everywhere)?;
+    let mode = match command {
+        Command::List | Command::Check { .. } => Mode::DryRun,
+        Command::Enable { .. } | Command::Disable { .. } => Mode::Real,
+    };
+    super::confine(everywhere, &context, mode)?;
     let view = context.view();
     let place = view.workspace.flags_file();
     let flags = view.flags()?.ok_or_else(|| {

@@ -7,6 +7,7 @@ use super::{Everywhere, print, print_json};
 use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::history::History;
+use crate::host::confine::Mode;
 use crate::report::text::{self, Telling};
 
 /// Lists the runs, oldest first.
@@ -15,6 +16,7 @@ use crate::report::text::{self, Telling};
 /// What the system says.
 pub fn history(everywhere: &Everywhere) -> Result<ExitCode> {
     let context = super::open(everywhere)?;
+    super::confine(everywhere, &context, Mode::DryRun)?;
     super::warn_of_unfinished(everywhere, &context);
     let reports = History::of(&context).list()?;
     let runs: Vec<_> = reports
@@ -65,6 +67,7 @@ pub fn history(everywhere: &Everywhere) -> Result<ExitCode> {
 /// [`crate::error::Kind::Usage`] for an unknown run.
 pub fn show(everywhere: &Everywhere, run: &str) -> Result<ExitCode> {
     let context = super::open(everywhere)?;
+    super::confine(everywhere, &context, Mode::DryRun)?;
     let report = History::of(&context).load(run)?;
     if everywhere.json {
         print_json(&json!(report));

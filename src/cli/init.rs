@@ -23,6 +23,7 @@ version: 1
 #   commands: []           # programs that run_command may start
 #   processes: { scope: workspace }
 #   http: [\"http://127.0.0.1:*\", \"http://localhost:*\"]
+#   require_confinement: false   # true: nothing runs where the kernel (Landlock) can't confine it as a whole
 #   limits: { max_paths: 100000, max_bytes: 1TiB, deadline: 30m, operations: 10000000 }
 #                          # also call_depth, expression_depth, string_size, array_size, map_size, variables, modules,
 #                          # memory: 1GiB (beyond what the program had), output: 4MiB (what a script may say)

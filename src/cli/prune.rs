@@ -8,6 +8,7 @@ use crate::backup::retention::Policy;
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::confirm::Answers;
+use crate::host::confine::Mode;
 use crate::report::text::Telling;
 use crate::run::prune::{self as pruning, Pruning};
 
@@ -37,12 +38,13 @@ pub fn prune(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
     let policy = policy(&context, arguments)?;
     let dry_run = arguments.dry_run || super::run::environment_dry_run(std::env::var_os("ROLLBACK_DRY_RUN"))?;
     if dry_run {
-        super::confine(everywhere, &context);
+        super::confine(everywhere, &context, Mode::DryRun)?;
         super::warn_of_unfinished(everywhere, &context);
         let looked = pruning::look(&context, &policy)?;
         show(everywhere, &looked, false);
         return Ok(ExitCode::Done);
     }
+    super::confine(everywhere, &context, Mode::Real)?;
     super::run::watch_signals(&mut context)?;
     let person = Person::of(everywhere, &context, Telling::default(), true);
     let answers = Answers {

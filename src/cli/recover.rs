@@ -8,6 +8,7 @@ use super::run::Changing;
 use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::history::recover::{self as settling, Then};
+use crate::host::confine::Mode;
 use crate::report::text::Telling;
 use crate::run::Request;
 
@@ -53,8 +54,9 @@ pub fn recover(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCod
         ..Telling::default()
     };
     if request.dry_run {
-        super::confine(everywhere, &context);
+        super::confine(everywhere, &context, Mode::DryRun)?;
     } else {
+        super::confine(everywhere, &context, Mode::Real)?;
         super::run::watch_signals(&mut context)?;
     }
     let person = Person::of(everywhere, &context, telling.clone(), !request.dry_run);

@@ -7,6 +7,7 @@ use super::{Everywhere, print, print_json};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::history::History;
+use crate::host::confine::Mode;
 use crate::report::text::{self, Telling};
 use crate::report::{Report, html, markdown};
 use crate::run::Context;
@@ -41,6 +42,10 @@ enum Format {
 /// gone; `Failed` where nothing can open it.
 pub fn report(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
     let context = super::open(everywhere)?;
+    // A browser would inherit the wall, and could not even write to its own profile.
+    if !arguments.open {
+        super::confine(everywhere, &context, Mode::DryRun)?;
+    }
     let history = History::of(&context);
     let report = match &arguments.run {
         Some(run) => history.load(run)?,

@@ -13,6 +13,7 @@ use super::{Everywhere, print, print_json, render, say};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::confirm::Answers;
+use crate::host::confine;
 use crate::report::text::{self, Telling};
 use crate::report::{Mode, Report, RunOutcome};
 use crate::run::plan_file::{self, Asked};
@@ -167,11 +168,12 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
     request.stories = stories(&mut context, &arguments.stories)?;
     let telling = telling(everywhere, &request.stories);
     if dry_run {
-        let warning = super::confine(everywhere, &context);
+        super::confine(everywhere, &context, confine::Mode::DryRun)?;
         super::warn_of_unfinished(everywhere, &context);
         let preview = run::preview(&context, &request, Box::new(Silent))?;
-        return Ok(show_preview(everywhere, preview, warning, &telling));
+        return Ok(show_preview(everywhere, preview, &telling));
     }
+    super::confine(everywhere, &context, confine::Mode::Real)?;
     watch_signals(&mut context)?;
     let person = Person::of(everywhere, &context, telling.clone(), true);
     let report = run::run(&context, &request, &person)?;
@@ -195,13 +197,15 @@ pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCo
         ..Request::default()
     };
     request.stories = stories(&mut context, &arguments.stories)?;
+    // Where the confinement won't do, not even that file is made.
+    context.wall_of(confine::Mode::DryRun)?;
     // The file is opened before the confinement, so that its one exception is this open file.
     let output = arguments
         .output
         .as_deref()
         .map(crate::host::records::create_output)
         .transpose()?;
-    let warning = super::confine(everywhere, &context);
+    super::confine(everywhere, &context, confine::Mode::DryRun)?;
     super::warn_of_unfinished(everywhere, &context);
     let preview = run::preview(&context, &request, Box::new(Silent))?;
     if let Some(mut file) = output {
@@ -214,21 +218,12 @@ pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCo
     Ok(show_preview(
         everywhere,
         preview,
-        warning,
         &telling(everywhere, &request.stories),
     ))
 }
 
-pub(crate) fn show_preview(
-    everywhere: &Everywhere,
-    preview: run::Preview,
-    warning: Option<String>,
-    telling: &Telling,
-) -> ExitCode {
-    let run::Preview {
-        mut report, error, ..
-    } = preview;
-    report.warnings.extend(warning);
+pub(crate) fn show_preview(everywhere: &Everywhere, preview: run::Preview, telling: &Telling) -> ExitCode {
+    let run::Preview { report, error, .. } = preview;
     let style = Style::of(&std::io::stdout(), everywhere.no_color);
     if everywhere.json {
         print_json(&serde_json::json!(report));

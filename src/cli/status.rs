@@ -6,6 +6,7 @@ use super::{Everywhere, print, print_json};
 use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::history::History;
+use crate::host::confine::Mode;
 use crate::script::Origin;
 
 /// Shows the status.
@@ -14,7 +15,7 @@ use crate::script::Origin;
 /// What the configuration, a story or the flags file says.
 pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
     let context = super::open(everywhere)?;
-    super::confine(everywhere, &context);
+    super::confine(everywhere, &context, Mode::DryRun)?;
     super::warn_of_unfinished(everywhere, &context);
     let view = context.view();
     let flags = view.flags()?;
@@ -52,9 +53,11 @@ pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
             "present": present, "last_run": last, "backups": own,
         }));
     }
+    let mut warnings = context.catalogue.warnings.clone();
+    warnings.extend(context.wall_warning());
     let status = json!({
         "schema": "rollback.status/1", "workspace": context.workspace.root().to_string_lossy(), "stories": stories,
-        "unfinished_run": History::of(&context).unfinished(), "warnings": context.catalogue.warnings,
+        "unfinished_run": History::of(&context).unfinished(), "warnings": warnings,
     });
     if everywhere.json {
         print_json(&status);

@@ -8,6 +8,7 @@ use super::run::Changing;
 use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::history::{History, undo as taking_back};
+use crate::host::confine::Mode;
 use crate::report::text::Telling;
 use crate::run::Request;
 
@@ -32,8 +33,10 @@ pub fn undo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> 
     let dry_run = arguments.changing.is_dry_run()?;
     let mut context = super::open(everywhere)?;
     if dry_run {
+        super::confine(everywhere, &context, Mode::DryRun)?;
         super::warn_of_unfinished(everywhere, &context);
     } else {
+        super::confine(everywhere, &context, Mode::Real)?;
         // First of all: a run that was cut off is not in the history yet, and is what the person means.
         drop(crate::run::begin(&context)?);
     }
@@ -55,7 +58,6 @@ pub fn undo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> 
         ..Telling::default()
     };
     if dry_run {
-        super::confine(everywhere, &context);
         let person = Person::of(everywhere, &context, telling.clone(), false);
         let report = taking_back::carry_out(&context, &undone, &request, &person)?;
         return Ok(super::run::show_outcome(everywhere, &report, &telling));

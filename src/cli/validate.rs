@@ -7,6 +7,7 @@ use super::{Everywhere, print, print_json};
 use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::gate::Pass;
+use crate::host::confine::Mode;
 use crate::report::text;
 use crate::report::{Flags, RunOutcome};
 use crate::run::{self, Request, plan};
@@ -28,7 +29,7 @@ pub struct Arguments {
 pub fn validate(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
     let mut context = super::open(everywhere)?;
     let stories = super::run::stories(&mut context, &arguments.stories)?;
-    super::confine(everywhere, &context);
+    super::confine(everywhere, &context, Mode::DryRun)?;
     super::warn_of_unfinished(everywhere, &context);
     let request = Request {
         stories,

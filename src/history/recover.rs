@@ -64,6 +64,9 @@ pub fn run(
     request: &Request,
     audience: &dyn Audience,
 ) -> Result<Report> {
+    if !request.dry_run {
+        context.require_wall()?;
+    }
     let lock = Lock::take(context.workspace.root())?;
     if marked(context)?.run != active.run {
         return Err(

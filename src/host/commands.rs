@@ -15,6 +15,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::error::{Error, Result};
 use crate::gate::Permit;
+use crate::workspace::{CACHE, TEMPORARY};
 
 mod find;
 
@@ -35,15 +36,7 @@ const TICK: Duration = Duration::from_millis(100);
 const ROUNDS_AFTER_END: u32 = 64;
 
 /// The variables that pass from our environment to a program's.
-const PASSED: &[&str] = &[
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "USER",
-    "TMPDIR",
-    "DOCKER_HOST",
-    "XDG_RUNTIME_DIR",
-];
+const PASSED: &[&str] = &["HOME", "LANG", "LC_ALL", "USER", "DOCKER_HOST", "XDG_RUNTIME_DIR"];
 
 /// A program to start: what, where, with which words, for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -276,6 +269,10 @@ fn command(invocation: &Invocation) -> Command {
                 .filter_map(|name| Some((name, std::env::var_os(name)?))),
         )
         .env("PATH", std::env::join_paths(entries).unwrap_or_default())
+        // Where the kernel's wall lets it write.
+        .env("TMPDIR", invocation.root.join(TEMPORARY))
+        .env("XDG_CACHE_HOME", invocation.root.join(CACHE))
+        .env("npm_config_cache", invocation.root.join(CACHE).join("npm"))
         .envs(invocation.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -520,7 +517,19 @@ mod tests {
         assert!(text.contains("GIVEN=a b\n"), "{text}");
         assert!(text.ends_with(&format!("{}\n", dir.path().display())), "{text}");
         let allowed = |name: &str| {
-            PASSED.contains(&name) || ["PATH", "GIVEN", "PWD", "SHLVL", "_", "OLDPWD"].contains(&name)
+            PASSED.contains(&name)
+                || [
+                    "PATH",
+                    "TMPDIR",
+                    "XDG_CACHE_HOME",
+                    "npm_config_cache",
+                    "GIVEN",
+                    "PWD",
+                    "SHLVL",
+                    "_",
+                    "OLDPWD",
+                ]
+                .contains(&name)
         };
         for line in text.lines().filter(|line| line.contains('=')) {
             let name = line.split('=').next().unwrap();

@@ -45,6 +45,7 @@ impl Records {
     /// What the system says: a read-only workspace, no room.
     pub fn prepare(&self) -> Result<()> {
         self.directory(&self.state())?;
+        self.directory(&self.root.join(crate::workspace::TEMPORARY))?;
         let ignore = self.state().join(".gitignore");
         if std::fs::symlink_metadata(&ignore).is_err() {
             self.write(&ignore, b"*\n")?;

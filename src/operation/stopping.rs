@@ -59,7 +59,7 @@ impl Operation for EndProcesses {
         Ok(Done::default())
     }
 
-    fn execute(&self, permit: &Permit, _host: &Host) -> Result<Done> {
+    fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
         let stop = Stop {
             grace: self.grace,
             kill: self.kill,
@@ -67,7 +67,7 @@ impl Operation for EndProcesses {
         let mut remarks = Vec::new();
         let mut survivors = Vec::new();
         for process in &self.processes {
-            match processes::stop(permit, process, &stop)? {
+            match processes::stop(permit, &host.eyes, process, &stop)? {
                 Ended::Gone => {}
                 Ended::Killed => remarks.push(format!("{} had to be killed", process.pid)),
                 Ended::NotOurs(why) => remarks.push(format!("{} was left alone: {why}", process.pid)),

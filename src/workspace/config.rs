@@ -94,6 +94,8 @@ pub struct Policy {
     pub http: Vec<String>,
     /// Limits of scripts.
     pub limits: Limits,
+    /// Whether the kernel must confine a command as a whole; otherwise what it can't do is warned of.
+    pub require_confinement: bool,
 }
 
 impl Default for Policy {
@@ -105,6 +107,7 @@ impl Default for Policy {
             processes: Processes::default(),
             http: vec!["http://127.0.0.1:*".to_owned(), "http://localhost:*".to_owned()],
             limits: Limits::default(),
+            require_confinement: false,
         }
     }
 }

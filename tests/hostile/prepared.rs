@@ -3,18 +3,21 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rollback_manager::error::Result;
 use rollback_manager::gate::confirm::Answers;
 use rollback_manager::gate::prompt::Ask;
+use rollback_manager::host::confine::Mode;
 use rollback_manager::report::{OperationRecord, Report, RunOutcome};
-use rollback_manager::run::{self, Audience, Request};
+use rollback_manager::run::{self, Audience, Context, Request};
 use rollback_manager::script::session::Listener;
+use rollback_manager::workspace::Workspace;
 
 use super::{SECRET, leaks, outside, run as run_to_end, trap, unsettled, wrong_with};
 use crate::disk::{in_namespace, mount, unmount};
-use crate::primitives::context;
 use crate::sandbox::{Finished, Sandbox, Snapshot, assert_says, assert_unchanged};
 
 /// A trap with a story that does this.
@@ -322,14 +325,39 @@ impl Audience for Broken {
     }
 }
 
+/// Names the workspace to the process that [`a_mistake_of_ours_closes_the_run_and_tells_what_was_done`] starts: the
+/// kernel's wall is put up for good, and around one thread alone.
+const WORKSPACE: &str = "ROLLBACK_TEST_WORKSPACE";
+
 #[test]
 fn a_mistake_of_ours_closes_the_run_and_tells_what_was_done() {
+    if let Some(root) = std::env::var_os(WORKSPACE) {
+        return run_by_a_broken_one(Path::new(&root));
+    }
     let sandbox = Sandbox::empty();
     sandbox.write("data/one", "1").write("data/two", "2").write(
         "rollback/story.rhai",
         "const STORY = #{ id: \"9.1\", title: \"A story\" };\nfn execute() { remove_path(\"data/one\"); remove_path(\"data/two\"); }\n",
     );
-    let context = context(&sandbox);
+    let test = "hostile::prepared::a_mistake_of_ours_closes_the_run_and_tells_what_was_done";
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(WORKSPACE, sandbox.root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"),
+        "{output:?}"
+    );
+    assert!(!sandbox.exists("data/one") && sandbox.exists("data/two"));
+    assert_eq!(unsettled(&sandbox), Vec::<String>::new());
+    sandbox.run(&["undo", "--yes"]).assert_code(0);
+    assert_eq!(sandbox.read("data/one"), "1");
+}
+
+fn run_by_a_broken_one(root: &Path) {
+    let context = Context::open(Workspace::find(Some(root)).unwrap()).unwrap();
+    context.confine(Mode::Real).unwrap();
     let request = Request {
         stories: context.catalogue.named("9.1"),
         trigger: "manual".to_owned(),
@@ -349,9 +377,4 @@ fn a_mistake_of_ours_closes_the_run_and_tells_what_was_done() {
         "{:?}",
         report.next
     );
-    assert!(!sandbox.exists("data/one") && sandbox.exists("data/two"));
-    assert_eq!(unsettled(&sandbox), Vec::<String>::new());
-    drop(context);
-    sandbox.run(&["undo", "--yes"]).assert_code(0);
-    assert_eq!(sandbox.read("data/one"), "1");
 }

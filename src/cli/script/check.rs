@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::gate::policy::Policy;
 use crate::gate::redact::{redact, redact_value};
+use crate::host::confine::Mode;
 use crate::primitives::from_script;
 use crate::script::calls::Given;
 use crate::script::check::{self, Checked, Imported, Said};
@@ -21,7 +22,7 @@ use crate::script::claims::{Answer, Judged};
 /// [`crate::error::Kind::Usage`] for a file that can't be read; what the configuration says.
 pub fn check(everywhere: &Everywhere, files: &[PathBuf]) -> Result<ExitCode> {
     let context = super::super::open(everywhere)?;
-    super::super::confine(everywhere, &context);
+    super::super::confine(everywhere, &context, Mode::DryRun)?;
     let policy = Policy::of(&context.workspace)?;
     let view = context.view();
     let mut scripts: Vec<Checked> = Vec::new();

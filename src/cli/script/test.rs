@@ -9,6 +9,7 @@ use super::super::{Everywhere, print, print_json, render, say};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::redact::redact;
+use crate::host::confine::Mode;
 use crate::run::tests::{self, Tested};
 
 /// Runs the tests; exit code 1 where one fails.
@@ -17,7 +18,7 @@ use crate::run::tests::{self, Tested};
 /// [`crate::error::Kind::Usage`] for a script without tests or one that can't be read; what a broken script says.
 pub fn test(everywhere: &Everywhere, files: &[PathBuf]) -> Result<ExitCode> {
     let context = super::super::open(everywhere)?;
-    super::super::confine(everywhere, &context);
+    super::super::confine(everywhere, &context, Mode::DryRun)?;
     let mut tested: Vec<Tested> = Vec::new();
     for file in files {
         tested.extend(tests::run(&context, file)?);

@@ -79,6 +79,11 @@ impl Files {
         self.roots.iter().map(|root| root.path.as_path())
     }
 
+    /// The roots themselves: the same directories whatever has become of their paths.
+    pub fn open_roots(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.roots.iter().map(|root| root.directory.as_fd())
+    }
+
     /// Whether the path lies below a root (or is one), by its name alone.
     #[must_use]
     pub fn contains(&self, path: &Path) -> bool {

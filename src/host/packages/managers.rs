@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::gate::Permit;
 use crate::gate::redact::redact;
 use crate::host::commands::{self, Invocation, find_program};
-use crate::workspace::Workspace;
+use crate::workspace::{CACHE, Workspace};
 
 /// The managers of a workspace.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ impl Managers {
         Self {
             root: workspace.root().to_path_buf(),
             python: workspace.config().python.clone(),
-            cache: workspace.state().join("cache"),
+            cache: workspace.root().join(CACHE),
         }
     }
 

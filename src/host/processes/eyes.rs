@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 
+use super::stop::{self, Standing};
 use super::{Found, Holder, OpenFiles, Process, Query, Scope};
 use crate::error::{Error, Result};
 
@@ -15,6 +16,7 @@ enum Question {
     Holders(PathBuf, Option<Arc<OpenFiles>>, Sender<Result<Vec<Holder>>>),
     OpenFiles(Sender<Result<OpenFiles>>),
     Look(i32, Sender<Result<Option<Process>>>),
+    Standing(Box<Process>, Sender<Result<Standing>>),
 }
 
 impl Question {
@@ -32,6 +34,9 @@ impl Question {
             }
             Self::Look(pid, back) => {
                 let _ = back.send(super::look(pid));
+            }
+            Self::Standing(process, back) => {
+                let _ = back.send(stop::standing(&process));
             }
         }
     }
@@ -106,6 +111,11 @@ impl Eyes {
     /// As there.
     pub fn look(&self, pid: i32) -> Result<Option<Process>> {
         self.ask(|back| Question::Look(pid, back))
+    }
+
+    /// What stands behind the number of a process now. Whoever asks holds its pidfd, so that the answer stays true.
+    pub(super) fn standing(&self, process: &Process) -> Result<Standing> {
+        self.ask(|back| Question::Standing(Box::new(process.clone()), back))
     }
 }
 

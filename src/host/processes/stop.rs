@@ -8,8 +8,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::Serialize;
 
-use super::Process;
 use super::table::{Seen, Table};
+use super::{Eyes, Process};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
 
@@ -44,7 +44,7 @@ pub enum Ended {
 /// # Errors
 /// Of kind `Denied` for this process, its ancestors and the first process, and where the kernel refuses; of kind
 /// `Failed` where the kernel has no pidfds or `/proc` cannot be read.
-pub fn stop(_permit: &Permit, process: &Process, how: &Stop) -> Result<Ended> {
+pub fn stop(_permit: &Permit, eyes: &Eyes, process: &Process, how: &Stop) -> Result<Ended> {
     let table = Table::open()?;
     let about = || format!("process {} (`{}`)", process.pid, process.describe());
     if table.is_own(process.pid) || table.is_above(process.pid) {
@@ -61,7 +61,7 @@ pub fn stop(_permit: &Permit, process: &Process, how: &Stop) -> Result<Ended> {
         Err(Errno::SRCH) => return Ok(Ended::Gone),
         Err(error) => {
             // The number may have become that of a thread, which has no pidfd.
-            if !still(process) {
+            if !matches!(eyes.standing(process)?, Standing::Same { .. }) {
                 return Ok(Ended::Gone);
             }
             return Err(Error::failed(format!("cannot open {}: {error}", about()))
@@ -76,23 +76,22 @@ pub fn stop(_permit: &Permit, process: &Process, how: &Stop) -> Result<Ended> {
         return Ok(Ended::Gone);
     }
     // Only now: the handle keeps the number from being given away unnoticed.
-    let Some(seen) = Seen::open(process.pid) else {
-        return Ok(Ended::Gone);
+    let stopped = match eyes.standing(process)? {
+        Standing::Gone => return Ok(Ended::Gone),
+        Standing::Other(why) => {
+            return Ok(if target.ends_within(Duration::ZERO)? {
+                Ended::Gone
+            } else {
+                Ended::NotOurs(why)
+            });
+        }
+        Standing::Same { stopped } => stopped,
     };
-    let ours = seen.owner().is_some_and(|owner| owner.is_wholly(table.user));
-    let foreign = || (!ours).then(|| "it does not run as our own user".to_owned());
-    if let Some(why) = difference(&table, &seen, process).or_else(foreign) {
-        return Ok(if target.ends_within(Duration::ZERO)? {
-            Ended::Gone
-        } else {
-            Ended::NotOurs(why)
-        });
-    }
     if !target.signal(Signal::TERM)? {
         return Ok(Ended::Gone);
     }
     // A stopped process can't act on TERM before it is woken.
-    if seen.stat().is_some_and(super::table::Stat::is_stopped) && !target.signal(Signal::CONT)? {
+    if stopped && !target.signal(Signal::CONT)? {
         return Ok(Ended::Gone);
     }
     if target.ends_within(how.grace)? {
@@ -108,6 +107,36 @@ pub fn stop(_permit: &Permit, process: &Process, how: &Stop) -> Result<Ended> {
         Ended::Killed
     } else {
         Ended::Survived
+    })
+}
+
+/// What stands behind a number now, held against the process that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No process.
+    Gone,
+    /// Not, or no longer, the one that was looked at, and why; or not wholly our user's.
+    Other(String),
+    /// The same.
+    Same {
+        /// Whether it was halted by a signal, and has to be woken before it can end.
+        stopped: bool,
+    },
+}
+
+/// Looks at a process again, right before it is signalled.
+pub(super) fn standing(process: &Process) -> Result<Standing> {
+    let table = Table::open()?;
+    let Some(seen) = Seen::open(process.pid) else {
+        return Ok(Standing::Gone);
+    };
+    let ours = seen.owner().is_some_and(|owner| owner.is_wholly(table.user));
+    let foreign = || (!ours).then(|| "it does not run as our own user".to_owned());
+    Ok(match difference(&table, &seen, process).or_else(foreign) {
+        Some(why) => Standing::Other(why),
+        None => Standing::Same {
+            stopped: seen.stat().is_some_and(super::table::Stat::is_stopped),
+        },
     })
 }
 
@@ -197,7 +226,12 @@ mod tests {
     const STUBBORN: &str = "trap '' TERM; echo ready; read line";
 
     fn end(process: &Process, grace: Duration, kill: bool) -> Result<Ended> {
-        stop(&Permit::for_tests(), process, &Stop { grace, kill })
+        stop(
+            &Permit::for_tests(),
+            &Eyes::default(),
+            process,
+            &Stop { grace, kill },
+        )
     }
 
     #[test]

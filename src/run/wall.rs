@@ -1,0 +1,66 @@
+//! The kernel's wall around a command: put up once, before anything is looked at that a script or a stranger wrote.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode as FileMode, OFlags};
+
+use super::Context;
+use crate::error::{Error, Result};
+use crate::host::confine::{self, Mode, Wall};
+use crate::host::packages::pip;
+
+impl Context {
+    /// Confines the program from here on. Gives what the person is to be told where the kernel can't do all of it.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Denied`] where the kernel refuses, or where `policy.require_confinement` wants more than it
+    /// has; nothing was changed then.
+    pub fn confine(&self, mode: Mode) -> Result<Option<String>> {
+        let (wall, warning) = self.wall_of(mode)?;
+        confine::require_alone()?;
+        self.host.eyes.keep_open()?;
+        let python = self.python();
+        let mut open: Vec<_> = self.host.files.open_roots().collect();
+        open.extend(python.iter().map(AsFd::as_fd));
+        wall.put_up(&open)?;
+        self.wall
+            .set(wall)
+            .map_err(|_| Error::bug("the wall was put up twice"))?;
+        Ok(warning)
+    }
+
+    /// What the kernel could do of it, and the warning; changes nothing.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Denied`] where `policy.require_confinement` wants more.
+    pub fn wall_of(&self, mode: Mode) -> Result<(Wall, Option<String>)> {
+        let wall = Wall::on(confine::interface(), mode);
+        let warning = wall.require(self.workspace.config().policy.require_confinement)?;
+        Ok((wall, warning))
+    }
+
+    /// A Python environment that `rollback.yaml` names by its whole path; its packages may be uninstalled. One that is
+    /// named relative to the workspace has to lie in it, or in a directory of `policy.write`.
+    fn python(&self) -> Option<OwnedFd> {
+        let configured = &self.workspace.config().python;
+        if !configured.starts_with('/') {
+            return None;
+        }
+        let environment = pip::environment(self.workspace.root(), configured)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(environment, flags, FileMode::empty()).ok()
+    }
+
+    /// What the person is told of a wall that is not whole.
+    pub(crate) fn wall_warning(&self) -> Option<String> {
+        self.wall.get().and_then(Wall::warning)
+    }
+
+    /// Whoever changes something was confined for it.
+    pub(crate) fn require_wall(&self) -> Result<()> {
+        match self.wall.get() {
+            Some(wall) if wall.mode == Mode::Real => Ok(()),
+            _ => Err(Error::bug("a command that changes something was not confined")),
+        }
+    }
+}
