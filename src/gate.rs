@@ -137,6 +137,11 @@ impl Gate {
     ) -> Result<()> {
         passed.record.rule = self.policy.check(&operation.needs(), view)?;
         let Pass::Real { confirm, audit } = &mut self.pass else {
+            #[cfg(feature = "broken-walls")]
+            if crate::broken::is_down(crate::broken::Own::Overlay) {
+                passed.accept(crate::broken::act(operation, &view.host)?);
+                return Ok(());
+            }
             let done = operation.pretend(&mut view.overlay_mut())?;
             passed.record.outcome = Outcome::Planned;
             passed.accept(done);

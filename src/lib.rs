@@ -57,6 +57,9 @@ pub mod report;
 /// A throw-away workspace in which all stories are deployed.
 pub mod demo;
 
+/// Walls of our own that tests take down.
+mod broken;
+
 /// What can go wrong.
 pub mod error;
 

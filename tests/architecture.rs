@@ -24,7 +24,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 }
 
 fn is_of_tests(path: &Path) -> bool {
-    ["tests.rs", "fixture.rs", "trial.rs", "sample.rs"]
+    ["tests.rs", "fixture.rs", "trial.rs", "sample.rs", "broken.rs"]
         .iter()
         .any(|name| path.ends_with(name))
 }

@@ -420,7 +420,7 @@ fn problems(case: &Case) -> Vec<String> {
             wrong.extend(Snapshot::diff(&whole, &sandbox.snapshot(&["huge.bin"])));
         }
     }
-    wrong.extend(escapes(&sandbox, &beside, &outside));
+    wrong.extend(escapes(&beside, &outside));
     wrong.extend(losses(&inside, &sandbox.snapshot(&RECORDS), &case.touches));
     let backups_after = Snapshot::of(&sandbox.path("rollback_backups/old_20260101_000000"), &[]);
     wrong.extend(Snapshot::diff(&backups, &backups_after));
@@ -430,9 +430,8 @@ fn problems(case: &Case) -> Vec<String> {
 }
 
 /// What changed beside the workspace.
-fn escapes(sandbox: &Sandbox, beside: &Path, before: &Snapshot) -> Vec<String> {
+fn escapes(beside: &Path, before: &Snapshot) -> Vec<String> {
     let after = Snapshot::of(beside, &["workspace"]);
-    let _ = sandbox;
     Snapshot::diff(before, &after)
         .into_iter()
         .map(|line| format!("{ESCAPED}{line}"))

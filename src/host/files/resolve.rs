@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlag
 use rustix::io::Errno;
 
 use super::{EntryKind, Files, Stat, shown};
+use crate::broken::{Own, is_down};
 use crate::error::{Error, Result};
 
 /// An open root. The descriptor stays valid, and the same directory, whatever happens to the path.
@@ -92,6 +93,10 @@ impl Files {
 
     /// The innermost root that contains `path`, and the way from there.
     fn split(&self, path: &Path) -> Result<(&Root, PathBuf)> {
+        if let (true, Some(root)) = (is_down(Own::Policy), self.roots.first()) {
+            let rest = path.strip_prefix(&root.path).unwrap_or(path);
+            return Ok((root, rest.to_path_buf()));
+        }
         if !path.is_absolute() {
             return Err(Error::denied(format!(
                 "`{}` is not an absolute path",
@@ -230,6 +235,11 @@ fn open_beneath(
 ) -> rustix::io::Result<OwnedFd> {
     // The kernel answers EAGAIN when something was renamed while it looked.
     let mut attempts = 0;
+    let resolve = if is_down(Own::Resolution) {
+        ResolveFlags::empty()
+    } else {
+        resolve
+    };
     loop {
         match rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN | Errno::INTR) if attempts < 32 => attempts += 1,
