@@ -19,6 +19,7 @@ mod interrupted;
 mod json;
 mod legacy;
 mod primitives;
+mod processes;
 mod prompts;
 mod properties;
 mod prune;

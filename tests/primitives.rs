@@ -127,6 +127,7 @@ fn every_example_runs_and_a_dry_run_of_it_changes_nothing() {
         let finished = example.sandbox.run(&["run", "9.1", "--dry-run", "--json"]);
         assert_eq!(finished.code, Some(0), "{}: {}", word.name, finished.transcript());
         assert_unchanged(&before, &example.sandbox.snapshot(&[]));
+        assert!(example.service.is_running(), "{}", word.name);
         let report: Value = serde_json::from_str(&finished.stdout).unwrap();
         let acts = report["operations"]
             .as_array()

@@ -150,7 +150,8 @@ impl Sandbox {
         self.spawn(path, arguments, "trap '' TERM\n")
     }
 
-    fn spawn(&self, path: &str, arguments: &[&str], first: &str) -> Service {
+    /// As [`Self::spawn_script`], with these lines before it waits.
+    pub fn spawn(&self, path: &str, arguments: &[&str], first: &str) -> Service {
         self.write(path, waiting(first));
         Service::start(
             Command::new("/bin/sh")

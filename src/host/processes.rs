@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 
 mod command;
 mod eyes;
+mod family;
 mod find;
 mod holders;
 mod open;
@@ -22,6 +23,7 @@ mod stop;
 mod table;
 
 pub use eyes::Eyes;
+pub use family::{children, family};
 pub use find::{Found, PassedOver, find, find_among};
 pub use holders::{Access, Holder, holders, holders_among};
 pub use open::OpenFiles;
@@ -82,42 +84,6 @@ impl Process {
 pub fn look(pid: i32) -> Result<Option<Process>> {
     let table = Table::open()?;
     Ok(Seen::open(pid).and_then(|seen| table.process(&seen)))
-}
-
-/// The living descendants of a process that are our user's, by number, without this process and its ancestors.
-///
-/// # Errors
-/// `/proc` cannot be read.
-pub fn children(process: &Process) -> Result<Vec<Process>> {
-    let table = Table::open()?;
-    if !still(process) {
-        return Ok(Vec::new());
-    }
-    let everyone: Vec<Seen> = Table::pids()?.into_iter().filter_map(Seen::open).collect();
-    let mut family = std::collections::BTreeMap::from([(process.pid, process.started_ticks)]);
-    loop {
-        let before = family.len();
-        for seen in &everyone {
-            let Some(stat) = seen.stat() else { continue };
-            // A child starts no earlier than its parent: otherwise the parent's number has changed hands.
-            if family
-                .get(&stat.parent)
-                .is_some_and(|start| *start <= stat.started_ticks)
-            {
-                family.entry(seen.pid).or_insert(stat.started_ticks);
-            }
-        }
-        if family.len() == before {
-            break;
-        }
-    }
-    Ok(everyone
-        .iter()
-        .filter(|seen| seen.pid != process.pid && family.contains_key(&seen.pid))
-        .filter(|seen| !table.is_own(seen.pid) && !table.is_above(seen.pid))
-        .filter(|seen| seen.owner().is_some_and(|owner| owner.is_wholly(table.user)))
-        .filter_map(|seen| table.process(seen))
-        .collect())
 }
 
 /// Memory of the machine, in bytes, from `/proc/meminfo`.

@@ -6,7 +6,6 @@ use rhai::Map;
 
 use crate::error::{Error, Result};
 use crate::operation::Proposal;
-use crate::operation::stopping::EndProcesses;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 
@@ -19,7 +18,7 @@ pub static WORD: Primitive = Primitive {
     ],
     returns: Type::Nothing,
     about: "Ends one process that find_processes gave, if it is still the same: TERM, wait for the grace (5 s), KILL if told \
-            #{ kill: true }. Its identity is checked again at the last moment.",
+            #{ kill: true }; then what it had started and left behind. Its identity is checked again at the last moment.",
     example: r#"for process in find_processes(#{ pid_file: "logs/duckdb.pid" }) { kill_process(process) }"#,
     action: Action::Change(propose),
 };
@@ -60,10 +59,6 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         WORD.name,
         target,
         summary,
-        EndProcesses {
-            processes: vec![process],
-            grace,
-            kill,
-        },
+        view.ending(vec![process], grace, kill)?,
     )])
 }

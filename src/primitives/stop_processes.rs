@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::host::processes::{Found, PassedOver};
-use crate::operation::stopping::EndProcesses;
 use crate::operation::{Outcome, Proposal};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
@@ -22,7 +21,7 @@ pub static WORD: Primitive = Primitive {
     ],
     returns: Type::Integer,
     about: "Ends every process that matches the query (see find_processes): TERM, wait for the grace (5 s), KILL if told \
-            #{ kill: true }. With #{ expect: n } any other number of matches is an error. Gives how many matched.",
+            #{ kill: true }; then what they had started and left behind, in the same way. With #{ expect: n } any other number of matches is an error. Gives how many matched.",
     example: r#"stop_processes(#{ pid_file: "logs/duckdb.pid" })"#,
     action: Action::Change(propose),
 };
@@ -62,13 +61,10 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         described.join(", ")
     );
     let count = i64::try_from(found.len()).unwrap_or(i64::MAX);
-    let operation = EndProcesses {
-        processes: found,
-        grace: arguments
-            .option_duration(1, "grace", Duration::from_secs(5))?
-            .min(view.allowance.left()),
-        kill: arguments.option_flag(1, "kill"),
-    };
+    let grace = arguments
+        .option_duration(1, "grace", Duration::from_secs(5))?
+        .min(view.allowance.left());
+    let operation = view.ending(found, grace, arguments.option_flag(1, "kill"))?;
     Ok(vec![
         Proposal::act(WORD.name, target, summary, operation).returning(count),
     ])

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::View;
 use crate::error::{Error, Result};
@@ -11,6 +12,7 @@ use crate::host::files::EntryKind;
 use crate::host::packages::{self, Manager, Package};
 use crate::host::processes::{Access, Found, Holder, OpenFiles, Process, Query, Scope};
 use crate::operation::containers::Kind as EngineKind;
+use crate::operation::stopping::EndProcesses;
 use crate::workspace::Place;
 use crate::workspace::config::ProcessScope;
 
@@ -63,6 +65,25 @@ impl View {
             .processes
             .retain(|process| !self.overlay().has_ended(process.pid, process.started_ticks));
         Ok(found)
+    }
+
+    /// How to end processes, with all that belongs to them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn ending(&self, processes: Vec<Process>, grace: Duration, kill: bool) -> Result<EndProcesses> {
+        let scope = self.scope();
+        let mut family = Vec::new();
+        for process in &processes {
+            family.extend(self.host.eyes.family(process, &scope)?.processes);
+        }
+        Ok(EndProcesses {
+            processes,
+            family,
+            scope,
+            grace,
+            kill,
+        })
     }
 
     /// The process of this identity, if it lives and is in scope.

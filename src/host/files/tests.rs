@@ -16,6 +16,7 @@ use crate::error::Kind;
 use crate::gate::Permit;
 
 mod changing;
+mod race;
 
 fn permit() -> Permit {
     Permit::for_tests()

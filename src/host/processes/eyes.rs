@@ -16,6 +16,7 @@ enum Question {
     Holders(PathBuf, Option<Arc<OpenFiles>>, Sender<Result<Vec<Holder>>>),
     OpenFiles(Sender<Result<OpenFiles>>),
     Look(i32, Sender<Result<Option<Process>>>),
+    Family(Box<Process>, Scope, Sender<Result<Found>>),
     Standing(Box<Process>, Sender<Result<Standing>>),
 }
 
@@ -34,6 +35,9 @@ impl Question {
             }
             Self::Look(pid, back) => {
                 let _ = back.send(super::look(pid));
+            }
+            Self::Family(process, scope, back) => {
+                let _ = back.send(super::family(&process, &scope));
             }
             Self::Standing(process, back) => {
                 let _ = back.send(stop::standing(&process));
@@ -111,6 +115,22 @@ impl Eyes {
     /// As there.
     pub fn look(&self, pid: i32) -> Result<Option<Process>> {
         self.ask(|back| Question::Look(pid, back))
+    }
+
+    /// As [`super::family`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn family(&self, process: &Process, scope: &Scope) -> Result<Found> {
+        self.ask(|back| Question::Family(Box::new(process.clone()), scope.clone(), back))
+    }
+
+    /// Whether a process is alive and the one that was looked at.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn is_alive(&self, process: &Process) -> Result<bool> {
+        Ok(matches!(self.standing(process)?, Standing::Same { .. }))
     }
 
     /// What stands behind the number of a process now. Whoever asks holds its pidfd, so that the answer stays true.

@@ -111,14 +111,14 @@ pub fn find_among(query: &Query, scope: &Scope, open: Option<&OpenFiles>) -> Res
 }
 
 impl Found {
-    fn pass_over(&mut self, pid: Option<i32>, command: String, why: String) {
+    pub(super) fn pass_over(&mut self, pid: Option<i32>, command: String, why: String) {
         self.passed_over.push(PassedOver { pid, command, why });
     }
 }
 
 /// A query and a scope, made ready for comparing.
 #[derive(Debug)]
-struct Lens<'a> {
+pub(super) struct Lens<'a> {
     query: &'a Query,
     root: Option<Root>,
     cwd: Option<PathBuf>,
@@ -135,7 +135,7 @@ struct Root {
 }
 
 impl<'a> Lens<'a> {
-    fn new(query: &'a Query, scope: &Scope, open: Option<&'a OpenFiles>) -> Result<Self> {
+    pub(super) fn new(query: &'a Query, scope: &Scope, open: Option<&'a OpenFiles>) -> Result<Self> {
         let root = match scope {
             Scope::User => None,
             Scope::Workspace(root) if !root.is_absolute() => {
@@ -240,7 +240,7 @@ impl<'a> Lens<'a> {
     }
 
     /// Why a process that matches is left alone all the same.
-    fn refusal(&self, table: &Table, seen: &Seen) -> Option<String> {
+    pub(super) fn refusal(&self, table: &Table, seen: &Seen) -> Option<String> {
         if table.is_above(seen.pid) {
             return Some("it started this run".to_owned());
         }
