@@ -84,10 +84,9 @@ impl Revert {
                     });
                     if let Some(stat) = view.stat(&own.absolute)?
                         && stat.kind == EntryKind::Directory
-                        && of_backup
                     {
                         times.push((shown.clone(), stat.mtime_ns));
-                        if !moves.iter().any(|each| each.to == *shown) {
+                        if of_backup && !moves.iter().any(|each| each.to == *shown) {
                             emptied.push((own, view.slot("removed", name_of(shown))));
                         }
                     }
@@ -122,6 +121,12 @@ impl Revert {
             } => {
                 let created = place(path)?;
                 vanishing = only_for(view, &created, made)?;
+                // Made again by whoever takes this back, they get the times that they had.
+                for directory in &vanishing {
+                    if let Some(stat) = view.stat(&directory.absolute)? {
+                        times.push((directory.shown.clone(), stat.mtime_ns));
+                    }
+                }
                 facts.push(view.fact(&created)?);
                 displaced.push(view.slot("removed", name_of(path)));
                 match (view.stat(&created.absolute)?, after) {

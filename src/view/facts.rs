@@ -67,16 +67,22 @@ impl View {
         Ok(())
     }
 
-    /// Modification times of the directory that holds each path, to be put back by an undo.
+    /// Modification times of the directory that holds each path, or will hold what is made for it, to be put back by an
+    /// undo.
     #[must_use]
     pub fn parent_times(&self, paths: &[&Place]) -> Vec<(String, i64)> {
         let mut times = BTreeMap::new();
         for place in paths {
-            let Some(parent) = place.absolute.parent() else {
-                continue;
-            };
-            if let Ok(Some(stat)) = self.stat(parent) {
-                times.insert(self.workspace.show(parent).shown, stat.mtime_ns);
+            // Where directories are made, that is the first one above that is there already.
+            for above in place.absolute.ancestors().skip(1) {
+                match self.stat(above) {
+                    Ok(None) => {}
+                    Ok(Some(stat)) => {
+                        times.insert(self.workspace.show(above).shown, stat.mtime_ns);
+                        break;
+                    }
+                    Err(_) => break,
+                }
             }
         }
         times.into_iter().collect()
