@@ -1,11 +1,14 @@
 //! One wall down, the next stands: our own are taken down in a test build, and the kernel refuses.
 
+use std::collections::BTreeMap;
+
 use rollback_manager::primitives as words;
 use serde_json::Value;
 
+use crate::disk::{in_namespace, mount, unmount};
 use crate::hostile::{outside, trap};
 use crate::primitives::{Example, changing};
-use crate::sandbox::{Finished, Sandbox, Snapshot, assert_unchanged};
+use crate::sandbox::{Finished, Sandbox, Snapshot, assert_says, assert_unchanged};
 
 /// Takes walls down.
 const DOWN: &str = "ROLLBACK_BROKEN_WALLS";
@@ -102,62 +105,166 @@ fn cases(sandbox: &Sandbox) -> Vec<(String, String)> {
     cases
 }
 
-/// Changes of what lies outside, each by another way.
-const ATTACKS: [&str; 10] = [
+/// Changes of what lies outside, each by another way. None has a fault of its own: see
+/// `what_is_refused_is_done_where_the_kernel_lets_it`.
+const ATTACKS: [&str; 12] = [
     "remove_path(\"../outside/secret.txt\")",
     "remove_path(\"../outside/tree\")",
     "remove_path(\"link-out/secret.txt\")",
     "remove_path(\"link-to-link/tree\")",
     "retire_dir(\"../outside/tree\", \"taken\")",
+    "retire_dir(\"link-tree\", \"taken\")",
     "move_path(\"../outside/secret.txt\", \"data/secret.txt\")",
     "move_path(\"data/keep.txt\", \"../outside/keep.txt\")",
+    "copy_path(\"data/keep.txt\", \"../outside/keep.txt\")",
     "write_text(\"../outside/new.txt\", \"x\")",
     "write_text(\"link-out/secret.txt\", \"x\", #{ overwrite: true })",
-    "remove_lines(\"link-file\", \"outside\")",
+    "remove_lines(\"link-out/secret.txt\", \"outside\")",
 ];
 
-#[expect(clippy::print_stderr, reason = "the counts are the result")]
-fn nothing_outside_is_reached_without(walls: &str) {
-    let (mut tried, mut refused) = (0, 0);
-    let attacks = ATTACKS.iter().enumerate().map(|(number, attack)| {
-        let text =
-            format!("const STORY = #{{ id: \"h\", title: \"Hostile\" }};\nfn execute() {{ {attack}; }}\n");
-        (format!("attack {number}"), text)
-    });
-    let count = cases(&trap()).len();
-    let both = (0..count).map(|_| None).chain(attacks.map(Some));
-    for (number, attack) in both.enumerate() {
-        let sandbox = trap();
-        let (name, text) = attack
-            .clone()
-            .unwrap_or_else(|| cases(&sandbox).swap_remove(number));
-        sandbox
-            .write("rollback.yaml", "version: 1\n")
-            .write("hostile/case.rhai", text);
-        let before = Snapshot::of(&outside(&sandbox), &[]);
-        let finished = without(walls, &sandbox, &["run", "hostile/case.rhai", "--yes"]);
-        let changed = Snapshot::diff(&before, &Snapshot::of(&outside(&sandbox), &[]));
-        assert_eq!(changed, Vec::<String>::new(), "{name}: {}", finished.transcript());
-        tried += 1;
-        if finished.code == Some(0) {
-            assert!(
-                attack.is_none(),
-                "{name} was not refused: {}",
-                finished.transcript()
-            );
-        } else {
-            refused += 1;
+/// The trap, with a link to a part of what lies outside.
+fn lure() -> Sandbox {
+    let sandbox = trap();
+    std::os::unix::fs::symlink("../outside/tree", sandbox.path("link-tree")).unwrap();
+    sandbox
+}
+
+fn story(attack: &str) -> String {
+    format!("const STORY = #{{ id: \"h\", title: \"Hostile\" }};\nfn execute() {{ {attack}; }}\n")
+}
+
+/// Who refused a run, by what it said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum By {
+    /// Landlock: the owner of all the files was refused.
+    Kernel,
+    /// `openat2`.
+    Resolution,
+    /// Another check of ours, or the script itself.
+    Others,
+    /// It ran to its end.
+    Nobody,
+}
+
+fn refused_by(finished: &Finished) -> By {
+    let says = |text: &str| finished.stderr.contains(text);
+    match finished.code {
+        Some(0) => By::Nobody,
+        _ if says("Permission denied (os error 13)") => By::Kernel,
+        _ if says("passes through a symbolic link") || says("passes through the symbolic link") => {
+            By::Resolution
         }
+        _ => By::Others,
     }
-    eprintln!("without {walls}: {tried} scripts, {refused} refused, 0 reached what lies outside");
+}
+
+/// Runs one script with walls taken down; gives who refused it. `open` is the configuration.
+fn attacked(walls: &str, sandbox: &Sandbox, text: &str, open: &str) -> (By, Vec<String>, Finished) {
+    sandbox
+        .write("rollback.yaml", open)
+        .write("hostile/case.rhai", text);
+    let before = Snapshot::of(&outside(sandbox), &[]);
+    let finished = without(walls, sandbox, &["run", "hostile/case.rhai", "--yes"]);
+    let changed = Snapshot::diff(&before, &Snapshot::of(&outside(sandbox), &[]));
+    (refused_by(&finished), changed, finished)
+}
+
+const CLOSED: &str = "version: 1\n";
+
+/// No case may change what lies outside, and each attack has to be refused by `wall` and nobody else.
+#[expect(clippy::print_stderr, reason = "the counts are the result")]
+fn nothing_outside_is_reached_without(walls: &str, wall: By) {
+    let mut counts = BTreeMap::new();
+    let count = cases(&trap()).len();
+    for number in 0..count {
+        let sandbox = trap();
+        let (name, text) = cases(&sandbox).swap_remove(number);
+        let (by, changed, finished) = attacked(walls, &sandbox, &text, CLOSED);
+        assert_eq!(changed, Vec::<String>::new(), "{name}: {}", finished.transcript());
+        *counts.entry(by).or_insert(0) += 1;
+    }
+    for attack in ATTACKS {
+        let sandbox = lure();
+        let (by, changed, finished) = attacked(walls, &sandbox, &story(attack), CLOSED);
+        assert_eq!(
+            changed,
+            Vec::<String>::new(),
+            "{attack}: {}",
+            finished.transcript()
+        );
+        assert_eq!(by, wall, "{attack}: {}", finished.transcript());
+    }
+    let of = |by| counts.get(&by).copied().unwrap_or(0);
+    eprintln!(
+        "without {walls}: {count} cases: {} refused by Landlock, {} by openat2, {} end otherwise (other checks, their own \
+         fail()), {} run to their end; {} attacks, all refused by {wall:?}; 0 changes outside",
+        of(By::Kernel),
+        of(By::Resolution),
+        of(By::Others),
+        of(By::Nobody),
+        ATTACKS.len()
+    );
 }
 
 #[test]
 fn without_the_policy_openat2_refuses() {
-    nothing_outside_is_reached_without("policy");
+    nothing_outside_is_reached_without("policy", By::Resolution);
 }
 
 #[test]
 fn without_the_policy_and_openat2_the_kernels_wall_refuses() {
-    nothing_outside_is_reached_without("policy,resolution");
+    nothing_outside_is_reached_without("policy,resolution", By::Kernel);
+}
+
+/// The attacks of this test are none if they would fail anyway: with a hole in the kernel's wall each of them succeeds.
+#[test]
+#[expect(clippy::print_stderr, reason = "the counts are the result")]
+fn what_is_refused_is_done_where_the_kernel_lets_it() {
+    for attack in ATTACKS {
+        let sandbox = lure();
+        let open = format!(
+            "version: 1\npolicy: {{ write: [\".\", \"{}\"] }}\n",
+            outside(&sandbox).display()
+        );
+        let (by, changed, finished) = attacked("policy,resolution", &sandbox, &story(attack), &open);
+        assert_eq!(by, By::Nobody, "{attack}: {}", finished.transcript());
+        assert_ne!(changed, Vec::<String>::new(), "{attack}");
+    }
+    eprintln!(
+        "with a hole in the kernel's wall: {} attacks, all succeed",
+        ATTACKS.len()
+    );
+}
+
+/// For the kernel's wall what is mounted in the workspace lies inside: that a tree is not taken away with what is mounted
+/// in it rests on us, and on two checks.
+#[test]
+fn without_the_policy_nothing_mounted_goes_with_its_tree() {
+    in_namespace(|| {
+        for walls in ["policy", "policy,resolution"] {
+            for attack in [
+                "remove_path(\"data\")",
+                "remove_path(\"data/mounted\")",
+                "retire_dir(\"data\", \"taken\")",
+                "retire_dir(\"data/mounted\", \"taken\")",
+                "backup_dir(\"data\", \"taken\")",
+                "move_path(\"data\", \"elsewhere\")",
+            ] {
+                let sandbox = trap();
+                let mounted = sandbox.path("data/mounted");
+                std::fs::create_dir(&mounted).unwrap();
+                mount(&["--bind", outside(&sandbox).to_str().unwrap()], &mounted);
+                let (by, changed, finished) = attacked(walls, &sandbox, &story(attack), CLOSED);
+                assert_eq!(
+                    changed,
+                    Vec::<String>::new(),
+                    "{attack}: {}",
+                    finished.transcript()
+                );
+                assert_eq!(by, By::Others, "{attack}: {}", finished.transcript());
+                assert_says(&finished, &["mount"]);
+                unmount(&mounted);
+            }
+        }
+    });
 }

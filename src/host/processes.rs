@@ -23,7 +23,7 @@ mod stop;
 mod table;
 
 pub use eyes::Eyes;
-pub use family::{children, family};
+pub use family::family;
 pub use find::{Found, PassedOver, find, find_among};
 pub use holders::{Access, Holder, holders, holders_among};
 pub use open::OpenFiles;
@@ -295,23 +295,6 @@ mod tests {
             "{json}"
         );
         assert_eq!(json["name"], "serve");
-    }
-
-    #[test]
-    fn children_are_the_whole_tree() {
-        let trial = Trial::new();
-        let child = trial.shell("sh -c 'sleep 600 & echo ready; wait' & wait");
-        let family = children(&child.process()).expect("a proc file system");
-        let of = |parent: i32| {
-            let born = family.iter().filter(|process| process.parent == parent);
-            born.map(|process| process.pid).collect::<Vec<_>>()
-        };
-        let below = of(child.pid());
-        assert_eq!(
-            (below.len(), of(below[0]).len(), family.len()),
-            (1, 1, 2),
-            "{family:?}"
-        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
-use crate::host::processes::{self, Ended, Process, Scope, Stop};
+use crate::host::processes::{self, Ended, PassedOver, Process, Scope, Stop};
 use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
 
 /// Processes that end together.
@@ -68,64 +68,153 @@ impl Operation for EndProcesses {
             grace: self.grace,
             kill: self.kill,
         };
-        let mut remarks = Vec::new();
-        let mut survivors = Vec::new();
+        let mut tale = Tale::default();
         for process in &self.processes {
-            // Whom it has started by now: nobody can tell once it has ended.
-            let family = host.eyes.family(process, &self.scope)?;
-            match processes::stop(permit, &host.eyes, process, &stop)? {
-                Ended::Gone => {}
-                Ended::Killed => remarks.push(format!("{} had to be killed", process.pid)),
-                Ended::NotOurs(why) => {
-                    remarks.push(format!("{} was left alone: {why}", process.pid));
-                    continue;
-                }
-                Ended::Survived => {
-                    survivors.push(process.clone());
-                    continue;
-                }
-            }
-            for left in family.passed_over.iter().filter(|left| !left.command.is_empty()) {
-                let pid = left.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
-                remarks.push(format!(
-                    "{} had started{pid} (`{}`), which was left alone: {}",
-                    process.pid, left.command, left.why
-                ));
-            }
-            for member in family.processes {
-                let own_turn = self
-                    .processes
-                    .iter()
-                    .any(|other| (other.pid, other.started_ticks) == (member.pid, member.started_ticks));
-                if own_turn || !host.eyes.is_alive(&member)? {
-                    continue;
-                }
-                let what = format!(
-                    "{} (`{}`), left behind by {},",
-                    member.pid,
-                    member.describe(),
-                    process.pid
-                );
-                match processes::stop(permit, &host.eyes, &member, &stop)? {
-                    Ended::Gone => remarks.push(format!("{what} was stopped too")),
-                    Ended::Killed => remarks.push(format!("{what} had to be killed")),
-                    Ended::NotOurs(why) => remarks.push(format!("{what} was left alone: {why}")),
-                    Ended::Survived => survivors.push(member),
-                }
+            if let Err(error) = self.end(permit, host, &stop, process, &mut tale) {
+                return Err(tale.before(error));
             }
         }
-        if let Some(first) = survivors.first() {
-            let seconds = self.grace.as_secs();
-            return Err(Error::failed(format!(
-                "process {} (`{}`) is still running {seconds} s after TERM",
-                first.pid,
-                first.describe()
-            ))
-            .hint("stop it by hand, or allow the script to kill it: #{ kill: true }"));
+        if tale.survivors.is_empty() {
+            return Ok(Done {
+                why: (!tale.remarks.is_empty()).then(|| tale.remarks.join("; ")),
+                ..Done::default()
+            });
         }
-        Ok(Done {
-            why: (!remarks.is_empty()).then(|| remarks.join("; ")),
-            ..Done::default()
-        })
+        let seconds = self.grace.as_secs();
+        let survivors = tale.survivors.iter().map(named).collect::<Vec<_>>().join(", ");
+        let (processes, are) = match tale.survivors.len() {
+            1 => ("process", "is"),
+            _ => ("processes", "are"),
+        };
+        let error = Error::failed(format!(
+            "{processes} {survivors} {are} still running {seconds} s after TERM"
+        ))
+        .hint("stop it by hand, or allow the script to kill it: #{ kill: true }");
+        Err(tale.before(error))
     }
+}
+
+/// What became of whom.
+#[derive(Debug, Default)]
+struct Tale {
+    remarks: Vec<String>,
+    survivors: Vec<Process>,
+}
+
+impl Tale {
+    /// A failure that does not conceal what was done before it.
+    fn before(&self, error: Error) -> Error {
+        if self.remarks.is_empty() {
+            return error;
+        }
+        error.context(self.remarks.join("; ")).after_changes()
+    }
+}
+
+impl EndProcesses {
+    /// Who ends along with them, for the plan.
+    #[must_use]
+    pub fn company(&self) -> Option<String> {
+        let family: Vec<String> = self.family.iter().map(named).collect();
+        (!family.is_empty()).then(|| format!("and what it has started: {}", family.join(", ")))
+    }
+
+    /// Ends one process and then what it leaves behind.
+    fn end(
+        &self,
+        permit: &Permit,
+        host: &Host,
+        stop: &Stop,
+        process: &Process,
+        tale: &mut Tale,
+    ) -> Result<()> {
+        // Whom it has started by now: nobody can tell once it has ended.
+        let family = host.eyes.family(process, &self.scope)?;
+        match processes::stop(permit, &host.eyes, process, stop)? {
+            Ended::Gone => {}
+            Ended::Killed => tale.remarks.push(format!("{} had to be killed", process.pid)),
+            Ended::NotOurs(why) => {
+                tale.remarks
+                    .push(format!("{} was left alone: {why}", process.pid));
+                return Ok(());
+            }
+            Ended::Survived => {
+                // It needs what it has started for as long as it runs.
+                tale.survivors.push(process.clone());
+                return Ok(());
+            }
+        }
+        let mut strangers: Vec<PassedOver> = family.passed_over;
+        let mut late: Vec<Process> = Vec::new();
+        for member in &family.processes {
+            if self.has_own_turn(member) {
+                continue;
+            }
+            // What it has started since then would be lost to sight with it. A family that goes on growing is not run
+            // after any further.
+            let again = host.eyes.family(member, &self.scope)?;
+            let is_new = |pid: i32| {
+                let known = family.processes.iter().chain(&late).any(|known| known.pid == pid);
+                !known && strangers.iter().all(|known| known.pid != Some(pid))
+            };
+            let more: Vec<Process> = again
+                .processes
+                .into_iter()
+                .filter(|other| is_new(other.pid))
+                .collect();
+            let others: Vec<PassedOver> = again
+                .passed_over
+                .into_iter()
+                .filter(|other| other.pid.is_some_and(is_new))
+                .collect();
+            late.extend(more);
+            strangers.extend(others);
+            Self::end_left_behind(permit, host, stop, (member, process), tale)?;
+        }
+        for member in late.iter().filter(|member| !self.has_own_turn(member)) {
+            Self::end_left_behind(permit, host, stop, (member, process), tale)?;
+        }
+        for left in strangers {
+            let pid = left.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
+            tale.remarks.push(format!(
+                "{} had started{pid} (`{}`), which was left alone: {}",
+                process.pid, left.command, left.why
+            ));
+        }
+        Ok(())
+    }
+
+    fn end_left_behind(
+        permit: &Permit,
+        host: &Host,
+        stop: &Stop,
+        (member, process): (&Process, &Process),
+        tale: &mut Tale,
+    ) -> Result<()> {
+        let now = host.eyes.look(member.pid)?;
+        if now.is_none_or(|now| now.started_ticks != member.started_ticks) {
+            tale.remarks
+                .push(format!("{} ended with {}", named(member), process.pid));
+            return Ok(());
+        }
+        let what = format!("{}, left behind by {},", named(member), process.pid);
+        match processes::stop(permit, &host.eyes, member, stop)? {
+            Ended::Gone => tale.remarks.push(format!("{what} was stopped too")),
+            Ended::Killed => tale.remarks.push(format!("{what} had to be killed")),
+            Ended::NotOurs(why) => tale.remarks.push(format!("{what} was left alone: {why}")),
+            Ended::Survived => tale.survivors.push(member.clone()),
+        }
+        Ok(())
+    }
+
+    /// Whether it is one of those that are named themselves.
+    fn has_own_turn(&self, member: &Process) -> bool {
+        self.processes
+            .iter()
+            .any(|other| (other.pid, other.started_ticks) == (member.pid, member.started_ticks))
+    }
+}
+
+fn named(process: &Process) -> String {
+    format!("{} (`{}`)", process.pid, process.describe())
 }

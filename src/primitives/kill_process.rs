@@ -55,10 +55,11 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         )]);
     };
     let summary = format!("stop process {pid} (`{}`)", process.describe());
-    Ok(vec![Proposal::act(
-        WORD.name,
-        target,
-        summary,
-        view.ending(vec![process], grace, kill)?,
-    )])
+    let operation = view.ending(vec![process], grace, kill)?;
+    let company = operation.company();
+    let proposal = Proposal::act(WORD.name, target, summary, operation);
+    Ok(vec![match company {
+        Some(company) => proposal.because(company),
+        None => proposal,
+    }])
 }

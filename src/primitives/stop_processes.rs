@@ -65,9 +65,12 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         .option_duration(1, "grace", Duration::from_secs(5))?
         .min(view.allowance.left());
     let operation = view.ending(found, grace, arguments.option_flag(1, "kill"))?;
-    Ok(vec![
-        Proposal::act(WORD.name, target, summary, operation).returning(count),
-    ])
+    let company = operation.company();
+    let proposal = Proposal::act(WORD.name, target, summary, operation).returning(count);
+    Ok(vec![match company {
+        Some(company) => proposal.because(company),
+        None => proposal,
+    }])
 }
 
 /// Why a near miss was left alone.

@@ -75,7 +75,14 @@ impl View {
         let scope = self.scope();
         let mut family = Vec::new();
         for process in &processes {
-            family.extend(self.host.eyes.family(process, &scope)?.processes);
+            for member in self.host.eyes.family(process, &scope)?.processes {
+                let is_same =
+                    |other: &Process| (other.pid, other.started_ticks) == (member.pid, member.started_ticks);
+                // One that is named itself, or belongs to two of them, is told once.
+                if !processes.iter().chain(&family).any(is_same) {
+                    family.push(member);
+                }
+            }
         }
         Ok(EndProcesses {
             processes,

@@ -125,14 +125,6 @@ impl Eyes {
         self.ask(|back| Question::Family(Box::new(process.clone()), scope.clone(), back))
     }
 
-    /// Whether a process is alive and the one that was looked at.
-    ///
-    /// # Errors
-    /// `/proc` cannot be read.
-    pub fn is_alive(&self, process: &Process) -> Result<bool> {
-        Ok(matches!(self.standing(process)?, Standing::Same { .. }))
-    }
-
     /// What stands behind the number of a process now. Whoever asks holds its pidfd, so that the answer stays true.
     pub(super) fn standing(&self, process: &Process) -> Result<Standing> {
         self.ask(|back| Question::Standing(Box::new(process.clone()), back))

@@ -325,6 +325,8 @@ pub(super) struct Stat {
     state: u8,
     /// The process that started it, or that took it over.
     pub parent: i32,
+    /// The session that it is in, named after the process that began it.
+    pub session: i32,
     flags: u64,
     /// Start, in clock ticks since boot: with the number, the identity of a process.
     pub started_ticks: u64,
@@ -343,6 +345,7 @@ impl Stat {
             name: String::from_utf8_lossy(bytes.get(open + 1..close)?).into_owned(),
             state: *fields.first()?.as_bytes().first()?,
             parent: fields.get(1)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
             flags: fields.get(6)?.parse().ok()?,
             started_ticks: fields.get(19)?.parse().ok()?,
             resident_pages: fields.get(21)?.parse().ok()?,
@@ -427,11 +430,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn a_name_with_anything_in_it_does_not_shift_the_fields(name in "[ -~\n]{0,15}", parent in 0..=i32::MAX, ticks in any::<u64>()) {
-            let line = format!("7 ({name}) S {parent} 1 1 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 {ticks} 900 42 1");
+        fn a_name_with_anything_in_it_does_not_shift_the_fields(name in "[ -~\n]{0,15}", parent in 0..=i32::MAX, session in 0..=i32::MAX, ticks in any::<u64>()) {
+            let line = format!("7 ({name}) S {parent} 1 {session} 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 {ticks} 900 42 1");
             let stat = Stat::parse(line.as_bytes()).expect("a line as the kernel writes it");
             prop_assert_eq!(stat.name.as_str(), name.as_str());
-            prop_assert_eq!((stat.parent, stat.started_ticks, stat.resident_pages), (parent, ticks, 42));
+            prop_assert_eq!((stat.parent, stat.session), (parent, session));
+            prop_assert_eq!((stat.started_ticks, stat.resident_pages), (ticks, 42));
             prop_assert!(stat.is_alive() && !stat.is_kernel());
         }
     }
