@@ -146,6 +146,9 @@ impl Deployment {
     /// The binary in the workspace.
     pub fn rollback(&self, arguments: &[&str]) -> Command {
         let mut command = self.sandbox.command(arguments);
+        for name in ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "PIP_CERT", "HTTPS_PROXY"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
         if let Some(host) = &self.docker_host {
             command.env("DOCKER_HOST", host);
         }

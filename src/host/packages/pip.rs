@@ -287,7 +287,19 @@ fn pip(environment: &Path, root: &Path, command: &str) -> Invocation {
             "--no-color",
         ])
         .variable("PIP_CONFIG_FILE", "/dev/null")
+        .with_reach()
         .timeout(Duration::from_mins(10))
+}
+
+/// What pip complains of, in one line; nothing where it names no error. Its first error is the cause, later ones follow
+/// from it.
+#[must_use]
+pub fn complaint(messages: &[u8]) -> Option<String> {
+    let messages = String::from_utf8_lossy(messages);
+    let mut errors = messages.lines().filter_map(|line| line.strip_prefix("ERROR: "));
+    errors
+        .find(|error| !error.trim().is_empty())
+        .map(|error| error.trim().to_owned())
 }
 
 /// The one command that uninstalls all `names`. pip skips absent names with status 0: look at what is installed after.
@@ -328,7 +340,7 @@ pub fn install(
     }
     // Without dependencies: what was uninstalled is named in full, and nothing else may change.
     Ok(pip(environment, root, "install")
-        .arguments(["--no-deps", "--prefer-binary", "--cache-dir"])
+        .arguments(["--no-deps", "--prefer-binary", "--retries", "2", "--cache-dir"])
         .arguments([cache])
         .arguments(["--"])
         .arguments(pinned))
