@@ -288,13 +288,15 @@ impl Deployment {
                 )]
             }
             "1.5" => {
-                let mut daemon = self.dagster(&["daemon", "run"]);
+                let home = self.sandbox.path(DAGSTER);
+                let mut daemon = self.program("dagster-daemon", DAGSTER);
+                daemon.arg("run").env("DAGSTER_HOME", &home);
                 let mut webserver = self.program("dagster-webserver", DAGSTER);
                 webserver
                     .args(["-h", "127.0.0.1", "-p", "0"])
-                    .env("DAGSTER_HOME", self.sandbox.path(DAGSTER));
+                    .env("DAGSTER_HOME", &home);
                 vec![
-                    Program::start("dagster daemon run", &mut daemon, "Instance is configured"),
+                    Program::start("dagster-daemon run", &mut daemon, "Instance is configured"),
                     Program::start(
                         "dagster-webserver",
                         &mut webserver,

@@ -198,7 +198,8 @@ fn head(path: &Path) -> Option<String> {
 /// Name, version and requirements from the headers of `METADATA` or `PKG-INFO`.
 fn parse_headers(text: &str) -> (String, Found) {
     let (mut name, mut found) = (String::new(), Found::default());
-    for line in text.lines().take_while(|line| !line.trim().is_empty()) {
+    // Lines of a long header that only look empty (a licence's) are no end.
+    for line in text.lines().take_while(|line| !line.is_empty()) {
         let Some((header, value)) = line.split_once(':') else {
             continue;
         };
@@ -355,6 +356,16 @@ mod tests {
     use super::*;
     use crate::gate::Permit;
     use crate::host::commands::{find_program, look, run};
+
+    #[test]
+    fn a_licence_with_blank_lines_is_no_end_of_the_headers() {
+        let text = "Name: a\nLicense: BSD\n         \n         Name: not this\n         \nRequires-Dist: b\n\n\
+            Requires-Dist: not-this\n";
+        let (name, found) = parse_headers(text);
+        assert_eq!(name, "a");
+        let needed: Vec<&str> = found.requirements.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(needed, ["b"]);
+    }
 
     fn requires(packages: &Packages, name: &str) -> String {
         packages[name].requires.join(" ")
