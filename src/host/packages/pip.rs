@@ -39,6 +39,13 @@ pub fn environment(root: &Path, configured: &str) -> Option<PathBuf> {
     (place.join("pyvenv.cfg").is_file() && python(&place).is_file()).then_some(place)
 }
 
+/// Whether there is an environment whose interpreter is missing: a link to one that was uninstalled, mostly.
+#[must_use]
+pub fn is_broken(root: &Path, configured: &str) -> bool {
+    let place = root.join(configured);
+    place.join("pyvenv.cfg").is_file() && !python(&place).is_file()
+}
+
 fn python(environment: &Path) -> PathBuf {
     environment.join("bin/python")
 }
