@@ -29,6 +29,7 @@ version: 1
 #                          # memory: 1GiB (beyond what the program had), output: 4MiB (what a script may say)
 # stories:
 #   \"1.3\": { data: { duckdb_data: [analytics/warehouse] }, paths: [services/duck.js] }
+#   \"1.4\": { flags: { config/engines.yaml: [engines.dbt.enabled] } }   # keys of other flags files, set to false
 ";
 
 /// A first story of one's own.
