@@ -29,6 +29,9 @@ pub mod files;
 /// Lines of `logs/` that other programs read too.
 pub mod logs;
 
+/// Mail.
+pub mod mail;
+
 /// Ports and HTTP probes.
 pub mod net;
 
