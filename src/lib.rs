@@ -51,6 +51,9 @@ pub mod references;
 /// Runs as recorded.
 pub mod history;
 
+/// What happened, told to people and programs elsewhere.
+pub mod alert;
+
 /// A run as told to people and programs.
 pub mod report;
 

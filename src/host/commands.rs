@@ -2,7 +2,7 @@
 //! with a deadline. Keeps nothing on disk.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -68,6 +68,8 @@ pub struct Invocation {
     pub environment: Vec<(String, String)>,
     /// How long it may run.
     pub timeout: Duration,
+    /// What it reads from its standard input; `None`: nothing.
+    pub input: Option<Vec<u8>>,
 }
 
 impl Invocation {
@@ -81,6 +83,7 @@ impl Invocation {
             root: root.to_path_buf(),
             environment: Vec::new(),
             timeout: Duration::from_mins(1),
+            input: None,
         }
     }
 
@@ -117,6 +120,13 @@ impl Invocation {
                 self.environment.push(((*name).to_owned(), value));
             }
         }
+        self
+    }
+
+    /// Sets what it reads from its standard input.
+    #[must_use]
+    pub fn input(mut self, input: Vec<u8>) -> Self {
+        self.input = Some(input);
         self
     }
 
@@ -244,6 +254,14 @@ pub fn run(_permit: &Permit, invocation: &Invocation, cancel: Option<&AtomicBool
     })
 }
 
+/// Like [`run`], for a program that an alert goes to. Needs no permit: the configuration names it, and no script does.
+///
+/// # Errors
+/// As for [`run`].
+pub fn tell(invocation: &Invocation) -> Result<Ran> {
+    start(invocation, None, None)
+}
+
 /// Where the output of a program goes, piece by piece.
 pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
 
@@ -288,14 +306,28 @@ fn start(invocation: &Invocation, cancel: Option<&AtomicBool>, sink: Option<&mut
         )));
     }
     let began = Instant::now();
-    let child = command(invocation).spawn().map_err(|error| {
-        Error::io(format_args!("start `{shown}`"), &error)
-            .hint("check that the file can be executed, and that its interpreter is installed")
-    })?;
+    let child = input(invocation)
+        .and_then(|input| command(invocation).stdin(input).spawn())
+        .map_err(|error| {
+            Error::io(format_args!("start `{shown}`"), &error)
+                .hint("check that the file can be executed, and that its interpreter is installed")
+        })?;
     Watch::over(child, invocation, began).wait_for_end(cancel, sink)
 }
 
-/// The system's description of an invocation: no shell, no input, a clean environment, a process group of its own.
+/// What a program reads: nothing, or a file in memory, which can't fill up and hold both of us as a pipe could.
+fn input(invocation: &Invocation) -> std::io::Result<Stdio> {
+    let Some(bytes) = &invocation.input else {
+        return Ok(Stdio::null());
+    };
+    let memory = rustix::fs::memfd_create("input", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut file = std::fs::File::from(memory);
+    file.write_all(bytes)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(Stdio::from(file))
+}
+
+/// The system's description of an invocation: no shell, a clean environment, a process group of its own.
 #[expect(clippy::disallowed_methods, reason = "this is the place where programs start")]
 fn command(invocation: &Invocation) -> Command {
     let mut command = Command::new(&invocation.program);
@@ -315,7 +347,6 @@ fn command(invocation: &Invocation) -> Command {
         .env("XDG_CACHE_HOME", invocation.root.join(CACHE))
         .env("npm_config_cache", invocation.root.join(CACHE).join("npm"))
         .envs(invocation.environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
