@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use super::monitor_config::MonitorConfig;
 use crate::error::{Error, Position, Result};
 
 /// The flags file's usual place; it marks a workspace too.
@@ -34,6 +35,8 @@ pub struct Config {
     pub policy: Policy,
     /// Additions to stories, by id.
     pub stories: BTreeMap<String, StoryAdditions>,
+    /// What is watched, and when it counts as bad.
+    pub monitor: MonitorConfig,
 }
 
 impl Default for Config {
@@ -47,6 +50,7 @@ impl Default for Config {
             backups: Backups::default(),
             policy: Policy::default(),
             stories: BTreeMap::new(),
+            monitor: MonitorConfig::default(),
         }
     }
 }
@@ -234,14 +238,14 @@ pub struct StoryAdditions {
     pub paths: Vec<String>,
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text).map_err(|error| {
         serde::de::Error::custom(format!("`{text}` is not a duration such as `30m`: {error}"))
     })
 }
 
-fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+pub(super) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Size {
@@ -322,6 +326,7 @@ impl Config {
             }
         }
         self.policy.limits.check().map_err(wrong)?;
+        self.monitor.check().map_err(wrong)?;
         for pattern in &self.policy.deny {
             globset::Glob::new(pattern).map_err(|error| wrong(format!("policy.deny: {error}")))?;
         }
