@@ -5,10 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::workspace::monitor_config::{Metric, MonitorConfig};
+use crate::workspace::monitor_config::{Metric, MonitorConfig, Wanted};
 
 /// A line of a log as an event.
 pub mod events;
+
+/// Logs, whole line by whole line.
+pub mod follow;
 
 /// What was done, and what may be done now.
 pub mod ledger;
@@ -16,14 +19,35 @@ pub mod ledger;
 /// What was counted and measured.
 pub mod metrics;
 
+/// What people are told.
+pub mod notice;
+
+/// Addresses that answer or do not, values of endpoints.
+pub mod probes;
+
+/// Triggers in a script.
+pub mod script;
+
 /// Incidents of the security log.
 pub mod security;
+
+/// What is kept on disk.
+pub mod state;
+
+/// The table on a terminal.
+pub mod table;
+
+/// What a judgement says, for programs.
+pub mod told;
 
 /// Triggers with every knob settled.
 pub mod trigger;
 
 /// What the metrics say of a trigger.
 pub mod verdict;
+
+/// The monitor at work.
+pub mod watching;
 
 /// Slots and samples by time.
 pub mod window;
@@ -167,6 +191,22 @@ impl Watch {
             }
         }
         told
+    }
+
+    /// Whether a trigger that rolls back would do so at `now` (ms), if nothing held it back.
+    #[must_use]
+    pub fn has_breach(&self, now: i64) -> bool {
+        let rolls = self
+            .triggers
+            .iter()
+            .filter(|trigger| trigger.action == Wanted::Rollback);
+        rolls.into_iter().any(|trigger| {
+            subjects(trigger, &self.memory.metrics).iter().any(|service| {
+                let service = service.as_deref();
+                let before = self.memory.ledger.before(trigger, service, now);
+                judge(trigger, &self.memory.metrics, service, before, now).sustained
+            })
+        })
     }
 
     /// The incidents of the security log at `now` (ms).

@@ -103,6 +103,19 @@ impl Ledger {
         self.standings.get(&key(trigger, service))?.alarmed
     }
 
+    /// Nobody knows what was done: every story that can be rolled back counts as rolled back just now.
+    pub fn assume_rolled_back(&mut self, triggers: &[Trigger], now: i64) {
+        for trigger in triggers.iter().filter(|trigger| trigger.action == Wanted::Rollback) {
+            if let Some(story) = &trigger.story {
+                self.rollbacks.push(RolledBack {
+                    at: now,
+                    story: story.clone(),
+                    trigger: trigger.name.clone(),
+                });
+            }
+        }
+    }
+
     /// Forgets what no longer matters, and what a clock that went back makes impossible.
     pub fn settle(&mut self, now: i64, longest: i64) {
         for rolled in &mut self.rollbacks {

@@ -149,6 +149,27 @@ impl Metrics {
         }
     }
 
+    /// Counts a crash that no log tells of.
+    pub fn crash(&mut self, service: &str, now: i64) {
+        let span = self.span;
+        if self.services.len() >= SERVICES && !self.services.contains_key(service) {
+            self.intake.crowded += 1;
+            return;
+        }
+        let entry = self
+            .services
+            .entry(service.to_owned())
+            .or_insert_with(|| Service {
+                series: span.series(),
+                baseline: span.baseline(),
+            });
+        for series in std::iter::once(&mut entry.series).chain(entry.baseline.as_mut()) {
+            if let Some(slot) = series.at(now) {
+                slot.crashes = slot.crashes.saturating_add(1);
+            }
+        }
+    }
+
     /// Adds the value of a gauge.
     pub fn gauge(&mut self, name: &str, at: i64, value: f64) {
         let keep = self.span.whole();

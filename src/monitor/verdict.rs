@@ -149,10 +149,7 @@ impl<'a> Events<'a> {
         let (value, samples) = match self.trigger.metric {
             Metric::ErrorRate => (share(totals.errors, totals.events), totals.events),
             #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-            Metric::Crashes => (
-                (totals.events > 0).then_some(totals.crashes as f64),
-                totals.events,
-            ),
+            Metric::Crashes => (Some(totals.crashes as f64), totals.events.max(totals.crashes)),
             metric => match metric.quantile() {
                 Some(quantile) => (totals.quantile(quantile), totals.timed),
                 None => (totals.mean(), totals.timed),

@@ -479,7 +479,8 @@ mod tests {
             }
             let text = serde_json::to_string(&series).expect("text");
             let read: Series = serde_json::from_str(&text).expect("a series");
-            prop_assert_eq!(read.totals(after, last), totals);
+            let read = read.totals(after, last);
+            prop_assert_eq!((read.events, read.errors, read.timed, read.micros), (totals.events, totals.errors, totals.timed, totals.micros));
         }
 
         /// A percentile is near the one of the sorted list.
