@@ -13,6 +13,10 @@ use crate::workspace::monitor_config::Metric;
 /// How many standard deviations an excess must lie beyond chance before anything is rolled back for it.
 const SIGMAS: f64 = 4.0;
 
+/// The last part of `sustained_for`, in which the value must be bad by itself: a spike that is over still weighs on its
+/// window.
+const LAST_PART: i64 = 3;
+
 /// Steps in which a gauge is judged back in time, at most.
 const STEPS: i64 = 120;
 
@@ -261,14 +265,25 @@ impl<'a> Events<'a> {
                 totals.add(slot);
             }
         }
+        let part = slots(trigger.sustained / LAST_PART, series.width());
+        let lately = self.reading(&series.totals((last - part.max(1)).max(forgotten), last));
+        let goes_on = trigger.sustained == 0
+            || trigger.metric == Metric::Crashes
+            || lately
+                .value
+                .is_some_and(|value| is_beyond(trigger.metric, value, threshold));
         conclude(
             trigger,
             &reading,
             threshold,
-            (held.map(|step| step * series.width()), held == Some(steps)),
-            sure,
-            self.before.alarmed,
-            told,
+            &Lasting {
+                held: held.map(|step| step * series.width()),
+                whole: held == Some(steps),
+                goes_on,
+                sure,
+                alarmed: self.before.alarmed,
+            },
+            &told,
         )
     }
 
@@ -423,14 +438,19 @@ impl<'a> Looks<'a> {
             Metric::Script => "fn trigger(metrics) says".to_owned() + if value > threshold { " yes" } else { " no" },
             _ => format!("the value is {}", number(value)),
         };
+        let newest = self.gauge.and_then(Gauge::newest).map(|(_, value)| value);
         conclude(
             trigger,
             &reading,
             threshold,
-            (held, sustained),
-            self.is_sure(&reading, threshold),
-            self.before.alarmed,
-            told,
+            &Lasting {
+                held,
+                whole: sustained,
+                goes_on: newest.is_some_and(|value| is_beyond(trigger.metric, value, threshold)),
+                sure: self.is_sure(&reading, threshold),
+                alarmed: self.before.alarmed,
+            },
+            &told,
         )
     }
 
@@ -462,34 +482,45 @@ fn inconclusive(reading: &Reading, threshold: f64, why: String) -> Judgement {
     }
 }
 
-fn conclude(
-    trigger: &Trigger,
-    reading: &Reading,
-    threshold: f64,
-    (held, sustained): (Option<i64>, bool),
+/// How a breach has lasted.
+struct Lasting {
+    /// For how long, in ms, as far as `sustained_for`.
+    held: Option<i64>,
+    /// For all of that.
+    whole: bool,
+    /// Also in the last part of it.
+    goes_on: bool,
+    /// Beyond chance.
     sure: bool,
+    /// The trigger was in alarm before.
     alarmed: bool,
-    told: String,
-) -> Judgement {
-    let below = trigger.metric.is_bad_below();
+}
+
+fn conclude(trigger: &Trigger, reading: &Reading, threshold: f64, lasting: &Lasting, told: &str) -> Judgement {
     let shown = |limit: f64| show(trigger.metric, limit);
-    let relation = if below { "below" } else { "above" };
+    let relation = if trigger.metric.is_bad_below() {
+        "below"
+    } else {
+        "above"
+    };
     let still = reading.value.filter(|value| {
-        alarmed
+        lasting.alarmed
             && trigger
                 .clear
                 .is_some_and(|clear| is_beyond(trigger.metric, *value, clear))
     });
-    let (verdict, why) = match (held, still) {
+    let (verdict, why) = match (lasting.held, still) {
         (Some(held), _) => {
-            let lasting = if sustained {
+            let duration = if !lasting.whole {
+                format!("for {} of {}", time(held), time(trigger.sustained))
+            } else if lasting.goes_on {
                 format!("for at least {}", time(trigger.sustained))
             } else {
-                format!("for {} of {}", time(held), time(trigger.sustained))
+                format!("but not in the last {}", time(trigger.sustained / LAST_PART))
             };
             (
                 Verdict::Breach,
-                format!("{told}, {relation} {}, {lasting}", shown(threshold)),
+                format!("{told}, {relation} {}, {duration}", shown(threshold)),
             )
         }
         (None, Some(_)) => (
@@ -509,9 +540,9 @@ fn conclude(
         value: reading.value,
         threshold,
         samples: reading.samples,
-        held: held.unwrap_or(0),
-        sustained: sustained && held.is_some(),
-        sure,
+        held: lasting.held.unwrap_or(0),
+        sustained: lasting.whole && lasting.goes_on && lasting.held.is_some(),
+        sure: lasting.sure,
         why,
     }
 }

@@ -378,12 +378,15 @@ impl Watching {
         if would && self.watch.has_breach(now) {
             powers.busy = self.busy();
         }
-        let round = Round {
+        let mut round = Round {
             at: now,
             told: self.watch.judge(&powers, now),
             incidents: self.watch.incidents(now),
         };
         if !self.acts() {
+            for told in &mut round.told {
+                told.step = Step::Nothing;
+            }
             return Ok(round);
         }
         for told in &round.told {
