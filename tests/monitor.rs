@@ -171,7 +171,9 @@ fn nothing_is_counted_twice_and_the_alert_is_told_once() {
 fn only_its_own_records_are_written() {
     let sandbox = workspace();
     append(&sandbox, "logs/api/app.log", &traffic("", 60, 2));
+    once(&sandbox, 1);
     let before = sandbox.snapshot(&[".rollback"]);
+    append(&sandbox, "logs/api/app.log", "");
     once(&sandbox, 1);
     crate::sandbox::assert_unchanged(&before, &sandbox.snapshot(&[".rollback"]));
     let kept: Vec<String> = std::fs::read_dir(sandbox.path(".rollback"))
@@ -305,7 +307,7 @@ fn a_story_can_hold_its_own_trigger() {
     append(&sandbox, "logs/api/app.log", &line(0, "ERROR", "", "").repeat(30));
     assert_eq!(row(&once(&sandbox, 1), "own", None)["verdict"], "breach");
     for (body, named) in [
-        ("while true {}", "takes longer"),
+        ("while true {}", "used up its operations"),
         ("remove_path(\"x\")", "remove_path"),
         ("\"yes\"", "neither true"),
     ] {
@@ -315,6 +317,7 @@ fn a_story_can_hold_its_own_trigger() {
         );
         let document = sandbox.json(&["monitor", "--once"]);
         assert!(has_warning(&document, named), "{named}: {document:#}");
+        assert_eq!(row(&document, "own", None)["verdict"], "inconclusive", "{named}");
     }
 }
 

@@ -175,7 +175,8 @@ impl Ledger {
                 }
                 standing.alarmed.get_or_insert(now);
                 if let (Wanted::Rollback, None, Some(story)) = (trigger.action, &held_back, &trigger.story) {
-                    standing.alerted = Some(now);
+                    // A breach that goes on although the story is gone is told again.
+                    standing.alerted = None;
                     standing.alarmed = None;
                     self.roll_back(trigger, story, now);
                     return Step::Rollback(story.clone());

@@ -176,6 +176,16 @@ impl Metrics {
         self.gauges.entry(name.to_owned()).or_default().add(at, value, keep);
     }
 
+    /// Says for how long (ms) a value of a gauge tells something about now.
+    pub fn keep_fresh(&mut self, name: &str, fresh: i64) {
+        self.gauges.entry(name.to_owned()).or_default().fresh = Some(fresh);
+    }
+
+    /// Forgets a gauge: what it said no longer holds.
+    pub fn forget_gauge(&mut self, name: &str) {
+        self.gauges.remove(name);
+    }
+
     /// The present time: what lies after it was written by a clock that has gone back since.
     pub fn settle(&mut self, now: i64) {
         for service in self.services.values_mut() {

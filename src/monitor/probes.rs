@@ -4,6 +4,7 @@
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, SystemTime};
 
+use super::trigger::ms;
 use crate::error::{Error, Result};
 use crate::host::net;
 use crate::workspace::monitor_config::{MonitorConfig, ProbeConfig, PrometheusConfig};
@@ -29,6 +30,8 @@ pub struct Asked {
     pub counter: bool,
     /// When, in ms.
     pub at: i64,
+    /// How long it tells something about now, in ms.
+    pub fresh: i64,
     /// The value, or why there is none.
     pub value: Result<f64, String>,
 }
@@ -58,7 +61,15 @@ impl Source {
             gauge,
             counter,
             at: now(),
+            fresh: ms(self.interval() * 3 + self.timeout()),
             value: value.map_err(|error| error.to_string()),
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        match self {
+            Self::Probe(probe) => probe.timeout,
+            Self::Prometheus(entry) => entry.timeout,
         }
     }
 

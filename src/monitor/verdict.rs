@@ -408,6 +408,12 @@ impl<'a> Looks<'a> {
             );
             return inconclusive(&reading, threshold, why);
         }
+        let newest = self.gauge.and_then(Gauge::newest);
+        let age = newest.map_or(0, |(at, _)| self.now - at);
+        if self.gauge.and_then(|gauge| gauge.fresh).is_some_and(|fresh| age > fresh) {
+            let why = format!("the newest sample is {} old", time(age / 1000 * 1000));
+            return inconclusive(&reading, threshold, why);
+        }
         let step = (trigger.sustained / STEPS).max(1000);
         let mut held = None;
         let mut back = 0;
@@ -438,7 +444,6 @@ impl<'a> Looks<'a> {
             Metric::Script => "fn trigger(metrics) says".to_owned() + if value > threshold { " yes" } else { " no" },
             _ => format!("the value is {}", number(value)),
         };
-        let newest = self.gauge.and_then(Gauge::newest).map(|(_, value)| value);
         conclude(
             trigger,
             &reading,
@@ -446,7 +451,7 @@ impl<'a> Looks<'a> {
             &Lasting {
                 held,
                 whole: sustained,
-                goes_on: newest.is_some_and(|value| is_beyond(trigger.metric, value, threshold)),
+                goes_on: newest.is_some_and(|(_, value)| is_beyond(trigger.metric, value, threshold)),
                 sure: self.is_sure(&reading, threshold),
                 alarmed: self.before.alarmed,
             },

@@ -277,7 +277,9 @@ impl Watching {
                 }
             };
             let metrics = &mut self.watch.memory.metrics;
-            if !found.is_empty() {
+            if found.is_empty() {
+                metrics.forget_gauge(&format!("process_memory/{}", watched.service));
+            } else {
                 #[expect(clippy::cast_precision_loss, reason = "bytes of memory are below 2^52")]
                 let bytes = found.iter().map(|process| process.memory).sum::<u64>() as f64;
                 metrics.gauge(&format!("process_memory/{}", watched.service), now, bytes);
@@ -312,7 +314,11 @@ impl Watching {
         for (name, value) in asked {
             match value {
                 Ok(value) => self.watch.memory.metrics.gauge(&format!("script/{name}"), now, value),
-                Err(error) => problems.push(format!("trigger `{name}`: {error}")),
+                Err(error) => {
+                    problems.push(format!("trigger `{name}`: {error}"));
+                    // What it said before no longer holds.
+                    self.watch.memory.metrics.forget_gauge(&format!("script/{name}"));
+                }
             }
         }
     }
@@ -324,6 +330,7 @@ impl Watching {
             Err(why) => return Some(why.clone()),
         };
         let metrics = &mut self.watch.memory.metrics;
+        metrics.keep_fresh(&asked.gauge, asked.fresh);
         if !asked.counter {
             metrics.gauge(&asked.gauge, asked.at, value);
             return None;

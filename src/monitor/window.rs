@@ -374,6 +374,9 @@ mod sparse {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Gauge {
     samples: VecDeque<(i64, f64)>,
+    /// How long a sample says something about now, in ms; `None`: as long as it lies in the window.
+    #[serde(default)]
+    pub fresh: Option<i64>,
 }
 
 impl Gauge {
