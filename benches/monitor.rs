@@ -10,8 +10,7 @@
 #![expect(clippy::print_stdout, reason = "a measurement prints its figures")]
 #![expect(
     clippy::cast_precision_loss,
-    missing_docs,
-    reason = "figures for people; scenes that tests share"
+    reason = "figures for people"
 )]
 
 #[path = "../tests/monitor/simulator.rs"]

@@ -35,6 +35,9 @@ pub mod listen;
 /// Lines of `logs/` that other programs read too.
 pub mod logs;
 
+/// Mail.
+pub mod mail;
+
 /// Ports and HTTP probes.
 pub mod net;
 

@@ -54,6 +54,9 @@ pub mod history;
 /// Watching: metrics, triggers, verdicts, and what they set off.
 pub mod monitor;
 
+/// What happened, told to people and programs elsewhere.
+pub mod alert;
+
 /// A run as told to people and programs.
 pub mod report;
 

@@ -43,6 +43,9 @@ pub mod stopping;
 /// Clearing up after an operation that was cut off.
 pub mod sweeping;
 
+/// Backing up volumes.
+pub mod volumes;
+
 /// What is at stake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -325,13 +325,14 @@ fn without_anybody_yes_does_not_lose_data_for_good() {
     );
 }
 
-/// A container engine that holds one volume, and writes down the volumes that it is told to remove. It can write in the workspace alone.
+/// A container engine that holds one volume, gives out its contents, and writes down the volumes that it is told to remove.
+/// It can write in the workspace alone.
 fn stub_docker(sandbox: &Sandbox) -> String {
     let docker = sandbox.home().join("docker");
     let removed = sandbox.path("removed");
     let script = format!(
         "#!/bin/sh\ncase \"$1 $2\" in\n\"volume ls\") echo '{{\"Name\":\"reports_data\"}}' ;;\n\"volume rm\") shift 2; \
-         echo \"$@\" >> '{}' ;;\nesac\n",
+         echo \"$@\" >> '{}' ;;\n*) echo some-answer ;;\nesac\n",
         removed.display()
     );
     // Another process writes it: a file that is open for writing in this one can't be executed.

@@ -20,7 +20,7 @@ pub struct Sandbox {
 impl Sandbox {
     /// A workspace with a flags file that has no features, and nothing else.
     pub fn empty() -> Self {
-        let sandbox = Self::bare();
+        let sandbox = Self::bare(&std::env::temp_dir());
         sandbox.write("config/feature-flags.yaml", "features: {}\n");
         sandbox
     }
@@ -32,14 +32,22 @@ impl Sandbox {
 
     /// A workspace in which all seven stories are deployed; much cheaper without packages.
     pub fn deployed(options: demo::Options) -> Self {
-        let sandbox = Self::bare();
+        Self::deployed_in(&std::env::temp_dir(), options)
+    }
+
+    /// As [`Self::deployed`], in a temporary directory below `directory`.
+    pub fn deployed_in(directory: &Path, options: demo::Options) -> Self {
+        let sandbox = Self::bare(directory);
         demo::build(&sandbox.root(), &options).unwrap();
         sandbox
     }
 
-    fn bare() -> Self {
+    fn bare(directory: &Path) -> Self {
         let sandbox = Self {
-            temporary: tempfile::Builder::new().prefix("sandbox-").tempdir().unwrap(),
+            temporary: tempfile::Builder::new()
+                .prefix("sandbox-")
+                .tempdir_in(directory)
+                .unwrap(),
         };
         std::fs::create_dir(sandbox.root()).unwrap();
         std::fs::create_dir(sandbox.home()).unwrap();

@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::terminal::{Style, escape};
 use super::{Everywhere, print, print_json, render, say};
+use crate::alert::{self, Alerts};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::host::listen::{self, Shared};
@@ -18,6 +19,7 @@ use crate::monitor::probes::{self, Asked};
 use crate::monitor::verdict::Verdict;
 use crate::monitor::watching::{Round, Watching, whole};
 use crate::monitor::{table, told, trigger};
+use crate::run::Context;
 use crate::workspace::monitor_config::{Severity, listen_address};
 
 /// How often the logs are looked at, in the foreground.
@@ -43,14 +45,16 @@ pub struct Arguments {
     pub listen: Option<String>,
 }
 
-/// Tells notices on stderr.
+/// Tells notices on stderr, and through the channels of `alerts:`.
 struct Voice {
     quiet: bool,
     no_colour: bool,
+    alerts: Alerts,
 }
 
 impl Sink for Voice {
     fn raise(&mut self, notice: &Notice) -> Result<()> {
+        self.alerts.raise(notice.alert())?;
         if !self.quiet {
             let style = Style::of(&std::io::stderr(), self.no_colour);
             let ink = match notice.severity {
@@ -71,8 +75,14 @@ impl Sink for Voice {
         Ok(())
     }
 
-    fn deliver(&mut self) -> Vec<String> {
-        Vec::new()
+    fn deliver(&mut self, within: Duration) -> Vec<String> {
+        if !self.alerts.has_channels() {
+            return Vec::new();
+        }
+        match self.alerts.deliver(Instant::now() + within) {
+            Ok(deliveries) => deliveries.warnings(),
+            Err(error) => vec![error.to_string()],
+        }
     }
 }
 
@@ -87,11 +97,8 @@ pub fn monitor(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCod
         let since = clock.now().duration_since(std::time::SystemTime::UNIX_EPOCH);
         since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     };
-    let voice = Voice {
-        quiet: everywhere.quiet,
-        no_colour: everywhere.no_color,
-    };
-    let mut watching = Watching::open(context, Box::new(voice), now())?;
+    let voice = voice(everywhere, &context)?;
+    let mut watching = Watching::open(context, voice, now())?;
     let mut launcher = Ok(());
     let wanted = arguments.auto;
     let warning = {
@@ -112,6 +119,14 @@ pub fn monitor(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCod
     } else {
         Foreground::new(everywhere, watching, arguments)?.run(&now)
     }
+}
+
+fn voice(everywhere: &Everywhere, context: &Context) -> Result<Box<dyn Sink>> {
+    Ok(Box::new(Voice {
+        quiet: everywhere.quiet,
+        no_colour: everywhere.no_color,
+        alerts: Alerts::open(&context.workspace, &context.host.clock)?,
+    }))
 }
 
 fn warn(everywhere: &Everywhere, warnings: &[String]) {
@@ -143,7 +158,7 @@ fn once(everywhere: &Everywhere, watching: &mut Watching, now: &dyn Fn() -> i64)
     let round = watching.judge(at)?;
     watching.wait(now)?;
     watching.save(now())?;
-    let failed = watching.deliver();
+    let failed = watching.deliver(alert::DELIVERY);
     watching.warnings.extend(failed);
     let unknown = round
         .told
@@ -285,8 +300,11 @@ impl<'a> Foreground<'a> {
                     saved = Instant::now();
                     self.watching.save(now())?;
                 }
-                let undelivered = self.watching.deliver();
-                warn(self.everywhere, &undelivered);
+                // A channel that hangs does not keep the watching: its attempt goes on beside it.
+                let undelivered = self.watching.deliver(LOOK);
+                self.complain(&undelivered);
+                let told = std::mem::take(&mut self.watching.warnings);
+                self.complain(&told);
                 self.publish(&round);
                 self.show(&round);
             }
@@ -305,7 +323,7 @@ impl<'a> Foreground<'a> {
             self.watching.wait(now)?;
         }
         self.watching.save(now())?;
-        let undelivered = self.watching.deliver();
+        let undelivered = self.watching.deliver(alert::DELIVERY);
         warn(self.everywhere, &undelivered);
         self.tell("ended\n");
         Ok(ExitCode::Done)
@@ -314,6 +332,8 @@ impl<'a> Foreground<'a> {
     fn reload(&mut self, now: i64) -> Result<()> {
         match self.watching.reload(now) {
             Ok(()) => {
+                let voice = voice(self.everywhere, self.watching.context())?;
+                self.watching.tell_by(voice);
                 self.ask()?;
                 self.tell("the configuration was read anew\n");
                 warn(self.everywhere, &std::mem::take(&mut self.watching.warnings));

@@ -164,6 +164,23 @@ pub fn learn(environment: &str) {
     known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
 }
 
+/// Masks one secret from now on, as a whole; of an address the path too, which may turn up without its host.
+pub fn know(secret: &str) {
+    const PATH: usize = 12;
+    let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
+    let path = secret
+        .split_once("://")
+        .and_then(|(_, rest)| rest.find('/').and_then(|at| rest.get(at..)))
+        .filter(|path| path.len() >= PATH);
+    let long = Some(secret).filter(|secret| secret.len() >= SHORTEST);
+    for secret in long.into_iter().chain(path) {
+        if !known.iter().any(|other| other == secret) {
+            known.push(secret.to_owned());
+        }
+    }
+    known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+}
+
 /// Letters and digits without a break, longer than words are.
 fn looks_like_a_token(value: &str) -> bool {
     value.len() >= 20

@@ -2,7 +2,7 @@
 //! with a deadline. Keeps nothing on disk.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -53,6 +53,8 @@ pub struct Invocation {
     pub environment: Vec<(String, String)>,
     /// How long it may run.
     pub timeout: Duration,
+    /// What it reads from its standard input; `None`: nothing.
+    pub input: Option<Vec<u8>>,
 }
 
 impl Invocation {
@@ -66,6 +68,7 @@ impl Invocation {
             root: root.to_path_buf(),
             environment: Vec::new(),
             timeout: Duration::from_mins(1),
+            input: None,
         }
     }
 
@@ -91,6 +94,13 @@ impl Invocation {
     #[must_use]
     pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets what it reads from its standard input.
+    #[must_use]
+    pub fn input(mut self, input: Vec<u8>) -> Self {
+        self.input = Some(input);
         self
     }
 
@@ -212,10 +222,33 @@ pub fn check_variable(name: &str, program: &str) -> Result<()> {
 /// `not_found` or `failed` if it can't be started, `denied` for a variable that takes it over, `cancelled`.
 /// A bad exit status, a signal and a timeout are no errors here: see [`Ran::succeeded`].
 pub fn run(_permit: &Permit, invocation: &Invocation, cancel: Option<&AtomicBool>) -> Result<Ran> {
-    start(invocation, cancel).map_err(|error| match error.kind() {
+    start(invocation, cancel, None).map_err(|error| match error.kind() {
         crate::error::Kind::Cancelled => error.after_changes(),
         _ => error,
     })
+}
+
+/// Like [`run`], for a program that an alert goes to. Needs no permit: the configuration names it, and no script does.
+///
+/// # Errors
+/// As for [`run`].
+pub fn tell(invocation: &Invocation) -> Result<Ran> {
+    start(invocation, None, None)
+}
+
+/// Where the output of a program goes, piece by piece.
+pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
+
+/// Like [`look`], for a program whose whole output is wanted, whatever its size: it goes to `sink`, and none is kept.
+///
+/// # Errors
+/// As for [`run`]; what `sink` says, at which the program is ended.
+pub fn look_through(
+    invocation: &Invocation,
+    sink: &mut Sink<'_>,
+    cancel: Option<&AtomicBool>,
+) -> Result<Ran> {
+    start(invocation, cancel, Some(sink))
 }
 
 /// Like [`run`], for a program that only reads: `npm ls`, `docker ps`. Needs no permit.
@@ -223,10 +256,10 @@ pub fn run(_permit: &Permit, invocation: &Invocation, cancel: Option<&AtomicBool
 /// # Errors
 /// As for [`run`].
 pub fn look(invocation: &Invocation, cancel: Option<&AtomicBool>) -> Result<Ran> {
-    start(invocation, cancel)
+    start(invocation, cancel, None)
 }
 
-fn start(invocation: &Invocation, cancel: Option<&AtomicBool>) -> Result<Ran> {
+fn start(invocation: &Invocation, cancel: Option<&AtomicBool>, sink: Option<&mut Sink<'_>>) -> Result<Ran> {
     let shown = invocation.program.display();
     if !invocation.program.is_absolute() || !invocation.cwd.is_dir() {
         return Err(Error::failed(format!(
@@ -247,14 +280,28 @@ fn start(invocation: &Invocation, cancel: Option<&AtomicBool>) -> Result<Ran> {
         )));
     }
     let began = Instant::now();
-    let child = command(invocation).spawn().map_err(|error| {
-        Error::io(format_args!("start `{shown}`"), &error)
-            .hint("check that the file can be executed, and that its interpreter is installed")
-    })?;
-    Watch::over(child, invocation, began).wait_for_end(cancel)
+    let child = input(invocation)
+        .and_then(|input| command(invocation).stdin(input).spawn())
+        .map_err(|error| {
+            Error::io(format_args!("start `{shown}`"), &error)
+                .hint("check that the file can be executed, and that its interpreter is installed")
+        })?;
+    Watch::over(child, invocation, began).wait_for_end(cancel, sink)
 }
 
-/// The system's description of an invocation: no shell, no input, a clean environment, a process group of its own.
+/// What a program reads: nothing, or a file in memory, which can't fill up and hold both of us as a pipe could.
+fn input(invocation: &Invocation) -> std::io::Result<Stdio> {
+    let Some(bytes) = &invocation.input else {
+        return Ok(Stdio::null());
+    };
+    let memory = rustix::fs::memfd_create("input", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut file = std::fs::File::from(memory);
+    file.write_all(bytes)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(Stdio::from(file))
+}
+
+/// The system's description of an invocation: no shell, a clean environment, a process group of its own.
 #[expect(clippy::disallowed_methods, reason = "this is the place where programs start")]
 fn command(invocation: &Invocation) -> Command {
     let mut command = Command::new(&invocation.program);
@@ -274,7 +321,6 @@ fn command(invocation: &Invocation) -> Command {
         .env("XDG_CACHE_HOME", invocation.root.join(CACHE))
         .env("npm_config_cache", invocation.root.join(CACHE).join("npm"))
         .envs(invocation.environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
@@ -300,19 +346,24 @@ impl Drop for Watch<'_> {
     }
 }
 
-/// One output stream, drained up to its end and kept up to a limit.
-struct Stream<R> {
+/// One output stream, drained up to its end; kept up to a limit, or given away.
+struct Stream<'s, 'k, R> {
     source: Option<R>,
     kept: Vec<u8>,
     dropped: bool,
+    sink: Option<&'s mut Sink<'k>>,
+    /// What the sink said; nothing is read after that.
+    failed: Option<Error>,
 }
 
-impl<R: Read> Stream<R> {
-    fn new(source: Option<R>) -> Self {
+impl<'s, 'k, R: Read> Stream<'s, 'k, R> {
+    fn new(source: Option<R>, sink: Option<&'s mut Sink<'k>>) -> Self {
         Self {
             source,
             kept: Vec::new(),
             dropped: false,
+            sink,
+            failed: None,
         }
     }
 
@@ -323,6 +374,13 @@ impl<R: Read> Stream<R> {
         };
         match source.read(buffer) {
             Ok(0) => self.source = None,
+            Ok(count) if self.sink.is_some() => {
+                let piece = buffer.get(..count).unwrap_or_default();
+                if let Some(Err(error)) = self.sink.as_mut().map(|sink| sink(piece)) {
+                    self.failed = Some(error);
+                    self.source = None;
+                }
+            }
             Ok(count) => {
                 let room = OUTPUT_LIMIT.saturating_sub(self.kept.len()).min(count);
                 self.kept
@@ -360,12 +418,12 @@ impl<'a> Watch<'a> {
         let _ = kill_process_group(self.group, signal);
     }
 
-    fn wait_for_end(mut self, cancel: Option<&AtomicBool>) -> Result<Ran> {
+    fn wait_for_end(mut self, cancel: Option<&AtomicBool>, sink: Option<&mut Sink<'_>>) -> Result<Ran> {
         let exit = pidfd_open(self.group, PidfdFlags::empty()).map_err(|error| {
             Error::io(format_args!("watch `{}`", self.program.display()), &error.into()).after_changes()
         })?;
-        let mut stdout = Stream::new(self.child.stdout.take());
-        let mut stderr = Stream::new(self.child.stderr.take());
+        let mut stdout = Stream::new(self.child.stdout.take(), sink);
+        let mut stderr = Stream::new(self.child.stderr.take(), None);
         let mut buffer = vec![0_u8; 64 * 1024];
         let mut stop: Option<(Stop, Instant)> = None;
         let mut ended = false;
@@ -405,6 +463,9 @@ impl<'a> Watch<'a> {
         let status = status.map_err(|error| {
             Error::io(format_args!("wait for `{}`", self.program.display()), &error).after_changes()
         })?;
+        if let Some(error) = stdout.failed {
+            return Err(error);
+        }
         if matches!(stop, Some((Stop::Cancelled, _))) {
             return Err(Error::cancelled(format!(
                 "`{}` was ended: the run was asked to stop",
@@ -460,8 +521,8 @@ struct Ready {
 /// Waits until the child has ended, a stream can be read, or the time is up. An interruption counts as the latter.
 fn wait<A: AsFd, B: AsFd>(
     exit: &impl AsFd,
-    stdout: &Stream<A>,
-    stderr: &Stream<B>,
+    stdout: &Stream<'_, '_, A>,
+    stderr: &Stream<'_, '_, B>,
     patience: Duration,
 ) -> std::io::Result<Ready> {
     let mut watched = vec![PollFd::new(exit, PollFlags::IN)];

@@ -12,6 +12,9 @@ use crate::error::{Error, Kind, Result};
 use crate::gate::Permit;
 use crate::host::commands::{Invocation, find_program, look, run};
 
+/// Reading a volume.
+mod volume;
+
 /// The label by which Compose marks what belongs to a project.
 const PROJECT: &str = "com.docker.compose.project";
 
@@ -47,6 +50,24 @@ pub struct Container {
     pub state: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// The names of the volumes that it mounts.
+    pub volumes: Vec<String>,
+    /// All its names.
+    names: Vec<String>,
+}
+
+impl Container {
+    /// Whether it is made from this image or mounts this volume: the engine would not let go of it.
+    #[must_use]
+    pub fn uses(&self, thing: &str) -> bool {
+        self.image == thing
+            || thing.strip_suffix(":latest") == Some(&self.image)
+            || self.volumes.iter().any(|volume| volume == thing)
+    }
+
+    fn is_of(&self, prefix: &str) -> bool {
+        self.names.iter().any(|name| names(prefix, name)) || is_project(&self.labels, prefix)
+    }
 }
 
 /// An image under one of its names.
@@ -115,15 +136,28 @@ impl Engine {
     /// `invalid` for a prefix that names nothing in particular, `cancelled`.
     pub fn containers(&self, prefix: &str, cancel: Option<&AtomicBool>) -> Result<Known<Vec<Container>>> {
         check_prefix(prefix)?;
+        let everyone = self.all_containers(cancel)?;
+        Ok(everyone.map(|mut all| {
+            all.retain(|container| container.is_of(prefix));
+            all
+        }))
+    }
+
+    /// All containers, running or not, sorted by name.
+    ///
+    /// # Errors
+    /// `cancelled`.
+    pub fn all_containers(&self, cancel: Option<&AtomicBool>) -> Result<Known<Vec<Container>>> {
         let listed = self.list(&["ps", "--all", "--no-trunc", "--format", "{{json .}}"], cancel)?;
         Ok(listed.map(|rows| {
-            let mut found: Vec<Container> = rows.iter().filter_map(|row| container(row, prefix)).collect();
+            let mut found: Vec<Container> = rows.iter().filter_map(container).collect();
             found.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
             found
         }))
     }
 
-    /// Images whose repository, or the last part of it, starts with `prefix` as a whole word; sorted by reference.
+    /// Images whose repository, without a registry's host, starts with `prefix` as a whole word; sorted by reference.
+    /// Another's namespace (`metrics/airbyte`) is another's image.
     ///
     /// # Errors
     /// As for [`Self::containers`].
@@ -293,15 +327,15 @@ fn names(prefix: &str, name: &str) -> bool {
     })
 }
 
-/// Whether a repository, without the registries that engines add by themselves, or its last part is so named.
+/// Whether a repository, without the host of a registry, is so named.
 fn names_image(prefix: &str, repository: &str) -> bool {
-    let short = ["docker.io/library/", "docker.io/", "localhost/"]
-        .iter()
-        .find_map(|added| repository.strip_prefix(added));
-    let last = repository.rsplit('/').next().unwrap_or_default();
-    [repository, short.unwrap_or(repository), last]
-        .iter()
-        .any(|name| names(prefix, name))
+    // The first part is a host where it could be none of a namespace.
+    let path = match repository.split_once('/') {
+        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => path,
+        _ => repository,
+    };
+    let official = path.strip_prefix("library/").unwrap_or(path);
+    names(prefix, repository) || names(prefix, official)
 }
 
 fn is_project(labels: &BTreeMap<String, String>, prefix: &str) -> bool {
@@ -363,27 +397,26 @@ fn labels(row: &Value) -> BTreeMap<String, String> {
     labels
 }
 
-/// A row of `ps`, if it is one of ours.
-fn container(row: &Value, prefix: &str) -> Option<Container> {
+/// A row of `ps`.
+fn container(row: &Value) -> Option<Container> {
     let id = text(row, &["ID", "Id"]);
+    if id.is_empty() {
+        return None;
+    }
     // A name with a slash inside is a link's alias in another container.
-    let names_given: Vec<String> = texts(row, "Names")
+    let names: Vec<String> = texts(row, "Names")
         .iter()
         .map(|name| name.trim_start_matches('/').to_owned())
         .filter(|name| !name.contains('/'))
         .collect();
-    let labels = labels(row);
-    let ours = names_given.iter().any(|name| names(prefix, name)) || is_project(&labels, prefix);
-    if id.is_empty() || !ours {
-        return None;
-    }
-    let name = names_given.into_iter().next().unwrap_or_else(|| id.clone());
     Some(Container {
+        name: names.first().unwrap_or(&id).clone(),
         id,
-        name,
         image: text(row, &["Image"]),
         state: text(row, &["State"]).to_lowercase(),
-        labels,
+        labels: labels(row),
+        volumes: texts(row, "Mounts"),
+        names,
     })
 }
 
@@ -516,8 +549,8 @@ mod tests {
             [
                 "airbyte/worker:0.5",
                 "docker.io/airbyte/server:2",
+                "ghcr.io/airbyte/worker:1",
                 "localhost/airbyte:latest",
-                "sha256:2"
             ]
         );
     }

@@ -16,6 +16,10 @@ use ureq::http::header::LOCATION;
 
 use crate::error::{Error, Result};
 
+mod post;
+
+pub use post::{Answer, Post, post};
+
 /// Redirects that a probe follows.
 const REDIRECTS: usize = 5;
 
@@ -225,6 +229,14 @@ fn get(url: &str, timeout: Duration) -> Result<(u16, Option<String>), String> {
         &mut std::io::sink(),
     );
     Ok((response.status().as_u16(), location))
+}
+
+/// Whether a text is an `http` or `https` address without credentials.
+///
+/// # Errors
+/// Of kind `Invalid`, without the credentials.
+pub fn check_address(text: &str) -> Result<()> {
+    Address::parse(text).map(drop)
 }
 
 /// An address in one form only, so that what the policy reads is what is asked.

@@ -44,14 +44,36 @@ impl Records {
     /// # Errors
     /// What the system says: a read-only workspace, no room.
     pub fn prepare(&self) -> Result<()> {
+        self.make_state()?;
+        self.sweep(&self.state())?;
+        self.sweep(&self.root.join(REPORTS))
+    }
+
+    /// Makes `.rollback/` with its own `.gitignore`, and leaves what is there alone: for whoever doesn't hold the
+    /// workspace.
+    ///
+    /// # Errors
+    /// As [`Records::prepare`].
+    pub fn make_state(&self) -> Result<()> {
         self.directory(&self.state())?;
         self.directory(&self.root.join(crate::workspace::TEMPORARY))?;
         let ignore = self.state().join(".gitignore");
         if std::fs::symlink_metadata(&ignore).is_err() {
             self.write(&ignore, b"*\n")?;
         }
-        self.sweep(&self.state())?;
-        self.sweep(&self.root.join(REPORTS))
+        Ok(())
+    }
+
+    /// Removes temporaries that a cut left in a directory of records long ago: no other process is still at them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sweep_older(&self, directory: &Path, age: std::time::Duration) -> Result<()> {
+        self.sweep_which(directory, |metadata| {
+            metadata
+                .modified()
+                .is_ok_and(|at| at.elapsed().is_ok_and(|elapsed| elapsed > age))
+        })
     }
 
     /// Removes temporaries that a cut left in a directory of records; the caller holds the workspace.
@@ -59,6 +81,10 @@ impl Records {
     /// # Errors
     /// What the system says.
     pub fn sweep(&self, directory: &Path) -> Result<()> {
+        self.sweep_which(directory, |_| true)
+    }
+
+    fn sweep_which(&self, directory: &Path, which: impl Fn(&std::fs::Metadata) -> bool) -> Result<()> {
         self.ours(directory)?;
         let Ok(entries) = std::fs::read_dir(directory) else {
             return Ok(());
@@ -68,7 +94,8 @@ impl Records {
                 .file_name()
                 .as_encoded_bytes()
                 .starts_with(TEMPORARY.as_bytes());
-            if is_temporary && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let goes = |metadata: &std::fs::Metadata| metadata.is_file() && which(metadata);
+            if is_temporary && entry.metadata().is_ok_and(|metadata| goes(&metadata)) {
                 self.remove(&entry.path())?;
             }
         }
@@ -192,6 +219,16 @@ impl Records {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Gives a record of ours another name in its directory.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.ours(from)?;
+        self.ours(to)?;
+        std::fs::rename(from, to).map_err(|error| self.failed("rename", from, &error))
     }
 
     /// Appends one whole line to a log that other programs append to as well.

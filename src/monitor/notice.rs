@@ -1,6 +1,8 @@
 //! What people are told: a breach, its end, a rollback and what became of it, an incident. Its identity is the same however
 //! often it is told, so that a receiver can tell a second copy.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::Told;
@@ -9,6 +11,7 @@ use super::security::{Incident, Level};
 use super::state::Attempt;
 use super::trigger::Trigger;
 use super::verdict::{show, time};
+use crate::alert::{self, Alert};
 use crate::error::Result;
 use crate::gate::redact::redact;
 use crate::workspace::monitor_config::Severity;
@@ -67,13 +70,13 @@ pub struct Notice {
 
 /// Whoever passes notices on.
 pub trait Sink {
-    /// Takes a notice, durably where it can, before it returns.
+    /// Takes a notice, durably, before it returns.
     ///
     /// # Errors
-    /// Where it can't be kept.
+    /// Where it can't be kept: it is tried again.
     fn raise(&mut self, notice: &Notice) -> Result<()>;
-    /// Sends what waits, within a bounded time. Gives what did not work.
-    fn deliver(&mut self) -> Vec<String>;
+    /// Sends what waits, and comes back after `within` at the latest. Gives what did not work.
+    fn deliver(&mut self, within: Duration) -> Vec<String>;
 }
 
 impl Notice {
@@ -82,6 +85,32 @@ impl Notice {
     pub fn identity(parts: &[&str]) -> String {
         let digest = blake3::hash(parts.join("\u{0}").as_bytes()).to_hex();
         digest.as_str().get(..16).unwrap_or_default().to_owned()
+    }
+
+    /// The notice as an alert for the channels of `alerts:`.
+    #[must_use]
+    pub fn alert(&self) -> Alert {
+        Alert {
+            id: self.id.clone(),
+            kind: match self.kind {
+                Kind::Breach => alert::Kind::Breach,
+                Kind::Recovery => alert::Kind::Recovery,
+                Kind::Completion => alert::Kind::Completion,
+                Kind::Failure => alert::Kind::Failure,
+                Kind::SecurityIncident => alert::Kind::SecurityIncident,
+            },
+            severity: match self.severity {
+                Severity::Info => alert::Severity::Info,
+                Severity::Warning => alert::Severity::Warning,
+                Severity::Critical => alert::Severity::Critical,
+            },
+            at: super::told::timestamp(self.at),
+            title: self.title.clone(),
+            text: self.text.clone(),
+            facts: self.facts.clone(),
+            run: self.run.clone(),
+            group: self.group.clone(),
+        }
     }
 
     /// The notice of a step that is told.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
 
 use super::events::{self, Line};
 use super::follow::{Follower, Reader};
@@ -49,6 +50,8 @@ pub struct Watching {
     launcher: Option<Launcher>,
     store: Option<(Store, File)>,
     sink: Box<dyn Sink>,
+    /// Notices that could not be kept yet.
+    unsaid: Vec<Notice>,
     /// What the person should know, each once as long as it lasts.
     pub warnings: Vec<String>,
 }
@@ -150,6 +153,7 @@ impl Watching {
             launcher: None,
             store,
             sink,
+            unsaid: Vec::new(),
             warnings,
         };
         watching.load(now);
@@ -187,6 +191,11 @@ impl Watching {
             Ok(())
         };
         (context, start)
+    }
+
+    /// Tells by another way from now on.
+    pub fn tell_by(&mut self, sink: Box<dyn Sink>) {
+        self.sink = sink;
     }
 
     /// Where it watches.
@@ -399,12 +408,12 @@ impl Watching {
         for told in &round.told {
             match &told.step {
                 Step::Nothing => {}
-                Step::Alert(_) | Step::Recovery => self.sink.raise(&Notice::of(told, now))?,
+                Step::Alert(_) | Step::Recovery => self.raise(Notice::of(told, now)),
                 Step::Rollback(story) => self.begin(told, story, now)?,
             }
         }
         for incident in round.incidents.iter().filter(|incident| incident.new) {
-            self.sink.raise(&Notice::of_incident(incident, now))?;
+            self.raise(Notice::of_incident(incident, now));
         }
         Ok(round)
     }
@@ -423,7 +432,7 @@ impl Watching {
         let reason = attempt.reason(&told.trigger);
         self.attempt = Some(attempt);
         self.save(now)?;
-        self.sink.raise(&Notice::of(told, now))?;
+        self.raise(Notice::of(told, now));
         let order = Order {
             story: story.to_owned(),
             trigger: told.trigger.metric.word().to_owned(),
@@ -494,7 +503,7 @@ impl Watching {
             (None, Some(run)) => Notice::of_cut(&attempt, &run, now),
             (None, None) => Notice::of_none(&attempt, now),
         };
-        self.sink.raise(&notice)?;
+        self.raise(notice);
         self.attempt = None;
         self.save(now)
     }
@@ -513,14 +522,42 @@ impl Watching {
                 now,
             ),
         };
-        self.sink.raise(&notice)?;
+        self.raise(notice);
         self.attempt = None;
         self.save(now)
     }
 
-    /// Sends what waits to be sent, within a bounded time.
-    pub fn deliver(&mut self) -> Vec<String> {
-        if self.acts() { self.sink.deliver() } else { Vec::new() }
+    /// Tells something. What can't be kept now is tried again at the next judgement, in order.
+    fn raise(&mut self, notice: Notice) {
+        /// More than a full disk can be excused with.
+        const MOST: usize = 1000;
+        self.unsaid.push(notice);
+        while let Some(first) = self.unsaid.first() {
+            if let Err(error) = self.sink.raise(first) {
+                let problem = format!("an alert can't be kept: {error}; it is tried again");
+                if !self.warnings.contains(&problem) {
+                    self.warnings.push(problem);
+                }
+                self.unsaid.truncate(MOST);
+                return;
+            }
+            self.unsaid.remove(0);
+        }
+    }
+
+    /// Sends what waits to be sent, and comes back after `within` at the latest.
+    pub fn deliver(&mut self, within: Duration) -> Vec<String> {
+        if !self.acts() {
+            return Vec::new();
+        }
+        if !self.unsaid.is_empty() {
+            let first = self.unsaid.remove(0);
+            let rest = std::mem::take(&mut self.unsaid);
+            for notice in std::iter::once(first).chain(rest) {
+                self.raise(notice);
+            }
+        }
+        self.sink.deliver(within)
     }
 
     /// Keeps what is known now.

@@ -1,10 +1,14 @@
 //! Containers, images and volumes: what the three words of each sort share.
 
+use std::collections::BTreeMap;
+
 use rhai::{Dynamic, Map};
 
+use crate::backup::manifest::Origin;
 use crate::error::Result;
-use crate::host::docker::Known;
+use crate::host::docker::{Engine, Known};
 use crate::operation::containers::{Kind, RemoveFromEngine};
+use crate::operation::volumes::{BackUpVolume, SOURCE};
 use crate::operation::{Capability, Outcome, Proposal};
 use crate::view::View;
 
@@ -50,6 +54,37 @@ pub fn engine_removal(word: &'static str, view: &View, kind: Kind, prefix: &str)
             Proposal::settled(word, target, Outcome::NotPresent, why, needs).returning(0_i64),
         ]);
     }
+    let Known::Yes(engine) = view.host.engine() else {
+        return Err(crate::error::Error::failed(
+            "the container engine has gone since it was asked",
+        ));
+    };
+    let used = match kind {
+        Kind::Container => BTreeMap::new(),
+        Kind::Image | Kind::Volume => match view.engine_users(&engine, &things)? {
+            Known::Yes(used) => used,
+            // It answered a moment ago; the removal itself will tell.
+            Known::Unknown(_) => BTreeMap::new(),
+        },
+    };
+    let (kept, things): (Vec<_>, Vec<_>) = things.into_iter().partition(|(id, _)| used.contains_key(id));
+    let mut proposals: Vec<Proposal> = kept
+        .into_iter()
+        .map(|(id, name)| {
+            let users = used.get(&id).map(|users| users.join(", ")).unwrap_or_default();
+            let why = format!("container {users} uses it, and stays");
+            let target = format!("{} {name}", kind.name());
+            Proposal::settled(word, target, Outcome::Kept, why, needs.clone()).returning(0_i64)
+        })
+        .collect();
+    if things.is_empty() {
+        return Ok(proposals);
+    }
+    if kind == Kind::Volume {
+        for (volume, _) in &things {
+            proposals.push(volume_backup(word, view, &engine, volume)?);
+        }
+    }
     let names: Vec<&str> = things.iter().map(|(_, name)| name.as_str()).collect();
     let count = i64::try_from(things.len()).unwrap_or(i64::MAX);
     let summary = format!(
@@ -57,13 +92,32 @@ pub fn engine_removal(word: &'static str, view: &View, kind: Kind, prefix: &str)
         crate::cli::terminal::plural(things.len() as u64, kind.name()),
         names.join(", ")
     );
-    let Known::Yes(engine) = view.host.engine() else {
-        return Err(crate::error::Error::failed(
-            "the container engine has gone since it was asked",
-        ));
-    };
     let operation = RemoveFromEngine { engine, kind, things };
-    Ok(vec![
-        Proposal::act(word, target, summary, operation).returning(count),
-    ])
+    proposals.push(Proposal::act(word, target, summary, operation).returning(count));
+    Ok(proposals)
+}
+
+/// The backup of a volume's contents, which comes before its removal.
+fn volume_backup(word: &'static str, view: &View, engine: &Engine, volume: &str) -> Result<Proposal> {
+    let backup = view.backup_directory(volume)?;
+    let story = view.story.borrow();
+    let operation = BackUpVolume {
+        engine: engine.clone(),
+        volume: volume.to_owned(),
+        origin: Origin {
+            name: volume.to_owned(),
+            source: format!("{SOURCE}{volume}"),
+            run: view.errand.run.clone(),
+            story: story.as_ref().map(|story| story.id.clone()).unwrap_or_default(),
+            created: view.host.clock.timestamp(),
+        },
+        backup,
+    };
+    let summary = format!("copy the volume {volume} into backup `{volume}` (size known only in the run)");
+    Ok(Proposal::act(
+        word,
+        format!("volume {volume}"),
+        summary,
+        operation,
+    ))
 }

@@ -11,8 +11,8 @@ pub static WORD: Primitive = Primitive {
     name: "remove_volumes",
     parameters: &[Parameter::needed("prefix", Type::Text)],
     returns: Type::Integer,
-    about: "Removes the volumes that list_volumes gives, with their contents, for good: it is asked for separately. Gives how \
-            many matched.",
+    about: "Removes the volumes that list_volumes gives, after a copy of each into a backup (`volume.tar`). An engine can't \
+            take that back: it is asked for separately. Gives how many matched.",
     example: r#"remove_volumes("airbyte")"#,
     action: Action::Change(propose),
 };

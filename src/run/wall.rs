@@ -39,6 +39,11 @@ impl Context {
         confine::require_alone()?;
         self.host.eyes.keep_open()?;
         before()?;
+        let log = |channel: &crate::alert::config::Channel| channel.log.is_some();
+        if self.workspace.config().alerts.channels.iter().any(log) {
+            let logs = self.workspace.root().join(crate::host::logs::LOGS);
+            self.host.records.directory(&logs)?;
+        }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let own: Vec<OwnedFd> = [crate::workspace::STATE, crate::host::logs::LOGS]
             .iter()

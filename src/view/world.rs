@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::View;
 use crate::error::{Error, Result};
-use crate::host::docker::Known;
+use crate::host::docker::{Engine, Known};
 use crate::host::files::EntryKind;
 use crate::host::packages::{self, Manager, Package};
 use crate::host::processes::{Access, Found, Holder, OpenFiles, Process, Query, Scope};
@@ -233,6 +233,27 @@ impl View {
             all.into_iter()
                 .filter(|(id, _)| !self.overlay().container_is_gone(id))
                 .collect()
+        }))
+    }
+
+    /// Which of these images or volumes a container uses that stays; by id, with the names of those containers.
+    ///
+    /// # Errors
+    /// An engine that does not answer is none.
+    pub fn engine_users(
+        &self,
+        engine: &Engine,
+        things: &[(String, String)],
+    ) -> Result<Known<BTreeMap<String, Vec<String>>>> {
+        let containers = engine.all_containers(Some(&*self.host.cancelled))?;
+        Ok(containers.map(|mut all| {
+            all.retain(|container| !self.overlay().container_is_gone(&container.id));
+            let users = |thing: &str| -> Vec<String> {
+                let users = all.iter().filter(|container| container.uses(thing));
+                users.map(|container| container.name.clone()).collect()
+            };
+            let used = things.iter().map(|(id, _)| (id.clone(), users(id)));
+            used.filter(|(_, users)| !users.is_empty()).collect()
         }))
     }
 

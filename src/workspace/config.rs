@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::monitor_config::MonitorConfig;
+use crate::alert::config::AlertsConfig;
 use crate::error::{Error, Position, Result};
 
 /// The flags file's usual place; it marks a workspace too.
@@ -37,6 +38,8 @@ pub struct Config {
     pub stories: BTreeMap<String, StoryAdditions>,
     /// What is watched, and when it counts as bad.
     pub monitor: MonitorConfig,
+    /// Who is told what, and how.
+    pub alerts: AlertsConfig,
 }
 
 impl Default for Config {
@@ -51,6 +54,7 @@ impl Default for Config {
             policy: Policy::default(),
             stories: BTreeMap::new(),
             monitor: MonitorConfig::default(),
+            alerts: AlertsConfig::default(),
         }
     }
 }
@@ -238,7 +242,7 @@ pub struct StoryAdditions {
     pub paths: Vec<String>,
 }
 
-pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text).map_err(|error| {
         serde::de::Error::custom(format!("`{text}` is not a duration such as `30m`: {error}"))
@@ -327,6 +331,7 @@ impl Config {
         }
         self.policy.limits.check().map_err(wrong)?;
         self.monitor.check().map_err(wrong)?;
+        self.alerts.check(&self.policy.commands).map_err(wrong)?;
         for pattern in &self.policy.deny {
             globset::Glob::new(pattern).map_err(|error| wrong(format!("policy.deny: {error}")))?;
         }
@@ -356,9 +361,12 @@ fn explain(text: &str, error: &serde_yaml::Error) -> Error {
     failure
 }
 
-/// The known key nearest to the unknown one, out of serde's message "unknown field `x`, expected one of `a`, `b`".
+/// The known key nearest to the unknown one, out of serde's message "unknown field `x`, expected one of `a`, `b`"; the
+/// same for a word where only some are known ("unknown variant").
 fn nearest_key(message: &str) -> Option<String> {
-    let (_, rest) = message.split_once("unknown field `")?;
+    let (_, rest) = message
+        .split_once("unknown field `")
+        .or_else(|| message.split_once("unknown variant `"))?;
     let (unknown, rest) = rest.split_once('`')?;
     let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
     nearest(unknown, known.iter().copied())

@@ -1,0 +1,28 @@
+//! `logs/alerts.log`: compact JSON, one alert a line, in the form of the other logs.
+
+use serde_json::json;
+
+use super::Refusal;
+use crate::alert::entry::Entry;
+use crate::alert::template::Message;
+use crate::alert::{Severity, Shared};
+use crate::host::logs::LOGS;
+
+/// The file.
+const FILE: &str = "alerts.log";
+
+pub(super) fn send(shared: &Shared, entry: &Entry, message: &Message) -> Result<String, Refusal> {
+    let alert = &entry.alert;
+    let level = match alert.severity {
+        Severity::Info => "INFO",
+        Severity::Warning => "WARN",
+        Severity::Critical => "ERROR",
+    };
+    let line = json!({
+        "timestamp": alert.at, "level": level, "event": "alert", "alertId": alert.id, "kind": alert.kind,
+        "title": message.title, "text": message.text, "run": alert.run, "heldBack": entry.held_back, "facts": alert.facts,
+    });
+    let path = shared.root.join(LOGS).join(FILE);
+    shared.records.append_line(&path, &line.to_string())?;
+    Ok(format!("written to `{LOGS}/{FILE}`"))
+}

@@ -1,0 +1,139 @@
+//! Backing up a volume of the container engine: a tar archive of its contents, in a backup with a manifest.
+
+use serde_json::json;
+
+use crate::backup::manifest::{self, Digests, Header, Method, Origin};
+use crate::error::Result;
+use crate::gate::{Overlay, Permit};
+use crate::host::Host;
+use crate::host::docker::Engine;
+use crate::host::files::{EntryKind, Expect};
+use crate::operation::{BackupMade, Capability, Done, Fact, Operation, Risk, Undo};
+use crate::workspace::Place;
+
+/// The archive in the backup.
+pub const ARCHIVE: &str = "volume.tar";
+
+/// What stands before a volume's name where a backup says what it was made of.
+pub const SOURCE: &str = "volume:";
+
+/// A volume that is copied into a backup.
+#[derive(Debug)]
+pub struct BackUpVolume {
+    /// The engine.
+    pub engine: Engine,
+    /// The volume.
+    pub volume: String,
+    /// The backup's directory.
+    pub backup: Place,
+    /// What the manifest says of it.
+    pub origin: Origin,
+}
+
+impl BackUpVolume {
+    fn made(&self, bytes: u64, entries: u64, digest: Option<String>) -> BackupMade {
+        let name = self.backup.absolute.file_name();
+        BackupMade {
+            name: name
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            source: self.origin.source.clone(),
+            bytes,
+            entries,
+            method: Method::Copied.name().to_owned(),
+            digest,
+        }
+    }
+
+    fn copy(&self, permit: &Permit, host: &Host) -> Result<Done> {
+        let directory = &self.backup.absolute;
+        host.files.make_directory(permit, directory, 0o755)?;
+        let copied = host
+            .files
+            .write_by(
+                permit,
+                &directory.join(ARCHIVE),
+                &Expect::Absent,
+                &mut |pour, _| {
+                    self.engine
+                        .export_volume(permit, &self.volume, pour, Some(&host.cancelled))
+                },
+            )
+            .and_then(|()| {
+                let header = Header::new(&self.origin, EntryKind::Directory, Method::Copied);
+                manifest::make(
+                    permit,
+                    &host.files,
+                    directory,
+                    &header,
+                    Digests::Computed,
+                    &Expect::Absent,
+                )
+            });
+        match copied {
+            Ok(footer) => Ok(Done {
+                backup: Some(self.made(footer.bytes, footer.entries, Some(footer.root))),
+                ..Done::default()
+            }),
+            Err(error) => match host.files.remove_tree(permit, directory) {
+                Ok(()) => Err(error),
+                Err(left) => Err(error
+                    .context(format!(
+                        "an unfinished backup is left at `{}` ({})",
+                        self.backup,
+                        left.message()
+                    ))
+                    .after_changes()),
+            },
+        }
+    }
+}
+
+impl Operation for BackUpVolume {
+    fn risk(&self) -> Risk {
+        Risk::None
+    }
+
+    fn needs(&self) -> Vec<Capability> {
+        vec![
+            Capability::Containers,
+            Capability::Backup {
+                source: self.origin.source.clone(),
+            },
+        ]
+    }
+
+    fn undo(&self) -> Undo {
+        // Taking it back would destroy the only copy of a volume that was removed after it.
+        Undo::Nothing {
+            why: "the backup of a volume stays until it is pruned".to_owned(),
+        }
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        vec![Fact {
+            about: format!("volume {}", self.volume),
+            seen: json!(true),
+        }]
+    }
+
+    fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
+        if let Some(parent) = self.backup.absolute.parent() {
+            overlay.make_directory(parent);
+        }
+        overlay.make_directory(&self.backup.absolute);
+        // How much is in it can't be known before the run: only the engine can read it.
+        let made = self.made(0, 0, None);
+        overlay.add_backup(json!({
+            "name": made.name, "path": self.backup.shown, "kind": "directory", "source": made.source,
+            "story": self.origin.story, "run": self.origin.run, "created": self.origin.created, "entries": null,
+            "bytes": null, "method": made.method, "complete": true, "verified": null,
+        }));
+        Ok(Done::default())
+    }
+
+    fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
+        host.files
+            .below_new_directories(permit, &self.backup.absolute, || self.copy(permit, host))
+    }
+}
