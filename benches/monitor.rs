@@ -8,10 +8,7 @@
     reason = "a measurement starts programs and makes its own logs"
 )]
 #![expect(clippy::print_stdout, reason = "a measurement prints its figures")]
-#![expect(
-    clippy::cast_precision_loss,
-    reason = "figures for people"
-)]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 #[path = "../tests/monitor/simulator.rs"]
 mod simulator;
@@ -28,7 +25,10 @@ const SIZE: u64 = 1 << 30;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rollback");
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
     if wants("logs") {
         logs();
@@ -51,7 +51,9 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or_default()
 }
 
@@ -61,7 +63,11 @@ fn workspace(root: &Path) {
 }
 
 fn line(at: i64, number: u64) -> String {
-    let level = if number.is_multiple_of(50) { "ERROR" } else { "INFO" };
+    let level = if number.is_multiple_of(50) {
+        "ERROR"
+    } else {
+        "INFO"
+    };
     format!(
         "{{\"timestamp\":\"{}\",\"level\":\"{level}\",\"event\":\"query_finished\",\"service\":\"duckdb\",\"duration_ms\":{},\
          \"query\":\"select count(*) from events where day = '2026-11-23'\",\"rows\":{},\"worker\":\"worker-{}\"}}\n",
@@ -87,20 +93,33 @@ fn write_log(path: &Path, place: &dyn Fn(f64, u64) -> i64) -> u64 {
 }
 
 fn logs() {
-    println!("{:<46} {:>10} {:>8} {:>8} {:>10}", "first look at 1 GiB", "lines", "s", "MB/s", "most MiB");
+    println!(
+        "{:<46} {:>10} {:>8} {:>8} {:>10}",
+        "first look at 1 GiB", "lines", "s", "MB/s", "most MiB"
+    );
     type Place = dyn Fn(f64, u64) -> i64;
     let day = 86_400_000.0;
     #[expect(clippy::cast_possible_truncation, reason = "a time of the day")]
     let cases: [(&str, Box<Place>); 3] = [
-        ("a day, sorted: the window is searched", Box::new(move |share, _| ((1.0 - share) * day) as i64)),
+        (
+            "a day, sorted: the window is searched",
+            Box::new(move |share, _| ((1.0 - share) * day) as i64),
+        ),
         (
             "a day, not sorted: every line is looked at",
             Box::new(move |share, number| {
                 let back = ((1.0 - share) * day) as i64;
-                if number.is_multiple_of(2) { back } else { 86_400_000 - back }
+                if number.is_multiple_of(2) {
+                    back
+                } else {
+                    86_400_000 - back
+                }
             }),
         ),
-        ("all in the window: every line is parsed", Box::new(|share, _| ((1.0 - share) * 200_000.0) as i64)),
+        (
+            "all in the window: every line is parsed",
+            Box::new(|share, _| ((1.0 - share) * 200_000.0) as i64),
+        ),
     ];
     for (name, place) in cases {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -120,12 +139,18 @@ fn logs() {
                 .expect("it starts");
             best = best.min(started.elapsed().as_secs_f64());
             let said = String::from_utf8_lossy(&output.stderr);
-            let memory = said.lines().last().and_then(|line| line.trim().parse::<f64>().ok());
+            let memory = said
+                .lines()
+                .last()
+                .and_then(|line| line.trim().parse::<f64>().ok());
             most = most.max(memory.expect("a figure of /usr/bin/time") / 1024.0);
             let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
             assert!(document["intake"]["events"].as_u64() > Some(0), "{document}");
         }
-        println!("{name:<46} {count:>10} {best:>8.2} {:>8.0} {most:>10.1}", SIZE as f64 / 1e6 / best);
+        println!(
+            "{name:<46} {count:>10} {best:>8.2} {:>8.0} {most:>10.1}",
+            SIZE as f64 / 1e6 / best
+        );
     }
 }
 
@@ -169,7 +194,10 @@ fn steady() {
     let (before, since) = from.expect("it took longer than ten seconds");
     let used = (processor(monitor.id()) - before) / since.elapsed().as_secs_f64();
     let status = std::fs::read_to_string(format!("/proc/{}/status", monitor.id())).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap_or_default();
     println!(
         "1,000 lines a second for {seconds} s: {:.2} % of a processor, most memory {}",
         used * 100.0,

@@ -145,13 +145,9 @@ impl Watch {
         let Some(service) = directory.or(event.service.as_deref()) else {
             return;
         };
-        self.memory.metrics.event(
-            service,
-            at,
-            now,
-            (event.error, event.crash),
-            event.milliseconds,
-        );
+        self.memory
+            .metrics
+            .event(service, at, now, (event.error, event.crash), event.milliseconds);
     }
 
     /// Judges all triggers at `now` (ms), and decides what follows. At most one story is rolled back at a time.

@@ -24,7 +24,9 @@ fn now() -> i64 {
 /// A line of a log, so many seconds ago.
 fn line(seconds_ago: i64, level: &str, service: &str, more: &str) -> String {
     let at = timestamp(now() - seconds_ago * 1000);
-    format!("{{\"timestamp\":\"{at}\",\"level\":\"{level}\",\"event\":\"query\",\"service\":\"{service}\"{more}}}\n")
+    format!(
+        "{{\"timestamp\":\"{at}\",\"level\":\"{level}\",\"event\":\"query\",\"service\":\"{service}\"{more}}}\n"
+    )
 }
 
 /// Events of the last five minutes, of which a share are errors: one of each `each`.
@@ -32,7 +34,11 @@ fn traffic(service: &str, count: i64, each: i64) -> String {
     (0..count)
         .rev()
         .map(|number| {
-            let level = if each > 0 && number % each == 0 { "ERROR" } else { "INFO" };
+            let level = if each > 0 && number % each == 0 {
+                "ERROR"
+            } else {
+                "INFO"
+            };
             line(number * 290 / count, level, service, ",\"duration\":40")
         })
         .collect()
@@ -94,6 +100,7 @@ fn has_warning(document: &Value, text: &str) -> bool {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "`--nocapture` shows the table")]
 fn generated_days_are_judged_as_the_generator_knows_them() {
     let count = std::env::var("ROLLBACK_MONITOR_DAYS")
         .ok()
@@ -124,14 +131,28 @@ fn one_look_judges_each_service_by_its_log() {
     append(&sandbox, "logs/security.log", &traffic("dagster", 3, 3));
     let document = once(&sandbox, 1);
     let duckdb = row(&document, "error-rate", Some("duckdb"));
-    assert_eq!((&duckdb["verdict"], &duckdb["action"]), (&"breach".into(), &"alert".into()));
+    assert_eq!(
+        (&duckdb["verdict"], &duckdb["action"]),
+        (&"breach".into(), &"alert".into())
+    );
     assert_eq!((&duckdb["value"], &duckdb["samples"]), (&0.5.into(), &120.into()));
-    assert_eq!((&duckdb["sustained"], &duckdb["done"]), (&true.into(), &"alerted".into()));
-    assert!(duckdb["why"].as_str().unwrap().starts_with("60 of 120 events are errors (50.0 %)"));
+    assert_eq!(
+        (&duckdb["sustained"], &duckdb["done"]),
+        (&true.into(), &"alerted".into())
+    );
+    assert!(
+        duckdb["why"]
+            .as_str()
+            .unwrap()
+            .starts_with("60 of 120 events are errors (50.0 %)")
+    );
     assert_eq!(row(&document, "error-rate", Some("dbt"))["verdict"], "healthy");
     // One error in three requests is not an outage.
     let few = row(&document, "error-rate", Some("dagster"));
-    assert_eq!((&few["verdict"], &few["action"]), (&"inconclusive".into(), &"none".into()));
+    assert_eq!(
+        (&few["verdict"], &few["action"]),
+        (&"inconclusive".into(), &"none".into())
+    );
     assert_eq!(row(&document, "response-time", Some("duckdb"))["value"], 40.0);
     assert!(has_warning(&document, "inconclusive"), "{document:#}");
 }
@@ -141,11 +162,22 @@ fn no_data_is_neither_good_nor_bad() {
     let sandbox = workspace();
     let document = once(&sandbox, 0);
     let row = row(&document, "error-rate", None);
-    assert_eq!((&row["verdict"], &row["value"]), (&"inconclusive".into(), &Value::Null));
+    assert_eq!(
+        (&row["verdict"], &row["value"]),
+        (&"inconclusive".into(), &Value::Null)
+    );
     assert!(has_warning(&document, "no directory `logs`"), "{document:#}");
     // Old lines, and lines of tomorrow, are no data of now.
-    append(&sandbox, "logs/security.log", &line(4000, "ERROR", "api", "").repeat(50));
-    append(&sandbox, "logs/security.log", &line(-4000, "ERROR", "api", "").repeat(50));
+    append(
+        &sandbox,
+        "logs/security.log",
+        &line(4000, "ERROR", "api", "").repeat(50),
+    );
+    append(
+        &sandbox,
+        "logs/security.log",
+        &line(-4000, "ERROR", "api", "").repeat(50),
+    );
     let document = once(&sandbox, 0);
     assert_eq!(document["intake"]["future"], 50, "{document:#}");
 }
@@ -157,7 +189,11 @@ fn nothing_is_counted_twice_and_the_alert_is_told_once() {
     let first = once(&sandbox, 1);
     assert_eq!(row(&first, "error-rate", Some("api"))["done"], "alerted");
     append(&sandbox, "logs/api/app.log", &line(0, "ERROR", "", "").repeat(10));
-    std::fs::rename(sandbox.path("logs/api/app.log"), sandbox.path("logs/api/app.1.log")).unwrap();
+    std::fs::rename(
+        sandbox.path("logs/api/app.log"),
+        sandbox.path("logs/api/app.1.log"),
+    )
+    .unwrap();
     append(&sandbox, "logs/api/app.log", &line(0, "ERROR", "", "").repeat(5));
     let second = once(&sandbox, 1);
     let row = row(&second, "error-rate", Some("api"));
@@ -205,7 +241,10 @@ fn thresholds_of_the_flags_file_count_and_nonsense_there_is_told() {
     assert!(has_warning(&document, "response_time_threshold"), "{document:#}");
     sandbox.write("config/feature-flags.yaml", "features: [\n");
     assert!(has_warning(&once(&sandbox, 1), "default thresholds"));
-    sandbox.write("rollback.yaml", "monitor:\n  triggers: [{ metric: error_rate, threshold: 10 }]\n");
+    sandbox.write(
+        "rollback.yaml",
+        "monitor:\n  triggers: [{ metric: error_rate, threshold: 10 }]\n",
+    );
     let refused = sandbox.run(&["monitor", "--once"]).assert_code(2);
     assert_says(&refused, &["from 0 to 1"]);
     sandbox.write(
@@ -220,7 +259,11 @@ fn thresholds_of_the_flags_file_count_and_nonsense_there_is_told() {
 fn bad_logs_are_told_and_the_watching_goes_on() {
     let sandbox = workspace();
     append(&sandbox, "logs/api/app.log", &traffic("", 60, 2));
-    append(&sandbox, "logs/api/app.log", "no json\n{\"level\":\n{\"level\":\"ERROR\"}\n\n[1]\n");
+    append(
+        &sandbox,
+        "logs/api/app.log",
+        "no json\n{\"level\":\n{\"level\":\"ERROR\"}\n\n[1]\n",
+    );
     append(&sandbox, "logs/api/app.log", &("x".repeat(3 << 20) + "\n"));
     let at = timestamp(now());
     let mut latin = format!("{{\"timestamp\":\"{at}\",\"level\":\"ERROR\",\"message\":\"gr").into_bytes();
@@ -234,7 +277,11 @@ fn bad_logs_are_told_and_the_watching_goes_on() {
     // Out of order, and of another zone.
     append(&sandbox, "logs/api/app.log", &line(100, "INFO", "", ""));
     let there = chrono_zone(now());
-    append(&sandbox, "logs/api/app.log", &format!("{{\"time\":\"{there}\",\"level\":\"INFO\"}}\n"));
+    append(
+        &sandbox,
+        "logs/api/app.log",
+        &format!("{{\"time\":\"{there}\",\"level\":\"INFO\"}}\n"),
+    );
     std::fs::create_dir_all(sandbox.path("logs/odd/dir.log")).unwrap();
     std::os::unix::fs::symlink("nowhere", sandbox.path("logs/odd/link.log")).unwrap();
     let document = once(&sandbox, 1);
@@ -270,7 +317,10 @@ fn attacks_in_the_security_log_are_incidents() {
     append(&sandbox, "logs/security.log", &failure("10.0.0.6").repeat(6));
     append(&sandbox, "logs/security.log", &failure("10.0.0.11").repeat(11));
     let finished = sandbox.run(&["monitor", "--once"]).assert_code(0);
-    assert_says(&finished, &["security-incident: authentication failures from 10.0.0.11"]);
+    assert_says(
+        &finished,
+        &["security-incident: authentication failures from 10.0.0.11"],
+    );
     let document = once(&sandbox, 0);
     let incidents: Vec<(&str, &str, bool)> = document["incidents"]
         .as_array()
@@ -285,7 +335,10 @@ fn attacks_in_the_security_log_are_incidents() {
         })
         .collect();
     // They were told by the first look.
-    assert_eq!(incidents, [("10.0.0.11", "high", false), ("10.0.0.6", "medium", false)]);
+    assert_eq!(
+        incidents,
+        [("10.0.0.11", "high", false), ("10.0.0.6", "medium", false)]
+    );
     assert!(!sandbox.read(".rollback/monitor/state.json").contains("hunter2"));
 }
 
@@ -313,7 +366,9 @@ fn a_story_can_hold_its_own_trigger() {
     ] {
         sandbox.write(
             "rollback/reports.rhai",
-            format!("const STORY = #{{ id: \"9.1\", title: \"Reports\" }};\nfn trigger(metrics) {{ {body} }}\n"),
+            format!(
+                "const STORY = #{{ id: \"9.1\", title: \"Reports\" }};\nfn trigger(metrics) {{ {body} }}\n"
+            ),
         );
         let document = sandbox.json(&["monitor", "--once"]);
         assert!(has_warning(&document, named), "{named}: {document:#}");
@@ -329,13 +384,21 @@ fn probes_and_endpoints_are_asked() {
         for _ in 0..2 {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = String::new();
-            BufReader::new(stream.try_clone().unwrap()).read_line(&mut request).unwrap();
+            BufReader::new(stream.try_clone().unwrap())
+                .read_line(&mut request)
+                .unwrap();
             let (status, body) = if request.contains("/metrics") {
-                ("200 OK", "queue_depth{queue=\"mail\"} 70\nqueue_depth{queue=\"jobs\"} NaN\n")
+                (
+                    "200 OK",
+                    "queue_depth{queue=\"mail\"} 70\nqueue_depth{queue=\"jobs\"} NaN\n",
+                )
             } else {
                 ("503 Unavailable", "")
             };
-            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
             stream.write_all((head + body).as_bytes()).unwrap();
         }
     });
@@ -354,7 +417,10 @@ fn probes_and_endpoints_are_asked() {
     let up = row(&document, "up", Some("web"));
     assert_eq!((&up["verdict"], &up["value"]), (&"breach".into(), &0.0.into()));
     // A breach that was seen once is not sustained.
-    assert_eq!((&up["sustained"], &up["done"]), (&false.into(), &"nothing".into()));
+    assert_eq!(
+        (&up["sustained"], &up["done"]),
+        (&false.into(), &"nothing".into())
+    );
     assert_eq!(row(&document, "depth", None)["value"], 70.0);
 }
 
@@ -456,7 +522,10 @@ fn in_the_foreground_it_serves_a_page_reads_its_configuration_anew_and_ends_clea
         .to_owned();
     monitor.wait_for("errors of api: 30 of 60 events");
     let page = get(&address, "/metrics");
-    assert!(page.contains("rollback_monitor_verdict{trigger=\"errors\",service=\"api\"} 1\n"), "{page}");
+    assert!(
+        page.contains("rollback_monitor_verdict{trigger=\"errors\",service=\"api\"} 1\n"),
+        "{page}"
+    );
     assert!(get(&address, "/healthz").starts_with("HTTP/1.1 200"));
     assert!(get(&address, "/else").starts_with("HTTP/1.1 404"));
     // A second one judges, and keeps out of the way.
@@ -498,6 +567,7 @@ const AUTOMATIC: &str = "monitor:
   triggers:
     - { name: notebook-errors, metric: error_rate, service: jupyter, threshold: 0.2, window: 6s, sustained_for: 2s,
         min_samples: 10, cooldown: 1h, story: '1.7', action: rollback }
+alerts: { channels: [{ name: file, log: {} }] }
 ";
 
 fn deployed() -> Sandbox {
@@ -507,6 +577,11 @@ fn deployed() -> Sandbox {
     });
     sandbox.write("rollback.yaml", AUTOMATIC);
     sandbox
+}
+
+/// What arrived through the channel of the log.
+fn alerts(sandbox: &Sandbox) -> String {
+    sandbox.read("logs/alerts.log")
 }
 
 fn runs(sandbox: &Sandbox) -> Vec<Value> {
@@ -527,16 +602,38 @@ fn a_breach_rolls_the_story_back_once_and_says_why() {
     // Nor by the next monitor.
     let again = sandbox.run(&["monitor", "--once", "--auto", "--json"]).json();
     stop(service);
-    assert_ne!(row(&again, "notebook-errors", Some("jupyter"))["done"], "rolled-back", "{again:#}");
+    assert_ne!(
+        row(&again, "notebook-errors", Some("jupyter"))["done"],
+        "rolled-back",
+        "{again:#}"
+    );
     let runs = runs(&sandbox);
     assert_eq!(runs.len(), 1, "{runs:#?}");
     let report = sandbox.json(&["show", runs[0]["run"].as_str().unwrap()]);
-    assert_eq!((&report["trigger"], &report["outcome"]), (&"error-rate".into(), &"done".into()));
+    assert_eq!(
+        (&report["trigger"], &report["outcome"]),
+        (&"error-rate".into(), &"done".into())
+    );
     let reason = report["reason"].as_str().unwrap();
-    for part in ["notebook-errors", "jupyter", "are errors", "window 6s", "threshold 20.0 %"] {
+    for part in [
+        "notebook-errors",
+        "jupyter",
+        "are errors",
+        "window 6s",
+        "threshold 20.0 %",
+    ] {
         assert!(reason.contains(part), "{part}: {reason}");
     }
-    assert!(sandbox.read(".rollback/audit/000001.jsonl").contains("notebook-errors"));
+    assert!(
+        sandbox
+            .read(".rollback/audit/000001.jsonl")
+            .contains("notebook-errors")
+    );
+    let alerts = alerts(&sandbox);
+    for text in ["1.7 is being rolled back", "1.7 was rolled back"] {
+        assert_eq!(alerts.matches(text).count().min(1), 1, "{text}: {alerts}");
+    }
+    assert!(alerts.contains("not approved"), "{alerts}");
     sandbox.run(&["audit", "verify"]).assert_code(0);
 }
 
@@ -602,6 +699,14 @@ fn a_monitor_that_is_killed_rolls_nothing_back_twice() {
     let runs = runs(&sandbox);
     assert!(runs.len() <= 1, "{runs:#?}");
     assert!(told(&heard), "{heard:#?}");
+    let alerts = alerts(&sandbox);
+    assert!(alerts.contains("1.7 is being rolled back"), "{alerts}");
+    assert!(
+        ["1.7 was rolled back", "rollback of 1.7"]
+            .iter()
+            .any(|text| alerts.contains(text)),
+        "{alerts}"
+    );
     let state: Value = serde_json::from_str(&sandbox.read(".rollback/monitor/state.json")).unwrap();
     assert_eq!(state["attempt"], Value::Null, "{state:#}");
     let counted = state["memory"]["metrics"]["intake"]["events"].as_u64().unwrap();

@@ -173,7 +173,11 @@ fn once(everywhere: &Everywhere, watching: &mut Watching, now: &dyn Fn() -> i64)
         ));
     }
     if everywhere.json {
-        print_json(&told::document(&round, &watching.watch.memory.metrics, &watching.warnings));
+        print_json(&told::document(
+            &round,
+            &watching.watch.memory.metrics,
+            &watching.warnings,
+        ));
     } else {
         let style = Style::of(&std::io::stdout(), everywhere.no_color);
         print(&table::triggers(&round, &style));
@@ -271,8 +275,7 @@ impl<'a> Foreground<'a> {
     fn run(mut self, now: &dyn Fn() -> i64) -> Result<ExitCode> {
         let (mut looked, mut judged, mut saved) = (None::<Instant>, None::<Instant>, Instant::now());
         warn(self.everywhere, &std::mem::take(&mut self.watching.warnings));
-        let is_due =
-            |last: Option<Instant>, each: Duration| last.is_none_or(|last| last.elapsed() >= each);
+        let is_due = |last: Option<Instant>, each: Duration| last.is_none_or(|last| last.elapsed() >= each);
         while !self.ends() {
             if self.reload.swap(false, Ordering::Relaxed) {
                 self.reload(now())?;
@@ -404,7 +407,11 @@ impl<'a> Foreground<'a> {
             ..Round::default()
         };
         for told in &round.told {
-            let key = format!("{}/{}", told.trigger.name, told.service.as_deref().unwrap_or_default());
+            let key = format!(
+                "{}/{}",
+                told.trigger.name,
+                told.service.as_deref().unwrap_or_default()
+            );
             let verdict = told.judgement.verdict;
             if self.verdicts.insert(key, verdict) != Some(verdict) {
                 changed.told.push(told.clone());

@@ -76,9 +76,16 @@ impl Launcher {
 
 fn run(program: &PathBuf, root: &Path, order: &Order) -> Result<Ended> {
     const SAID: usize = 2000;
-    let mut arguments: Vec<OsString> = ["run", "--yes", "--no-input", "--json", "--trigger", &order.trigger]
-        .map(OsString::from)
-        .to_vec();
+    let mut arguments: Vec<OsString> = [
+        "run",
+        "--yes",
+        "--no-input",
+        "--json",
+        "--trigger",
+        &order.trigger,
+    ]
+    .map(OsString::from)
+    .to_vec();
     arguments.push("--reason".into());
     arguments.push(order.reason.clone().into());
     arguments.push("--workspace".into());

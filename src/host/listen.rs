@@ -38,7 +38,9 @@ pub fn listen(address: SocketAddr, pages: Shared) -> Result<SocketAddr> {
         Error::io(format!("listen at `{address}`"), &error).hint("choose another port in monitor.listen")
     };
     if !address.ip().is_loopback() {
-        return Err(Error::denied(format!("`{address}` is not on the loopback interface")));
+        return Err(Error::denied(format!(
+            "`{address}` is not on the loopback interface"
+        )));
     }
     let listener = TcpListener::bind(address).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
@@ -77,7 +79,11 @@ fn answer(mut stream: TcpStream, pages: &Shared) -> std::io::Result<()> {
     let pages = pages.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let text = "text/plain; charset=utf-8";
     let (status, kind, body) = match (method, path) {
-        ("GET" | "HEAD", "/metrics") => ("200 OK", "text/plain; version=0.0.4; charset=utf-8", pages.metrics),
+        ("GET" | "HEAD", "/metrics") => (
+            "200 OK",
+            "text/plain; version=0.0.4; charset=utf-8",
+            pages.metrics,
+        ),
         ("GET" | "HEAD", "/healthz") if pages.until.is_some_and(|until| until > Instant::now()) => {
             ("200 OK", text, pages.health)
         }

@@ -414,7 +414,10 @@ mod tests {
 
     #[test]
     fn the_service_goes_before_the_feature_whatever_the_order() {
-        for line in [r#"{"feature":"a","service":"b"}"#, r#"{"service":"b","feature":"a"}"#] {
+        for line in [
+            r#"{"feature":"a","service":"b"}"#,
+            r#"{"service":"b","feature":"a"}"#,
+        ] {
             assert_eq!(event(line).service.as_deref(), Some("b"), "{line}");
         }
     }
@@ -435,7 +438,13 @@ mod tests {
             let line = format!("{{\"time\":{text}}}");
             assert_eq!(event(&line).at, Some(1_795_397_400_250), "{text}");
         }
-        for text in ["\"yesterday\"", "\"2026-13-01T00:00:00.000Z\"", "12", "null", "[1]"] {
+        for text in [
+            "\"yesterday\"",
+            "\"2026-13-01T00:00:00.000Z\"",
+            "12",
+            "null",
+            "[1]",
+        ] {
             let line = format!("{{\"timestamp\":{text}}}");
             assert_eq!(event(&line).at, None, "{text}");
         }
@@ -478,7 +487,9 @@ mod tests {
     #[test]
     fn a_line_that_is_no_utf_8_still_counts() {
         let line = b"{\"level\":\"ERROR\",\"service\":\"api\",\"message\":\"gr\xfc\xdfe\"}";
-        let Line::Event(event) = read(line) else { panic!("an event") };
+        let Line::Event(event) = read(line) else {
+            panic!("an event")
+        };
         assert_eq!((event.error, event.service.as_deref()), (true, Some("api")));
     }
 

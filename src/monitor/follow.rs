@@ -181,7 +181,9 @@ impl Follower {
                     .collect();
                 directories.sort();
                 for directory in directories {
-                    let Some(service) = directory.file_name().map(|name| name.to_string_lossy().into_owned())
+                    let Some(service) = directory
+                        .file_name()
+                        .map(|name| name.to_string_lossy().into_owned())
                     else {
                         continue;
                     };
@@ -366,7 +368,12 @@ fn siblings(path: &Path) -> impl Iterator<Item = (PathBuf, std::fs::Metadata)> {
             name.as_encoded_bytes().starts_with(stem.as_encoded_bytes()) && entry.path() != own
         })
         .take(FILES)
-        .filter_map(|entry| Some((entry.path(), entry.metadata().ok().filter(std::fs::Metadata::is_file)?)))
+        .filter_map(|entry| {
+            Some((
+                entry.path(),
+                entry.metadata().ok().filter(std::fs::Metadata::is_file)?,
+            ))
+        })
 }
 
 /// Opens for reading, and never waits for a pipe.

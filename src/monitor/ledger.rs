@@ -105,7 +105,10 @@ impl Ledger {
 
     /// Nobody knows what was done: every story that can be rolled back counts as rolled back just now.
     pub fn assume_rolled_back(&mut self, triggers: &[Trigger], now: i64) {
-        for trigger in triggers.iter().filter(|trigger| trigger.action == Wanted::Rollback) {
+        for trigger in triggers
+            .iter()
+            .filter(|trigger| trigger.action == Wanted::Rollback)
+        {
             if let Some(story) = &trigger.story {
                 self.rollbacks.push(RolledBack {
                     at: now,

@@ -55,7 +55,10 @@ impl Span {
 
     fn series(self) -> Series {
         let length = self.fine + AHEAD;
-        Series::new(((length + SLOTS * 1000 - 1) / (SLOTS * 1000) * 1000).max(1000), length)
+        Series::new(
+            ((length + SLOTS * 1000 - 1) / (SLOTS * 1000) * 1000).max(1000),
+            length,
+        )
     }
 
     fn baseline(self) -> Option<Series> {
@@ -72,6 +75,20 @@ pub struct Service {
     pub series: Series,
     /// Of the baselines, in wider slots; `None` where no trigger has one.
     pub baseline: Option<Series>,
+}
+
+impl Service {
+    /// Counts an event, and says whether there was still room for its time.
+    fn count(&mut self, at: i64, error: bool, crash: bool, milliseconds: Option<f64>) -> bool {
+        let mut counted = false;
+        for series in std::iter::once(&mut self.series).chain(self.baseline.as_mut()) {
+            if let Some(slot) = series.at(at) {
+                slot.count(error, crash, milliseconds);
+                counted = true;
+            }
+        }
+        counted
+    }
 }
 
 /// What was counted and measured.
@@ -119,34 +136,29 @@ impl Metrics {
             self.intake.old += 1;
             return;
         }
-        let service = service.get(..service.floor_char_boundary(NAME)).unwrap_or(service);
-        if !self.services.contains_key(service) {
-            if self.services.len() >= SERVICES {
-                self.drop_silent(now);
-            }
-            if self.services.len() >= SERVICES {
-                self.intake.crowded += 1;
-                return;
-            }
-            let (series, baseline) = (self.span.series(), self.span.baseline());
-            self.services
-                .insert(service.to_owned(), Service { series, baseline });
-        }
-        let Some(entry) = self.services.get_mut(service) else {
+        let service = service
+            .get(..service.floor_char_boundary(NAME))
+            .unwrap_or(service);
+        if let Some(entry) = self.services.get_mut(service) {
+            let counted = entry.count(at, error, crash, milliseconds);
+            self.intake.events += u64::from(counted);
+            self.intake.old += u64::from(!counted);
             return;
+        }
+        if self.services.len() >= SERVICES {
+            self.drop_silent(now);
+        }
+        if self.services.len() >= SERVICES {
+            self.intake.crowded += 1;
+            return;
+        }
+        let mut entry = Service {
+            series: self.span.series(),
+            baseline: self.span.baseline(),
         };
-        let mut counted = false;
-        for series in std::iter::once(&mut entry.series).chain(entry.baseline.as_mut()) {
-            if let Some(slot) = series.at(at) {
-                slot.count(error, crash, milliseconds);
-                counted = true;
-            }
-        }
-        if counted {
-            self.intake.events += 1;
-        } else {
-            self.intake.old += 1;
-        }
+        entry.count(at, error, crash, milliseconds);
+        self.intake.events += 1;
+        self.services.insert(service.to_owned(), entry);
     }
 
     /// Counts a crash that no log tells of.
@@ -173,7 +185,10 @@ impl Metrics {
     /// Adds the value of a gauge.
     pub fn gauge(&mut self, name: &str, at: i64, value: f64) {
         let keep = self.span.whole();
-        self.gauges.entry(name.to_owned()).or_default().add(at, value, keep);
+        self.gauges
+            .entry(name.to_owned())
+            .or_default()
+            .add(at, value, keep);
     }
 
     /// Says for how long (ms) a value of a gauge tells something about now.
@@ -284,7 +299,13 @@ mod tests {
         let mut metrics = Metrics::new(SPAN);
         let now = 1_000_000_000;
         for number in 0..10_000 {
-            metrics.event(&format!("service {number} {}", "x".repeat(1000)), now, now, (true, false), None);
+            metrics.event(
+                &format!("service {number} {}", "x".repeat(1000)),
+                now,
+                now,
+                (true, false),
+                None,
+            );
         }
         assert_eq!(metrics.services().count(), SERVICES);
         assert_eq!(metrics.intake.crowded, 10_000 - SERVICES as u64);

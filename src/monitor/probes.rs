@@ -50,7 +50,11 @@ impl Source {
     #[must_use]
     pub fn ask(&self) -> Asked {
         let (gauge, counter, value) = match self {
-            Self::Probe(probe) => (format!("availability/{}", probe.service), false, probe_value(probe)),
+            Self::Probe(probe) => (
+                format!("availability/{}", probe.service),
+                false,
+                probe_value(probe),
+            ),
             Self::Prometheus(entry) => (
                 format!("prometheus/{}", entry.name),
                 entry.rate,
@@ -111,7 +115,10 @@ pub fn ask_all(sources: &[Source]) -> Vec<Asked> {
             .iter()
             .map(|source| scope.spawn(|| source.ask()))
             .collect();
-        asking.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        asking
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .collect()
     })
 }
 
@@ -174,12 +181,17 @@ pub fn value_of(text: &str, selector: &str) -> Result<f64, String> {
         let Some((series, value)) = end.and_then(|end| Some((line.get(..end)?, line.get(end..)?))) else {
             continue;
         };
-        let Some((own, given)) = labels(series) else { continue };
+        let Some((own, given)) = labels(series) else {
+            continue;
+        };
         if own != name || !wanted.iter().all(|label| given.contains(label)) {
             continue;
         }
         found += 1;
-        let value = value.split_whitespace().next().and_then(|value| value.parse::<f64>().ok());
+        let value = value
+            .split_whitespace()
+            .next()
+            .and_then(|value| value.parse::<f64>().ok());
         if let Some(value) = value.filter(|value| value.is_finite()) {
             sum += value;
             numbers += 1;
@@ -257,8 +269,15 @@ mod tests {
         ] {
             assert_eq!(value_of(text, selector), expected, "{selector}");
         }
-        for (selector, named) in [("other", "no number"), ("missing", "no series"), ("depth{x=1}", "is no series")] {
-            assert!(value_of(text, selector).expect_err(selector).contains(named), "{selector}");
+        for (selector, named) in [
+            ("other", "no number"),
+            ("missing", "no series"),
+            ("depth{x=1}", "is no series"),
+        ] {
+            assert!(
+                value_of(text, selector).expect_err(selector).contains(named),
+                "{selector}"
+            );
         }
     }
 

@@ -47,7 +47,10 @@ pub fn evaluate(script: &Script, limits: &Limits, trigger: &Trigger, watch: &Wat
     if let Ok(yes) = value.as_bool() {
         return Ok(f64::from(u8::from(yes)));
     }
-    #[expect(clippy::cast_precision_loss, reason = "a value that is compared with a threshold")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a value that is compared with a threshold"
+    )]
     if let Ok(number) = value.as_int() {
         return Ok(number as f64);
     }

@@ -67,7 +67,14 @@ impl Pattern {
         if has(&["tamper", "integrity_violation", "privilege_escalation"]) {
             return Some(Self::Tampering);
         }
-        if has(&["injection", "traversal", "xss", "csrf", "brute_force", "bruteforce"]) {
+        if has(&[
+            "injection",
+            "traversal",
+            "xss",
+            "csrf",
+            "brute_force",
+            "bruteforce",
+        ]) {
             return Some(Self::Attack);
         }
         let bad = has(&["fail", "invalid", "denied", "reject", "refused", "bad_"]);
@@ -76,8 +83,16 @@ impl Pattern {
         {
             return Some(Self::RefusedAccess);
         }
-        (bad && has(&["auth", "login", "logon", "signin", "sign_in", "password", "credential"]))
-            .then_some(Self::AuthenticationFailures)
+        (bad && has(&[
+            "auth",
+            "login",
+            "logon",
+            "signin",
+            "sign_in",
+            "password",
+            "credential",
+        ]))
+        .then_some(Self::AuthenticationFailures)
     }
 }
 
@@ -112,7 +127,9 @@ pub struct Security {
 }
 
 fn cut(text: &str) -> String {
-    text.get(..text.floor_char_boundary(NAME)).unwrap_or(text).to_owned()
+    text.get(..text.floor_char_boundary(NAME))
+        .unwrap_or(text)
+        .to_owned()
 }
 
 impl Security {
@@ -160,7 +177,9 @@ impl Security {
         let mut found = Vec::new();
         for (pattern, trails) in &mut self.trails {
             trails.retain(|address, trail| {
-                trail.times.retain(|at| *at > since && *at <= now.saturating_add(AHEAD));
+                trail
+                    .times
+                    .retain(|at| *at > since && *at <= now.saturating_add(AHEAD));
                 trail.accounts.retain(|_, at| *at > since);
                 let count = trail.times.len() as u64;
                 let accounts = trail.accounts.len() as u64;
@@ -248,9 +267,18 @@ mod tests {
     fn failures_are_counted_by_address_and_more_than_five_or_ten_are_incidents() {
         let config = SecurityConfig::default();
         let mut security = Security::default();
-        for (address, count) in [("10.0.0.5", 5), ("10.0.0.6", 6), ("10.0.0.10", 10), ("10.0.0.11", 11)] {
+        for (address, count) in [
+            ("10.0.0.5", 5),
+            ("10.0.0.6", 6),
+            ("10.0.0.10", 10),
+            ("10.0.0.11", 11),
+        ] {
             for second in 0..count {
-                security.note(&failure(address, "root", NOW - second * 1000), NOW, ms(config.window));
+                security.note(
+                    &failure(address, "root", NOW - second * 1000),
+                    NOW,
+                    ms(config.window),
+                );
             }
         }
         let told = |incidents: Vec<Incident>| -> Vec<(String, Level, bool)> {

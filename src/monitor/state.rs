@@ -109,9 +109,10 @@ impl Store {
         };
         match serde_json::from_slice::<State>(&text) {
             Err(error) => Loaded::Damaged(error.to_string()),
-            Ok(state) if state.version != VERSION => {
-                Loaded::Damaged(format!("its version is {}, and {VERSION} is known", state.version))
-            }
+            Ok(state) if state.version != VERSION => Loaded::Damaged(format!(
+                "its version is {}, and {VERSION} is known",
+                state.version
+            )),
             Ok(state) => Loaded::State(Box::new(state)),
         }
     }

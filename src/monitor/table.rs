@@ -44,7 +44,8 @@ pub fn services(metrics: &Metrics, now: i64, window: i64) -> String {
         .map(|(name, _)| {
             let totals = metrics.totals(name, now, window);
             #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-            let (events, errors, seconds) = (totals.events as f64, totals.errors as f64, window as f64 / 1000.0);
+            let (events, errors, seconds) =
+                (totals.events as f64, totals.errors as f64, window as f64 / 1000.0);
             let time = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0} ms"));
             vec![
                 redact(name),
@@ -60,7 +61,17 @@ pub fn services(metrics: &Metrics, now: i64, window: i64) -> String {
             ]
         })
         .collect();
-    crate::cli::table(&["service", "events", "errors", "mean", "p95", "errors in the window"], &rows)
+    crate::cli::table(
+        &[
+            "service",
+            "events",
+            "errors",
+            "mean",
+            "p95",
+            "errors in the window",
+        ],
+        &rows,
+    )
 }
 
 /// The triggers, a line each with the verdict in front.
@@ -85,7 +96,11 @@ pub fn triggers(round: &Round, style: &Style) -> String {
             Step::Rollback(story) => format!(" [{story} is rolled back]"),
             Step::Recovery => " [well again]".to_owned(),
         };
-        let line = format!("{}{service}: {}{step}", told.trigger.name, redact(&told.judgement.why));
+        let line = format!(
+            "{}{service}: {}{step}",
+            told.trigger.name,
+            redact(&told.judgement.why)
+        );
         text.push_str(&format!("{}  {}\n", style.paint(ink, word), escape(&line)));
     }
     for incident in &round.incidents {

@@ -67,10 +67,19 @@ fn label(text: &str) -> String {
 
 /// The text form of Prometheus.
 #[must_use]
-pub fn exposition(round: &Round, metrics: &Metrics, triggers: &[Trigger], rollbacks: usize, window: i64) -> String {
+pub fn exposition(
+    round: &Round,
+    metrics: &Metrics,
+    triggers: &[Trigger],
+    rollbacks: usize,
+    window: i64,
+) -> String {
     let mut text = String::new();
     let mut family = |name: &str, kind: &str, about: &str, lines: Vec<(String, f64)>| {
-        let _ = writeln!(text, "# HELP rollback_monitor_{name} {about}\n# TYPE rollback_monitor_{name} {kind}");
+        let _ = writeln!(
+            text,
+            "# HELP rollback_monitor_{name} {about}\n# TYPE rollback_monitor_{name} {kind}"
+        );
         for (labels, value) in lines {
             let _ = writeln!(text, "rollback_monitor_{name}{labels} {value}");
         }

@@ -15,7 +15,12 @@ const BASELINE: i64 = 3_600_000;
 const DEFAULTS: [(&str, Metric, &str, f64); 3] = [
     ("error-rate", Metric::ErrorRate, "error_rate_threshold", 0.1),
     ("memory", Metric::Memory, "memory_usage_threshold", 0.9),
-    ("response-time", Metric::ResponseTime, "response_time_threshold", 5000.0),
+    (
+        "response-time",
+        Metric::ResponseTime,
+        "response_time_threshold",
+        5000.0,
+    ),
 ];
 
 /// When a value is bad.
@@ -244,7 +249,11 @@ mod tests {
             (vec![0.25, 0.9, 800.0], 0)
         );
         for wrong in [-1.0, 0.0, 10.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(limits(&[("error_rate_threshold", wrong)]), (vec![0.1, 0.9, 5000.0], 1), "{wrong}");
+            assert_eq!(
+                limits(&[("error_rate_threshold", wrong)]),
+                (vec![0.1, 0.9, 5000.0], 1),
+                "{wrong}"
+            );
         }
     }
 }

@@ -83,7 +83,13 @@ struct Reading {
 
 /// Judges a service (a probe, a gauge: whatever the metric is about) at `now` (ms).
 #[must_use]
-pub fn judge(trigger: &Trigger, metrics: &Metrics, service: Option<&str>, before: Before, now: i64) -> Judgement {
+pub fn judge(
+    trigger: &Trigger,
+    metrics: &Metrics,
+    service: Option<&str>,
+    before: Before,
+    now: i64,
+) -> Judgement {
     if trigger.metric.is_of_events() {
         Events::new(trigger, metrics, service, before, now).judge()
     } else {
@@ -193,7 +199,9 @@ impl<'a> Events<'a> {
         let forgotten = series.number(self.before.forgotten);
         let totals = series.totals(begin.max(forgotten), end);
         let reading = self.reading(&totals);
-        let mut value = reading.value.filter(|_| reading.samples >= self.trigger.min_samples);
+        let mut value = reading
+            .value
+            .filter(|_| reading.samples >= self.trigger.min_samples);
         if self.trigger.metric == Metric::Crashes {
             // As many as there would be in one window.
             #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52")]
@@ -410,7 +418,11 @@ impl<'a> Looks<'a> {
         }
         let newest = self.gauge.and_then(Gauge::newest);
         let age = newest.map_or(0, |(at, _)| self.now - at);
-        if self.gauge.and_then(|gauge| gauge.fresh).is_some_and(|fresh| age > fresh) {
+        if self
+            .gauge
+            .and_then(|gauge| gauge.fresh)
+            .is_some_and(|fresh| age > fresh)
+        {
             let why = format!("the newest sample is {} old", time(age / 1000 * 1000));
             return inconclusive(&reading, threshold, why);
         }
@@ -441,7 +453,9 @@ impl<'a> Looks<'a> {
                 percent(value),
                 plural(reading.samples, "answer")
             ),
-            Metric::Script => "fn trigger(metrics) says".to_owned() + if value > threshold { " yes" } else { " no" },
+            Metric::Script => {
+                "fn trigger(metrics) says".to_owned() + if value > threshold { " yes" } else { " no" }
+            }
             _ => format!("the value is {}", number(value)),
         };
         conclude(
@@ -501,7 +515,13 @@ struct Lasting {
     alarmed: bool,
 }
 
-fn conclude(trigger: &Trigger, reading: &Reading, threshold: f64, lasting: &Lasting, told: &str) -> Judgement {
+fn conclude(
+    trigger: &Trigger,
+    reading: &Reading,
+    threshold: f64,
+    lasting: &Lasting,
+    told: &str,
+) -> Judgement {
     let shown = |limit: f64| show(trigger.metric, limit);
     let relation = if trigger.metric.is_bad_below() {
         "below"
@@ -608,7 +628,10 @@ mod tests {
         // Wilson, 95 %: 8 of 10 lies between 0.490 and 0.943.
         assert!((wilson(8, 10, 1.96) - 0.490).abs() < 0.001);
         assert!(wilson(0, 0, 4.0) < f64::EPSILON);
-        assert!(wilson(3, 20, SIGMAS) < 0.1, "three errors among twenty are chance");
+        assert!(
+            wilson(3, 20, SIGMAS) < 0.1,
+            "three errors among twenty are chance"
+        );
         assert!(wilson(60, 120, SIGMAS) > 0.1);
     }
 }

@@ -131,7 +131,8 @@ impl Watching {
             Ok(Some(lock)) => Some((store, lock)),
             Ok(None) => {
                 warnings.push(
-                    "another monitor watches this workspace: this one judges, and does nothing else".to_owned(),
+                    "another monitor watches this workspace: this one judges, and does nothing else"
+                        .to_owned(),
                 );
                 None
             }
@@ -169,7 +170,10 @@ impl Watching {
                     "the monitor's memory can't be used ({why}): it begins anew, and rolls nothing back within the cooldown"
                 ));
                 // Nobody knows what was done: as if all of it had just been.
-                self.watch.memory.ledger.assume_rolled_back(&self.watch.triggers, now);
+                self.watch
+                    .memory
+                    .ledger
+                    .assume_rolled_back(&self.watch.triggers, now);
             }
             Loaded::State(state) => {
                 if self.watch.remember(state.memory) {
@@ -315,14 +319,19 @@ impl Watching {
             .iter()
             .filter(|trigger| trigger.metric == Metric::Script)
             .filter_map(|trigger| {
-                let story = story_of(&self.context.catalogue, trigger.story.as_deref(), &trigger.name).ok()??;
+                let story =
+                    story_of(&self.context.catalogue, trigger.story.as_deref(), &trigger.name).ok()??;
                 let value = script::evaluate(&story.script, &limits, trigger, &self.watch, now);
                 Some((trigger.name.clone(), value))
             })
             .collect();
         for (name, value) in asked {
             match value {
-                Ok(value) => self.watch.memory.metrics.gauge(&format!("script/{name}"), now, value),
+                Ok(value) => self
+                    .watch
+                    .memory
+                    .metrics
+                    .gauge(&format!("script/{name}"), now, value),
                 Err(error) => {
                     problems.push(format!("trigger `{name}`: {error}"));
                     // What it said before no longer holds.
@@ -583,10 +592,8 @@ fn story_of(catalogue: &Catalogue, id: Option<&str>, trigger: &str) -> Result<Op
     let Some(id) = id else { return Ok(None) };
     let found = catalogue.stories().iter().find(|story| story.id == id);
     found.map(|story| Some(Rc::clone(story))).ok_or_else(|| {
-        Error::configuration(format!(
-            "monitor.triggers: `{trigger}`: there is no story `{id}`"
-        ))
-        .hint("name the id of a story that `rollback status` lists")
+        Error::configuration(format!("monitor.triggers: `{trigger}`: there is no story `{id}`"))
+            .hint("name the id of a story that `rollback status` lists")
     })
 }
 

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The steps in which response times are told apart: each is so many times the one before.
 const STEP: f64 = 1.05;
 
+/// The natural logarithm of a step.
+const STEP_LN: f64 = 0.048_790_164_169_432;
+
 /// The shortest response time that is told apart, in milliseconds.
 const SHORTEST: f64 = 0.1;
 
@@ -73,6 +76,7 @@ fn micros(milliseconds: f64) -> u64 {
 
 #[expect(
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     reason = "the number of steps is bounded"
 )]
@@ -80,7 +84,7 @@ fn step_of(milliseconds: f64) -> u16 {
     if milliseconds <= SHORTEST {
         return 0;
     }
-    ((milliseconds / SHORTEST).ln() / STEP.ln())
+    ((milliseconds / SHORTEST).ln() / STEP_LN)
         .ceil()
         .clamp(0.0, (STEPS - 1) as f64) as u16
 }
@@ -156,7 +160,10 @@ impl Totals {
 
     /// The standard error of the mean, in milliseconds.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a deviation needs no more than 52 bits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a deviation needs no more than 52 bits"
+    )]
     pub fn standard_error(&self) -> Option<f64> {
         let mean = self.mean()?;
         let count = self.timed as f64;
@@ -418,6 +425,12 @@ impl Gauge {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "the numbers of the tests are small"
+)]
 mod tests {
     use proptest::prelude::*;
 
@@ -427,7 +440,10 @@ mod tests {
     fn a_window_holds_what_lies_in_it_and_nothing_else() {
         let mut series = Series::new(1000, 10_000);
         for second in 0..20_i64 {
-            series.at(second * 1000).expect("now").count(second % 2 == 0, false, None);
+            series
+                .at(second * 1000)
+                .expect("now")
+                .count(second % 2 == 0, false, None);
         }
         let totals = series.totals(14, 19);
         assert_eq!((totals.events, totals.errors), (5, 2));

@@ -573,7 +573,9 @@ impl TriggerConfig {
                 .iter()
                 .any(|entry| Some(&entry.name) == self.source.as_ref())
         {
-            return Err("metric: prometheus needs `source`, the name of an entry of monitor.prometheus".to_owned());
+            return Err(
+                "metric: prometheus needs `source`, the name of an entry of monitor.prometheus".to_owned(),
+            );
         }
         if let Some(service) = &self.service {
             globset::Glob::new(service).map_err(|error| format!("service: {error}"))?;
@@ -589,7 +591,8 @@ mod tests {
     use super::*;
 
     fn parse(monitor: &str) -> Result<MonitorConfig, crate::error::Error> {
-        Config::parse(&format!("monitor:\n  {}\n", monitor.replace('\n', "\n  "))).map(|config| config.monitor)
+        Config::parse(&format!("monitor:\n  {}\n", monitor.replace('\n', "\n  ")))
+            .map(|config| config.monitor)
     }
 
     #[test]
@@ -619,15 +622,39 @@ mod tests {
     #[test]
     fn what_is_out_of_range_or_unknown_is_an_error_that_names_it() {
         for (text, named) in [
-            ("triggers: [{ metric: error_rate, threshold: 1.5 }]", "from 0 to 1"),
-            ("triggers: [{ metric: error_rate, threshold: .nan }]", "from 0 to 1"),
+            (
+                "triggers: [{ metric: error_rate, threshold: 1.5 }]",
+                "from 0 to 1",
+            ),
+            (
+                "triggers: [{ metric: error_rate, threshold: .nan }]",
+                "from 0 to 1",
+            ),
             ("triggers: [{ metric: error_rate }]", "no threshold"),
-            ("triggers: [{ metric: error_rate, threshold: 0.1, clear: 0.2 }]", "good side"),
-            ("triggers: [{ metric: availability, threshold: 0.9, clear: 0.8 }]", "good side"),
-            ("triggers: [{ metric: error_rate, threshold: 0.1, action: rollback }]", "needs the story"),
-            ("triggers: [{ metric: error_rate, threshold: 0.1, min_samples: 0 }]", "min_samples"),
-            ("triggers: [{ metric: error_rate, threshold: 1 x baseline }]", "above 1 x"),
-            ("triggers: [{ metric: memory, threshold: 2 x baseline }]", "no baseline"),
+            (
+                "triggers: [{ metric: error_rate, threshold: 0.1, clear: 0.2 }]",
+                "good side",
+            ),
+            (
+                "triggers: [{ metric: availability, threshold: 0.9, clear: 0.8 }]",
+                "good side",
+            ),
+            (
+                "triggers: [{ metric: error_rate, threshold: 0.1, action: rollback }]",
+                "needs the story",
+            ),
+            (
+                "triggers: [{ metric: error_rate, threshold: 0.1, min_samples: 0 }]",
+                "min_samples",
+            ),
+            (
+                "triggers: [{ metric: error_rate, threshold: 1 x baseline }]",
+                "above 1 x",
+            ),
+            (
+                "triggers: [{ metric: memory, threshold: 2 x baseline }]",
+                "no baseline",
+            ),
             ("triggers: [{ metric: prometheus, threshold: 1 }]", "source"),
             ("triggers: [{ metric: error_rate, treshold: 0.1 }]", "treshold"),
             ("listen: 0.0.0.0:9187", "loopback"),

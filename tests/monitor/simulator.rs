@@ -123,7 +123,8 @@ impl Service {
                 if at < begin || at >= illness.end {
                     return self.base;
                 }
-                self.base.max((at - begin) as f64 / (illness.end - begin) as f64 * 0.4)
+                self.base
+                    .max((at - begin) as f64 / (illness.end - begin) as f64 * 0.4)
             }
             _ if at < illness.begin || at >= illness.end => self.base,
             Scenario::Spike => 1.0,
@@ -135,8 +136,9 @@ impl Service {
     }
 
     fn is_ill(&self, from: i64, to: i64) -> i64 {
-        self.illness
-            .map_or(0, |(illness, _)| (illness.end.min(to) - illness.begin.max(from)).max(0))
+        self.illness.map_or(0, |(illness, _)| {
+            (illness.end.min(to) - illness.begin.max(from)).max(0)
+        })
     }
 }
 
@@ -300,9 +302,10 @@ pub fn day(number: u64, scenario: Scenario) -> Tally {
                     }
                     if last_rollback.is_some_and(|last| to - last < 1_800_000) {
                         tally.repeated += 1;
-                        tally
-                            .failures
-                            .push(format!("day {number} ({scenario:?}) at {}: rolled back twice", to / 1000));
+                        tally.failures.push(format!(
+                            "day {number} ({scenario:?}) at {}: rolled back twice",
+                            to / 1000
+                        ));
                     }
                     last_rollback = Some(to);
                 }
@@ -350,7 +353,8 @@ fn nonsense(watch: &mut Watch, random: &mut Random, at: i64, now: i64) {
         0 => "{\"duration\":NaN}".to_owned(),
         1 => format!("{{\"timestamp\":\"{time}\",\"service\":\"service-1\",\"duration\":\"NaN\"}}"),
         2 => "{\"level\":\"ERROR\",\"service\":\"service-1\"}".to_owned(),
-        3 => "{\"timestamp\":\"2099-01-01T00:00:00.000Z\",\"level\":\"ERROR\",\"service\":\"service-1\"}".to_owned(),
+        3 => "{\"timestamp\":\"2099-01-01T00:00:00.000Z\",\"level\":\"ERROR\",\"service\":\"service-1\"}"
+            .to_owned(),
         _ => "\u{0}\u{fffd}[".to_owned(),
     };
     if let Line::Event(event) = events::read(line.as_bytes()) {
@@ -362,7 +366,14 @@ fn nonsense(watch: &mut Watch, random: &mut Random, at: i64, now: i64) {
 pub fn table(tallies: &[(Scenario, Tally)]) -> String {
     let mut text = format!(
         "{:<12} {:>6} {:>10} {:>12} {:>13} {:>10} {:>16} {:>7}\n",
-        "days", "number", "illnesses", "true alarms", "false alarms", "rollbacks", "false rollbacks", "missed"
+        "days",
+        "number",
+        "illnesses",
+        "true alarms",
+        "false alarms",
+        "rollbacks",
+        "false rollbacks",
+        "missed"
     );
     for (scenario, tally) in tallies {
         let _ = writeln!(
@@ -391,7 +402,8 @@ pub fn days(count: u64) -> Vec<(Scenario, Tally)> {
                     (thread..count)
                         .step_by(usize::try_from(threads).expect("few threads"))
                         .map(|number| {
-                            let scenario = SCENARIOS[usize::try_from(number).expect("few days") % SCENARIOS.len()];
+                            let scenario =
+                                SCENARIOS[usize::try_from(number).expect("few days") % SCENARIOS.len()];
                             (scenario, day(number, scenario))
                         })
                         .collect::<Vec<_>>()

@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::disallowed_methods,
+    clippy::format_collect,
     reason = "the logs of the tests are written here"
 )]
 
@@ -68,7 +69,10 @@ impl Logs {
     /// As `copytruncate` does.
     fn copy_and_empty(&self, from: &str, to: &str) {
         std::fs::copy(self.path(from), self.path(to)).expect("copied");
-        let file = OpenOptions::new().write(true).open(self.path(from)).expect("a log");
+        let file = OpenOptions::new()
+            .write(true)
+            .open(self.path(from))
+            .expect("a log");
         file.set_len(0).expect("emptied");
     }
 
@@ -201,7 +205,12 @@ fn what_is_no_file_or_not_there_is_told_and_the_rest_is_read() {
     let mut follower = Follower::new(directory.path(), Vec::new());
     let mut lines = Lines::default();
     let problems = follower.poll(0, 0, &mut lines);
-    assert!(problems.iter().any(|problem| problem.contains("no directory `logs`")), "{problems:?}");
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.contains("no directory `logs`")),
+        "{problems:?}"
+    );
     std::fs::create_dir_all(directory.path().join("logs/api/odd.log")).expect("a directory");
     rustix::fs::mknodat(
         rustix::fs::CWD,
@@ -222,7 +231,13 @@ fn the_start_of_a_window_is_found_in_a_sorted_log_and_not_guessed_in_another() {
     let stamp = |second: i64| crate::monitor::told::timestamp(second * 1000);
     let text = |seconds: &mut dyn Iterator<Item = i64>| -> String {
         seconds
-            .map(|second| format!("{{\"timestamp\":\"{}\",\"pad\":\"{}\"}}\n", stamp(second), "x".repeat(60)))
+            .map(|second| {
+                format!(
+                    "{{\"timestamp\":\"{}\",\"pad\":\"{}\"}}\n",
+                    stamp(second),
+                    "x".repeat(60)
+                )
+            })
             .collect()
     };
     let path = directory.path().join("a.log");
