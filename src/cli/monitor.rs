@@ -199,7 +199,9 @@ struct Foreground<'a> {
     terminal: bool,
     /// The last verdict of each trigger and service, where there is no table.
     verdicts: BTreeMap<String, Verdict>,
-    /// Problems that were told, and hold on.
+    /// What could not be seen at the last look.
+    unseen: Vec<String>,
+    /// Other problems that were told.
     problems: Vec<String>,
 }
 
@@ -220,6 +222,7 @@ impl<'a> Foreground<'a> {
                 && !everywhere.json
                 && !everywhere.quiet,
             verdicts: BTreeMap::new(),
+            unseen: Vec::new(),
             problems: Vec::new(),
         };
         for (signal, flag) in [
@@ -280,20 +283,32 @@ impl<'a> Foreground<'a> {
             if self.reload.swap(false, Ordering::Relaxed) {
                 self.reload(now())?;
             }
-            let mut problems = Vec::new();
             if is_due(looked, LOOK) {
                 looked = Some(Instant::now());
                 let end = Arc::clone(&self.end);
-                problems = self.watching.look(now(), &|| end.load(Ordering::Relaxed));
+                let problems = self.watching.look(now(), &|| end.load(Ordering::Relaxed));
                 if self.ends() {
                     break;
                 }
-                self.complain(&problems);
+                let new: Vec<String> = problems
+                    .iter()
+                    .filter(|problem| !self.unseen.contains(problem))
+                    .cloned()
+                    .collect();
+                warn(self.everywhere, &new);
+                self.unseen = problems;
             }
             let interval = self.watching.watch.config.interval;
             if is_due(judged, interval) {
                 judged = Some(Instant::now());
-                let round = self.watching.judge(now())?;
+                let round = match self.watching.judge(now()) {
+                    Ok(round) => round,
+                    // A full disk ends no watching; nothing was done that could not be kept.
+                    Err(error) => {
+                        self.complain(&[error.to_string()]);
+                        continue;
+                    }
+                };
                 let acted = round
                     .told
                     .iter()
@@ -301,7 +316,9 @@ impl<'a> Foreground<'a> {
                     || round.incidents.iter().any(|incident| incident.new);
                 if acted || saved.elapsed() >= SAVE {
                     saved = Instant::now();
-                    self.watching.save(now())?;
+                    if let Err(error) = self.watching.save(now()) {
+                        self.complain(&[error.to_string()]);
+                    }
                 }
                 // A channel that hangs does not keep the watching: its attempt goes on beside it.
                 let undelivered = self.watching.deliver(LOOK);
@@ -311,7 +328,6 @@ impl<'a> Foreground<'a> {
                 self.publish(&round);
                 self.show(&round);
             }
-            drop(problems);
             match self.answers.recv_timeout(TICK) {
                 Ok(asked) => {
                     if let Some(problem) = self.watching.take(&asked) {
@@ -352,7 +368,7 @@ impl<'a> Foreground<'a> {
         Ok(())
     }
 
-    /// Tells a problem once, for as long as it holds.
+    /// Tells a problem once.
     fn complain(&mut self, problems: &[String]) {
         let new: Vec<String> = problems
             .iter()

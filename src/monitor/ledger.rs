@@ -12,6 +12,9 @@ use crate::workspace::monitor_config::Wanted;
 /// Time over which automatic rollbacks are counted, in ms.
 const HOUR: i64 = 3_600_000;
 
+/// How long an alarm is remembered that nobody hears of any more, in ms.
+const DAY: i64 = 24 * HOUR;
+
 /// How a trigger stands with a service. Times are milliseconds since the epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
@@ -132,13 +135,14 @@ impl Ledger {
             past(&mut standing.well, now);
             standing.forgotten = standing.forgotten.min(now);
         }
-        // A service of which nothing is known any more leaves nothing behind.
+        // A service of which nothing was heard for long leaves nothing behind, not even an alarm.
         self.standings.retain(|_, standing| {
-            standing.alarmed.is_some()
-                || standing
-                    .alerted
-                    .max(Some(standing.forgotten))
-                    .is_some_and(|at| at > now.saturating_sub(longest.max(HOUR)))
+            let (last, keep) = if standing.alarmed.is_some() {
+                (standing.alarmed.max(standing.alerted), longest.max(DAY))
+            } else {
+                (standing.alerted.max(Some(standing.forgotten)), longest.max(HOUR))
+            };
+            last.is_some_and(|at| at > now.saturating_sub(keep))
         });
     }
 

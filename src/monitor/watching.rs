@@ -415,14 +415,18 @@ impl Watching {
             return Ok(round);
         }
         for told in &round.told {
-            match &told.step {
-                Step::Nothing => {}
-                Step::Alert(_) | Step::Recovery => self.raise(Notice::of(told, now)),
-                Step::Rollback(story) => self.begin(told, story, now)?,
+            if matches!(told.step, Step::Alert(_) | Step::Recovery) {
+                self.raise(Notice::of(told, now));
             }
         }
         for incident in round.incidents.iter().filter(|incident| incident.new) {
             self.raise(Notice::of_incident(incident, now));
+        }
+        // Last, because it can fail.
+        for told in &round.told {
+            if let Step::Rollback(story) = &told.step {
+                self.begin(told, story, now)?;
+            }
         }
         Ok(round)
     }
