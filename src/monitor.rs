@@ -13,6 +13,9 @@ pub mod events;
 /// Logs, whole line by whole line.
 pub mod follow;
 
+/// From a line to what it counts for.
+mod lines;
+
 /// What was done, and what may be done now.
 pub mod ledger;
 
@@ -30,6 +33,9 @@ pub mod script;
 
 /// Incidents of the security log.
 pub mod security;
+
+/// Numbers with their units.
+pub mod shown;
 
 /// What is kept on disk.
 pub mod state;
@@ -235,3 +241,6 @@ fn subjects(trigger: &Trigger, metrics: &Metrics) -> Vec<Option<String>> {
     }
     subjects
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::shown::time;
 use super::trigger::Trigger;
-use super::verdict::{Before, Judgement, Verdict, time};
+use super::verdict::{Before, Judgement, Verdict};
 use crate::workspace::monitor_config::Wanted;
 
 /// Time over which automatic rollbacks are counted, in ms.
 const HOUR: i64 = 3_600_000;
+
+/// Rollbacks that are remembered.
+const KEPT: usize = 100;
 
 /// How long an alarm is remembered that nobody hears of any more, in ms.
 const DAY: i64 = 24 * HOUR;
@@ -29,6 +33,15 @@ pub struct Standing {
     pub forgotten: i64,
 }
 
+/// A clock that nobody sets: since when the machine runs, and which start of it is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uptime {
+    /// The start, as the kernel names it.
+    pub boot: String,
+    /// Milliseconds since.
+    pub ms: i64,
+}
+
 /// An automatic rollback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolledBack {
@@ -38,6 +51,20 @@ pub struct RolledBack {
     pub story: String,
     /// The trigger.
     pub trigger: String,
+    /// The same time by a clock that nobody sets.
+    #[serde(default)]
+    pub uptime: Option<Uptime>,
+}
+
+impl RolledBack {
+    /// How long ago it was, in ms: the shorter time where the clock was set in between.
+    fn ago(&self, powers: &Powers, now: i64) -> i64 {
+        let wall = now - self.at;
+        match (&self.uptime, &powers.uptime) {
+            (Some(then), Some(uptime)) if then.boot == uptime.boot => wall.min(uptime.ms - then.ms),
+            _ => wall,
+        }
+    }
 }
 
 /// What was done.
@@ -56,6 +83,8 @@ pub struct Powers {
     pub busy: Option<String>,
     /// Automatic rollbacks in an hour.
     pub max_rollbacks: u32,
+    /// The present time by a clock that nobody sets, where there is one.
+    pub uptime: Option<Uptime>,
 }
 
 /// What is to be done now.
@@ -117,6 +146,7 @@ impl Ledger {
                     at: now,
                     story: story.clone(),
                     trigger: trigger.name.clone(),
+                    uptime: None,
                 });
             }
         }
@@ -127,8 +157,9 @@ impl Ledger {
         for rolled in &mut self.rollbacks {
             rolled.at = rolled.at.min(now);
         }
-        self.rollbacks
-            .retain(|rolled| rolled.at > now.saturating_sub(longest.max(HOUR)));
+        // A clock that was set ahead must not make them forgotten: the last ones stay.
+        let excess = self.rollbacks.len().saturating_sub(KEPT);
+        self.rollbacks.drain(..excess);
         for standing in self.standings.values_mut() {
             past(&mut standing.alarmed, now);
             past(&mut standing.alerted, now);
@@ -185,7 +216,7 @@ impl Ledger {
                     // A breach that goes on although the story is gone is told again.
                     standing.alerted = None;
                     standing.alarmed = None;
-                    self.roll_back(trigger, story, now);
+                    self.roll_back(trigger, story, powers, now);
                     return Step::Rollback(story.clone());
                 }
                 if standing
@@ -225,18 +256,18 @@ impl Ledger {
             .rollbacks
             .iter()
             .rev()
-            .find(|rolled| rolled.story == story && now - rolled.at < trigger.cooldown)
+            .find(|rolled| rolled.story == story && rolled.ago(powers, now) < trigger.cooldown)
         {
             return Some(format!(
                 "{story} was rolled back {} ago, within the cooldown of {}",
-                time((now - rolled.at) / 1000 * 1000),
+                time(rolled.ago(powers, now) / 1000 * 1000),
                 time(trigger.cooldown)
             ));
         }
         let in_the_hour = self
             .rollbacks
             .iter()
-            .filter(|rolled| now - rolled.at < HOUR)
+            .filter(|rolled| rolled.ago(powers, now) < HOUR)
             .count();
         if in_the_hour >= usize::try_from(powers.max_rollbacks).unwrap_or(usize::MAX) {
             return Some(format!(
@@ -248,11 +279,12 @@ impl Ledger {
     }
 
     /// From now on the story counts as rolled back: whatever becomes of it, it is not tried again within the cooldown.
-    fn roll_back(&mut self, trigger: &Trigger, story: &str, now: i64) {
+    fn roll_back(&mut self, trigger: &Trigger, story: &str, powers: &Powers, now: i64) {
         self.rollbacks.push(RolledBack {
             at: now,
             story: story.to_owned(),
             trigger: trigger.name.clone(),
+            uptime: powers.uptime.clone(),
         });
         // What led to it does not count a second time, for whatever service.
         let mine = format!("{}/", trigger.name);

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::events::Event;
 use super::metrics::AHEAD;
+use super::shown::time;
 use super::trigger::ms;
-use super::verdict::time;
 use crate::workspace::monitor_config::SecurityConfig;
 
 /// Addresses that are followed at most.

@@ -2,7 +2,8 @@
 
 use super::ledger::Step;
 use super::metrics::{Metrics, slots};
-use super::verdict::{Verdict, show, time};
+use super::shown::{show, time};
+use super::verdict::Verdict;
 use super::watching::Round;
 use crate::cli::terminal::{Ink, Style, escape};
 use crate::gate::redact::redact;

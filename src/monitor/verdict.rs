@@ -6,12 +6,16 @@
 use serde::Serialize;
 
 use super::metrics::{Metrics, slots};
+use super::shown::{duration, number, percent, plural, show, time};
 use super::trigger::{Limit, Trigger};
 use super::window::{Gauge, Totals};
 use crate::workspace::monitor_config::Metric;
 
 /// How many standard deviations an excess must lie beyond chance before anything is rolled back for it.
 const SIGMAS: f64 = 4.0;
+
+/// The same for what was logged in the last two thirds of `sustained_for` alone.
+const SIGMAS_AT_THE_END: f64 = 2.0;
 
 /// The last part of `sustained_for`, in which the value must be bad by itself: a spike that is over still weighs on its
 /// window.
@@ -252,7 +256,15 @@ impl<'a> Events<'a> {
             return self.inconclusive(&totals, threshold, why);
         }
         let told = self.tell(&totals, &reading);
-        let sure = self.is_sure(&totals, threshold);
+        // The window as a whole, and what it ends with: a spike that is over must not be helped by one chance error.
+        let end = slots(trigger.sustained * 2 / LAST_PART, series.width());
+        let sure = self.is_sure(&totals, threshold, SIGMAS)
+            && (end == 0
+                || self.is_sure(
+                    &series.totals((last - end).max(forgotten), last),
+                    threshold,
+                    SIGMAS_AT_THE_END,
+                ));
         // Back in time, slot by slot, until the breach no longer holds.
         let steps = slots(trigger.sustained, series.width());
         let mut held = None;
@@ -327,18 +339,18 @@ impl<'a> Events<'a> {
     }
 
     /// Whether the excess is more than chance: one slow answer or a few errors among few are not.
-    fn is_sure(&self, totals: &Totals, threshold: f64) -> bool {
+    fn is_sure(&self, totals: &Totals, threshold: f64, sigmas: f64) -> bool {
         match self.trigger.metric {
-            Metric::ErrorRate => wilson(totals.errors, totals.events, SIGMAS) > threshold,
+            Metric::ErrorRate => wilson(totals.errors, totals.events, sigmas) > threshold,
             Metric::Crashes => true,
             metric => match metric.quantile() {
                 Some(quantile) => {
-                    wilson(totals.slower_than(threshold), totals.timed, SIGMAS) > 1.0 - quantile
+                    wilson(totals.slower_than(threshold), totals.timed, sigmas) > 1.0 - quantile
                 }
                 None => totals
                     .mean()
                     .zip(totals.standard_error())
-                    .is_some_and(|(mean, error)| mean - SIGMAS * error > threshold),
+                    .is_some_and(|(mean, error)| mean - sigmas * error > threshold),
             },
         }
     }
@@ -569,53 +581,6 @@ fn conclude(
         sustained: lasting.whole && lasting.goes_on && lasting.held.is_some(),
         sure: lasting.sure,
         why,
-    }
-}
-
-/// A value of a metric, for people.
-#[must_use]
-pub fn show(metric: Metric, value: f64) -> String {
-    match metric {
-        metric if metric.is_share() => percent(value),
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "bytes of memory fit"
-        )]
-        Metric::ProcessMemory => bytesize::ByteSize(value as u64).to_string(),
-        Metric::Crashes | Metric::Prometheus | Metric::Script => number(value),
-        _ => duration(value),
-    }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
-}
-
-fn number(value: f64) -> String {
-    format!("{}", (value * 1000.0).round() / 1000.0)
-}
-
-fn duration(milliseconds: f64) -> String {
-    if milliseconds >= 1000.0 {
-        format!("{:.2} s", milliseconds / 1000.0)
-    } else {
-        format!("{milliseconds:.0} ms")
-    }
-}
-
-/// A time in ms, for people.
-#[must_use]
-pub fn time(milliseconds: i64) -> String {
-    let time = std::time::Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
-    humantime::format_duration(time).to_string()
-}
-
-fn plural(count: u64, what: &str) -> String {
-    match (count, what) {
-        (1, _) => format!("1 {what}"),
-        (_, "crash") => format!("{count} crashes"),
-        _ => format!("{count} {what}s"),
     }
 }
 

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
-use super::events::{self, Line};
-use super::follow::{Follower, Reader};
-use super::ledger::{Powers, Step};
+use super::follow::Follower;
+use super::ledger::{Powers, Step, Uptime};
+use super::lines::Lines;
 use super::notice::{Notice, Sink};
 use super::probes::{Asked, Source};
 use super::security::Incident;
@@ -19,6 +19,7 @@ use super::{Told, Watch, script};
 use crate::error::{Error, Kind, Result};
 use crate::flags::Flags;
 use crate::history::History;
+use crate::host::clock;
 use crate::host::launch::{Ended, Launcher, Order};
 use crate::host::processes::{self, Query, Scope};
 use crate::run::Context;
@@ -54,38 +55,6 @@ pub struct Watching {
     unsaid: Vec<Notice>,
     /// What the person should know, each once as long as it lasts.
     pub warnings: Vec<String>,
-}
-
-/// What takes the lines of the logs.
-struct Lines<'a> {
-    watch: &'a mut Watch,
-    now: i64,
-    from: i64,
-    stop: &'a dyn Fn() -> bool,
-}
-
-impl Reader for Lines<'_> {
-    fn line(&mut self, line: &[u8], service: Option<&str>) {
-        // Most of a long log is too old to matter, and need not be parsed.
-        if events::time_of(line).is_some_and(|at| at < self.from) {
-            return;
-        }
-        // What was cut short and grows again begins with a hole.
-        let hole = line.iter().take_while(|byte| **byte == 0).count();
-        match events::read(line.get(hole..).unwrap_or_default()) {
-            Line::Empty => {}
-            Line::Broken => self.watch.memory.metrics.intake.broken += 1,
-            Line::Event(event) => self.watch.event(&event, service, self.now),
-        }
-    }
-
-    fn huge(&mut self) {
-        self.watch.memory.metrics.intake.huge += 1;
-    }
-
-    fn stop(&self) -> bool {
-        (self.stop)()
-    }
 }
 
 /// The thresholds of the flags file; one that can't be read does not stop the watching.
@@ -393,6 +362,7 @@ impl Watching {
             auto: self.launcher.is_some(),
             busy: None,
             max_rollbacks: self.watch.config.max_rollbacks,
+            uptime: clock::uptime().map(|(boot, ms)| Uptime { boot, ms }),
         };
         let would = powers.auto
             && self

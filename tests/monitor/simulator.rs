@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use rollback_manager::monitor::Watch;
 use rollback_manager::monitor::events::{self, Event, Line};
-use rollback_manager::monitor::ledger::{Powers, Step};
+use rollback_manager::monitor::ledger::{Powers, Step, Uptime};
 use rollback_manager::workspace::config::Config;
 
 /// A day in milliseconds.
@@ -227,10 +227,10 @@ pub fn day(number: u64, scenario: Scenario) -> Tally {
     let config = Config::parse(CONFIGURATION).expect("a configuration").monitor;
     let (mut watch, warnings) = Watch::new(&config, &[]);
     assert!(warnings.is_empty());
-    let powers = Powers {
+    let mut powers = Powers {
         auto: true,
-        busy: None,
         max_rollbacks: 1000,
+        ..Powers::default()
     };
     let mut tally = Tally {
         days: 1,
@@ -271,12 +271,15 @@ pub fn day(number: u64, scenario: Scenario) -> Tally {
                     at: Some(shown(at)),
                     service: Some(service.name.as_str().into()),
                     error,
-                    milliseconds: Some(50.0),
                     ..Event::default()
                 };
                 watch.event(&event, None, shown(to));
             }
         }
+        powers.uptime = Some(Uptime {
+            boot: "simulated".to_owned(),
+            ms: to,
+        });
         for told in watch.judge(&powers, shown(to)) {
             let Some(place) = services
                 .iter()
