@@ -19,6 +19,7 @@ mod hostile;
 mod interrupted;
 mod json;
 mod legacy;
+mod monitor;
 mod primitives;
 mod processes;
 mod prompts;

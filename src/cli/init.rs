@@ -27,6 +27,9 @@ version: 1
 #   limits: { max_paths: 100000, max_bytes: 1TiB, deadline: 30m, operations: 10000000 }
 #                          # also call_depth, expression_depth, string_size, array_size, map_size, variables, modules,
 #                          # memory: 1GiB (beyond what the program had), output: 4MiB (what a script may say)
+# monitor:                 # docs/monitoring.md
+#   window: 5m             # sustained_for: 1m, min_samples: 20, cooldown: 30m, interval: 5s, max_rollbacks: 1 (an hour)
+#   triggers: [{ metric: error_rate, threshold: 0.1, story: \"1.3\", action: alert }]   # or rollback, with `monitor --auto`
 # stories:
 #   \"1.3\": { data: { duckdb_data: [analytics/warehouse] }, paths: [services/duck.js] }
 #   \"1.4\": { flags: { config/engines.yaml: [engines.dbt.enabled] } }   # keys of other flags files, set to false
