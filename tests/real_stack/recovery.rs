@@ -161,12 +161,10 @@ fn the_documents_way_back_works_by_command_and_by_hand() {
          from range(50000) t(i)\")\ndb.close()\n",
     );
     let rows = deployment.rows("data/duckdb/warehouse.duckdb");
-    let read = format!(
-        "import duckdb\ndb = duckdb.connect('data/duckdb/warehouse.duckdb', read_only=True)\n\
-         print(db.sql('select count(*), sum(amount), sum(hash(id, name, amount)) from sales').fetchall())\n"
-    );
+    let read = "import duckdb\ndb = duckdb.connect('data/duckdb/warehouse.duckdb', read_only=True)\n\
+         print(db.sql('select count(*), sum(amount), sum(hash(id, name, amount)) from sales').fetchall())\n";
     let rows_now =
-        || said(original(stack, &deployment, "python", &sandbox.root()).args(["-c", &read])).unwrap();
+        || said(original(stack, &deployment, "python", &sandbox.root()).args(["-c", read])).unwrap();
     deployment.json(&["run", "1.3", "--yes", "--reason", "performance"], 0);
     assert!(!sandbox.exists("data/duckdb"));
 
