@@ -27,6 +27,12 @@ version: 1
 #   limits: { max_paths: 100000, max_bytes: 1TiB, deadline: 30m, operations: 10000000 }
 #                          # also call_depth, expression_depth, string_size, array_size, map_size, variables, modules,
 #                          # memory: 1GiB (beyond what the program had), output: 4MiB (what a script may say)
+# alerts:                  # who is told that a run began and how it ended: docs/alerts.md
+#   give_up_after: 24h
+#   keep_sent: 100
+#   channels:
+#     - { name: ops, webhook: { url: { env: OPS_URL }, form: generic }, on: [failure], severity: warning }
+#     - { name: kept, log: {} }
 # stories:
 #   \"1.3\": { data: { duckdb_data: [analytics/warehouse] }, paths: [services/duck.js] }
 ";
