@@ -4,12 +4,15 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use super::receiver::{Behaviour, Receiver};
+use super::server::tls;
 use super::{alerts_at, breach, clock, soon, webhook, workspace};
 use crate::sandbox::assert_says;
 use rollback_manager::alert::entry::State;
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn expected(key: &str, time: &str, body: &str) -> String {
@@ -203,4 +206,51 @@ fn a_channel_that_hangs_holds_up_no_other() {
         "nobody answers there, so the others wait"
     );
     assert_eq!(alerts.pending().unwrap(), 3);
+}
+
+/// One answer over TLS, and what was sent for it.
+fn answer_once(
+    listener: &std::net::TcpListener,
+    config: std::sync::Arc<rustls::ServerConfig>,
+) -> Option<String> {
+    use std::io::{Read as _, Write as _};
+    let (stream, _) = listener.accept().ok()?;
+    let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(config).ok()?, stream);
+    let mut asked = Vec::new();
+    let mut byte = [0];
+    while !asked.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).ok()?;
+        asked.push(byte[0]);
+    }
+    stream
+        .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\nsecret")
+        .ok()?;
+    stream.conn.send_close_notify();
+    stream.flush().ok()?;
+    String::from_utf8(asked).ok()
+}
+
+/// The host's certificate has to be vouched for by `ca_file`, where one is named, and by nobody else.
+#[test]
+fn a_host_is_believed_by_its_certificate() {
+    let (config, authority) = tls();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let answers = [(); 3].map(|()| answer_once(&listener, std::sync::Arc::clone(&config)));
+        answers.map(|asked| asked.is_some())
+    });
+    let sandbox = workspace(&format!(
+        "    - {{ name: ops, webhook: {{ url: 'https://127.0.0.1:{port}/', ca_file: ca.pem }} }}"
+    ));
+    sandbox.write("ca.pem", &authority);
+    assert_says(
+        &sandbox.run(&["alert", "test"]).assert_code(0),
+        &["HTTP 200: secret"],
+    );
+    sandbox.write("ca.pem", tls().1);
+    assert_says(&sandbox.run(&["alert", "test"]).assert_code(1), &["certificate"]);
+    super::configure(&sandbox, &webhook(&format!("https://127.0.0.1:{port}/"), ""));
+    assert_says(&sandbox.run(&["alert", "test"]).assert_code(1), &["certificate"]);
+    assert_eq!(server.join().unwrap(), [true, false, false]);
 }
