@@ -393,15 +393,19 @@ impl Alerts {
         }
         shared.outbox.prepare()?;
         let _lock = shared.outbox.lock();
+        let mut failed = None;
         for channel in self.channels() {
-            let became = if channel.wants(&alert) {
-                shared.queue(channel, &alert)?
-            } else {
-                Became::Unwanted
-            };
-            raised.channels.push((channel.name.clone(), became));
+            if !channel.wants(&alert) {
+                raised.channels.push((channel.name.clone(), Became::Unwanted));
+                continue;
+            }
+            // What can't be kept for one channel is kept for the others.
+            match shared.queue(channel, &alert) {
+                Ok(became) => raised.channels.push((channel.name.clone(), became)),
+                Err(error) => failed = Some(error),
+            }
         }
-        Ok(raised)
+        failed.map_or(Ok(raised), Err)
     }
 
     /// Tries all that is due, each channel in order and beside the others, and comes back at `until` at the latest: what

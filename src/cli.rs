@@ -12,6 +12,9 @@ use crate::host::confine::Mode;
 use crate::run::Context;
 use crate::workspace::Workspace;
 
+/// `rollback alert`.
+pub mod alert;
+
 /// `rollback apply`.
 pub mod apply;
 
@@ -167,6 +170,12 @@ pub enum Command {
         #[command(subcommand)]
         command: backup::Command,
     },
+    /// Channels of alerts, and what waits for them
+    Alert {
+        /// What to do
+        #[command(subcommand)]
+        command: alert::Command,
+    },
     /// Remove backups and run stores that nobody wants kept
     Prune(prune::Arguments),
     /// Watch triggers, tell, and (only where configured) roll back
@@ -274,6 +283,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Feature { command } => feature::feature(everywhere, command),
         Command::Audit { command } => audit::audit(everywhere, command),
         Command::Backup { command } => backup::backup(everywhere, command),
+        Command::Alert { command } => alert::alert(everywhere, command),
         Command::Prune(arguments) => prune::prune(everywhere, arguments),
         Command::Monitor(arguments) => monitor::monitor(everywhere, arguments),
         Command::Script { command } => script::script(everywhere, command),

@@ -66,6 +66,8 @@ pub struct Host {
     pub records: records::Records,
     /// Lines of `logs/`.
     pub logs: logs::Logs,
+    /// The channels of alerts, and their outbox.
+    pub alerts: crate::alert::Alerts,
     /// Package managers.
     pub packages: packages::managers::Managers,
     /// Set by a signal; commands end then.
@@ -84,6 +86,7 @@ impl Host {
             files: files::Files::open(workspace.roots())?,
             eyes: processes::Eyes::default(),
             logs: logs::Logs::new(records.clone(), clock.clone(), workspace),
+            alerts: crate::alert::Alerts::open(workspace, &clock)?,
             packages: packages::managers::Managers::new(workspace),
             clock,
             records,

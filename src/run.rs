@@ -30,6 +30,9 @@ use crate::workspace::Workspace;
 use crate::workspace::catalogue::{Catalogue, Story};
 use crate::workspace::lock::Lock;
 
+/// What a real run tells the channels.
+pub mod alerts;
+
 /// The validation checklist of the procedures: eight items a story.
 pub mod checklist;
 
@@ -434,6 +437,9 @@ fn real_pass(
     for warning in &plan.warnings {
         session.warn(warning);
     }
+    if let Some(warning) = alerts::begun(context, plan, &errand.run) {
+        session.warn(&warning);
+    }
     let before = plan::flags(&session.view, &request.stories);
     let error = stories::run_all(context, &session, request)
         .err()
@@ -451,9 +457,11 @@ fn real_pass(
     plan::conclude(&mut report, &session.journal.borrow(), error.as_ref(), request);
     if !request.atomic || report.outcome == RunOutcome::Done {
         records::finish(context, &session, &mut report, records::Mark::Goes)?;
+        alerts::ended(context, &mut report);
         return Ok(report);
     }
     records::finish(context, &session, &mut report, records::Mark::Stays)?;
+    alerts::ended(context, &mut report);
     report.warnings.push(
         match crate::history::undo::take_back(context, &report.run, request, audience) {
             Ok(undone) => format!("--atomic: everything was taken back by run {}", undone.run),

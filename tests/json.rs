@@ -130,6 +130,8 @@ fn every_command_keeps_to_its_schema() {
         &["backup", "verify", "--level", "restore"],
     );
     document(&sandbox, "prune", 0, &["prune", "-n"]);
+    document(&sandbox, "alerts", 0, &["alert", "list"]);
+    document(&sandbox, "alerts", 0, &["alert", "retry"]);
     document(&sandbox, "audit", 0, &["audit", "verify"]);
     document(&sandbox, "report", 0, &["validate", "9.1"]);
     document(&sandbox, "report", 0, &["undo", "-n"]);
@@ -156,6 +158,7 @@ fn failures_keep_to_their_schemas_too() {
     document(&sandbox, "error", 2, &["show", "20200101T000000Z-0000"]);
     document(&sandbox, "error", 2, &["feature", "disable", "gamma"]);
     document(&sandbox, "error", 2, &["recover"]);
+    document(&sandbox, "error", 2, &["alert", "test", "ops"]);
     document(&sandbox, "error", 2, &["undo", "--yes"]);
     sandbox.write(
         "rollback/broken.rhai",

@@ -6,6 +6,7 @@
     reason = "tests work in temporary directories, fail by panicking"
 )]
 
+mod alerts;
 mod apply;
 mod architecture;
 mod backups;

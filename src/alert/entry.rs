@@ -177,7 +177,7 @@ mod tests {
     use crate::alert::{Kind, Severity};
 
     fn entry() -> Entry {
-        let clock = Clock::fixed(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
+        let clock = Clock::fixed(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
         let alert = Alert::new(&clock, Kind::Failure, Severity::Critical, "title", "text");
         Entry::new(&clock, "ops", alert, 0)
     }

@@ -121,13 +121,13 @@ impl Outbox {
         let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
         for name in names {
             if name.ends_with(ASIDE) {
-                unreadable.push(self.shown(&name));
+                unreadable.push(shown(&name));
             } else if is_entry(&name) {
                 match self.read(&name) {
                     Some(entry) => entries.push(entry),
                     // Another process may have removed it meanwhile.
                     None if self.directory.join(&name).symlink_metadata().is_err() => {}
-                    None => unreadable.push(self.shown(&name)),
+                    None => unreadable.push(shown(&name)),
                 }
             }
         }
@@ -135,8 +135,8 @@ impl Outbox {
     }
 
     /// Sets a file aside that can't be read, unless it was already; gives its new name.
-    pub(super) fn set_aside(&self, shown: &str) -> Result<Option<String>> {
-        let Some(name) = Path::new(shown).file_name().and_then(|name| name.to_str()) else {
+    pub(super) fn set_aside(&self, file: &str) -> Result<Option<String>> {
+        let Some(name) = Path::new(file).file_name().and_then(|name| name.to_str()) else {
             return Ok(None);
         };
         if name.ends_with(ASIDE) {
@@ -145,7 +145,7 @@ impl Outbox {
         let aside = format!("{name}{ASIDE}");
         self.records
             .rename(&self.directory.join(name), &self.directory.join(&aside))?;
-        Ok(Some(self.shown(&aside)))
+        Ok(Some(shown(&aside)))
     }
 
     /// What a channel was given of late. One that can't be read counts from the beginning.
@@ -177,10 +177,11 @@ impl Outbox {
     fn quota_path(&self, channel: &str) -> PathBuf {
         self.directory.join(format!("{}.quota", plain(channel)))
     }
+}
 
-    fn shown(&self, name: &str) -> String {
-        format!(".rollback/{DIRECTORY}/{name}")
-    }
+/// A file of the outbox, for people.
+fn shown(name: &str) -> String {
+    format!(".rollback/{DIRECTORY}/{name}")
 }
 
 fn is_entry(name: &str) -> bool {

@@ -10,7 +10,7 @@ use super::run::{Changing, show_outcome, show_preview, stories, telling, watch_s
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::host::confine::Mode;
-use crate::run::{Request, plan_file};
+use crate::run::{Request, alerts, plan_file};
 
 /// The largest plan that is read, in bytes.
 const LARGEST: u64 = 256 << 20;
@@ -57,7 +57,7 @@ pub fn apply(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
     super::confine(everywhere, &context, Mode::Real)?;
     watch_signals(&mut context)?;
     let person = Person::of(everywhere, &context, telling.clone(), true);
-    let report = plan_file::apply(&context, &planned, &request, &person)?;
+    let report = alerts::deliver(&context, plan_file::apply(&context, &planned, &request, &person))?;
     Ok(show_outcome(everywhere, &report, &telling))
 }
 

@@ -30,6 +30,12 @@ version: 1
 # monitor:                 # docs/monitoring.md
 #   window: 5m             # sustained_for: 1m, min_samples: 20, cooldown: 30m, interval: 5s, max_rollbacks: 1 (an hour)
 #   triggers: [{ metric: error_rate, threshold: 0.1, story: \"1.3\", action: alert }]   # or rollback, with `monitor --auto`
+# alerts:                  # who is told that a run began and how it ended: docs/alerts.md
+#   give_up_after: 24h
+#   keep_sent: 100
+#   channels:
+#     - { name: ops, webhook: { url: { env: OPS_URL }, form: generic }, on: [failure], severity: warning }
+#     - { name: kept, log: {} }
 # stories:
 #   \"1.3\": { data: { duckdb_data: [analytics/warehouse] }, paths: [services/duck.js] }
 ";

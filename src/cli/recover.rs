@@ -10,7 +10,7 @@ use crate::exit_code::ExitCode;
 use crate::history::recover::{self as settling, Then};
 use crate::host::confine::Mode;
 use crate::report::text::Telling;
-use crate::run::Request;
+use crate::run::{Request, alerts};
 
 /// `rollback recover`.
 #[derive(Debug, Clone, Args)]
@@ -60,6 +60,9 @@ pub fn recover(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCod
         super::run::watch_signals(&mut context)?;
     }
     let person = Person::of(everywhere, &context, telling.clone(), !request.dry_run);
-    let report = settling::run(&context, &active, then, &request, &person)?;
+    let report = alerts::deliver(
+        &context,
+        settling::run(&context, &active, then, &request, &person),
+    )?;
     Ok(super::run::show_outcome(everywhere, &report, &telling))
 }

@@ -179,7 +179,7 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
     super::confine(everywhere, &context, confine::Mode::Real)?;
     watch_signals(&mut context)?;
     let person = Person::of(everywhere, &context, telling.clone(), true);
-    let report = run::run(&context, &request, &person)?;
+    let report = run::alerts::deliver(&context, run::run(&context, &request, &person))?;
     Ok(show_outcome(everywhere, &report, &telling))
 }
 

@@ -8,7 +8,9 @@ use crate::error::{Error, Kind, Position};
 use crate::report::text::sample::{preview, real};
 use crate::report::{Mode, RunKind, RunOutcome};
 
-const SCHEMAS: [(&str, &str); 10] = [
+const SCHEMAS: [(&str, &str); 12] = [
+    ("alert", include_str!("../../docs/schema/alert.json")),
+    ("alerts", include_str!("../../docs/schema/alerts.json")),
     ("audit", include_str!("../../docs/schema/audit.json")),
     ("backups", include_str!("../../docs/schema/backups.json")),
     ("check", include_str!("../../docs/schema/check.json")),
@@ -36,6 +38,22 @@ fn problems(name: &str, document: &Value) -> Vec<String> {
 fn examples() -> Vec<(&'static str, Value)> {
     let head = json!({"log_id": "log-1", "seq": 41, "hash": "ab".repeat(32)});
     vec![
+        (
+            "alert",
+            json!({"schema": "rollback.alert/1", "id": "20261123T013000Z-1a2b3c4d5e6f", "kind": "failure",
+            "severity": "critical", "at": "2026-11-23T01:30:00.000Z", "title": "rollback of 1.3 failed",
+            "text": "Error: no", "facts": {"story": "1.3"}, "run": null, "group": "run 1", "held_back": 0}),
+        ),
+        (
+            "alerts",
+            json!({"schema": "rollback.alerts/1", "channels": [{"name": "ops", "type": "webhook", "pending": 1,
+            "dead": 0, "held_back": 2}], "alerts": [{"id": "20261123T013000Z-1a2b3c4d5e6f", "channel": "ops",
+            "state": "pending", "kind": "failure", "severity": "critical", "at": "2026-11-23T01:30:00.000Z",
+            "title": "rollback of 1.3 failed", "run": null, "attempts": 1, "last_error": "HTTP 503",
+            "next_attempt": "2026-11-23T01:30:10.000Z"}], "attempts": [{"channel": "ops",
+            "id": "20261123T013000Z-1a2b3c4d5e6f", "state": "pending", "answer": "HTTP 503", "ms": 3}],
+            "busy": [], "problems": [], "unreadable": []}),
+        ),
         (
             "audit",
             json!({"schema": "rollback.audit/1", "ok": false, "records": 42, "head": head,

@@ -10,7 +10,7 @@ use crate::exit_code::ExitCode;
 use crate::history::{History, undo as taking_back};
 use crate::host::confine::Mode;
 use crate::report::text::Telling;
-use crate::run::Request;
+use crate::run::{Request, alerts};
 
 /// `rollback undo`.
 #[derive(Debug, Clone, Args)]
@@ -64,6 +64,6 @@ pub fn undo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> 
     }
     super::run::watch_signals(&mut context)?;
     let person = Person::of(everywhere, &context, telling.clone(), true);
-    let report = taking_back::run(&context, &undone, &request, &person)?;
+    let report = alerts::deliver(&context, taking_back::run(&context, &undone, &request, &person))?;
     Ok(super::run::show_outcome(everywhere, &report, &telling))
 }

@@ -6,7 +6,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::broken::{Own, is_down};
 use crate::error::{Error, Result};
-use crate::host::logs::{AUDIT_LOG, LOGS, SECURITY_LOG};
+use crate::host::logs::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
 use crate::operation::Capability;
 use crate::script::Origin;
 use crate::view::View;
@@ -58,6 +58,7 @@ impl Policy {
                 STORIES.to_owned(),
                 format!("{LOGS}/{SECURITY_LOG}"),
                 format!("{LOGS}/{AUDIT_LOG}"),
+                format!("{LOGS}/{ALERT_LOG}"),
             ],
             flags: workspace.flags_file(),
             denied,

@@ -15,7 +15,7 @@ use crate::operation::reverting::{Ready, Revert, describe, target};
 use crate::operation::{Outcome, Proposal, Undo};
 use crate::report::{FailureRecord, Mode, Report, RunKind, RunOutcome};
 use crate::run::records::Mark;
-use crate::run::{Audience, Context, Request, begin, plan, records};
+use crate::run::{Audience, Context, Request, alerts, begin, plan, records};
 use crate::script::session::{Listener, Questions, Session, Silent};
 use crate::view::Errand;
 
@@ -179,6 +179,9 @@ fn real_pass(
         audit: Box::new(audit),
     };
     let session = context.session(errand.clone(), pass, Questions::Yes, listener)?;
+    if let Some(warning) = alerts::begun(context, shown, &errand.run) {
+        session.warn(&warning);
+    }
     let result = replay(&history, &session, operations, request).map_err(|error| context.by_signal(error));
     let mut report = report_of(&session, request, &errand, undone);
     report.started.clone_from(&shown.started);
@@ -203,6 +206,7 @@ fn real_pass(
         format!("rollback show {}", report.run),
     ];
     records::finish(context, &session, &mut report, Mark::Goes)?;
+    alerts::ended(context, &mut report);
     Ok(report)
 }
 

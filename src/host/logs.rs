@@ -21,6 +21,9 @@ pub const SECURITY_LOG: &str = "security.log";
 /// All of it.
 pub const AUDIT_LOG: &str = "audit.log";
 
+/// What was told to the channel `log` of `alerts:`.
+pub const ALERT_LOG: &str = "alerts.log";
+
 /// Where the lines go.
 #[derive(Debug, Clone)]
 pub struct Logs {

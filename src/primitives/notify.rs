@@ -1,5 +1,6 @@
 //! `notify(message)`.
 
+use crate::alert::{Alert, Kind, Severity};
 use crate::error::{Error, Result};
 use crate::gate::redact::redact;
 use crate::gate::{Overlay, Permit};
@@ -13,7 +14,7 @@ pub static WORD: Primitive = Primitive {
     name: "notify",
     parameters: &[Parameter::needed("message", Type::Text)],
     returns: Type::Nothing,
-    about: "Tells stakeholders: a line of level INFO and event `notification` in `logs/security.log`.",
+    about: "Tells stakeholders: a line of level INFO and event `notification` in `logs/security.log`, and an alert of kind `message` through the channels that want it.",
     example: r#"notify("DuckDB was rolled back")"#,
     action: Action::Change(propose),
 };
@@ -70,6 +71,20 @@ impl Operation for Notify {
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
         host.logs
             .notification(&self.story, &self.message, permit.head())?;
-        Ok(Done::default())
+        let title = match self.story.as_str() {
+            "" => "message".to_owned(),
+            story => format!("message of {story}"),
+        };
+        let alert = Alert::new(&host.clock, Kind::Message, Severity::Info, title, &self.message)
+            .fact("story", self.story.as_str())
+            .grouped(format!("{}: {}", self.story, self.message));
+        // The line is written; a channel holds up no rollback.
+        let why = host.alerts.raise(alert).err().map(|error| {
+            format!("it stands in `logs/security.log`, and could not be kept for the channels: {error}")
+        });
+        Ok(Done {
+            why,
+            ..Done::default()
+        })
     }
 }

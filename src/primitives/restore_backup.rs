@@ -51,18 +51,17 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         ))
         .hint("look into it by hand, or take another"));
     }
-    let to = match arguments.get(1) {
-        Some(_) => view.workspace.place(&arguments.text(1))?,
-        None => {
-            let source = text(backup, "source");
-            if source.starts_with(crate::operation::volumes::SOURCE) {
-                return Err(Error::invalid(format!(
-                    "backup `{name}` holds a volume of the container engine"
-                ))
-                .hint("name a place for its archive, or give that to the engine: docs/operations.md"));
-            }
-            view.workspace.place(&source)?
+    let to = if arguments.get(1).is_some() {
+        view.workspace.place(&arguments.text(1))?
+    } else {
+        let source = text(backup, "source");
+        if source.starts_with(crate::operation::volumes::SOURCE) {
+            return Err(
+                Error::invalid(format!("backup `{name}` holds a volume of the container engine"))
+                    .hint("name a place for its archive, or give that to the engine: docs/operations.md"),
+            );
         }
+        view.workspace.place(&source)?
     };
     let directory = view.workspace.show(&view.workspace.backups().join(&name));
     let from = super::backup_contents(view, &directory, &text(backup, "kind"))?;

@@ -6,10 +6,7 @@ use super::Refusal;
 use crate::alert::entry::Entry;
 use crate::alert::template::Message;
 use crate::alert::{Severity, Shared};
-use crate::host::logs::LOGS;
-
-/// The file.
-const FILE: &str = "alerts.log";
+use crate::host::logs::{ALERT_LOG, LOGS};
 
 pub(super) fn send(shared: &Shared, entry: &Entry, message: &Message) -> Result<String, Refusal> {
     let alert = &entry.alert;
@@ -22,7 +19,7 @@ pub(super) fn send(shared: &Shared, entry: &Entry, message: &Message) -> Result<
         "timestamp": alert.at, "level": level, "event": "alert", "alertId": alert.id, "kind": alert.kind,
         "title": message.title, "text": message.text, "run": alert.run, "heldBack": entry.held_back, "facts": alert.facts,
     });
-    let path = shared.root.join(LOGS).join(FILE);
+    let path = shared.root.join(LOGS).join(ALERT_LOG);
     shared.records.append_line(&path, &line.to_string())?;
-    Ok(format!("written to `{LOGS}/{FILE}`"))
+    Ok(format!("written to `{LOGS}/{ALERT_LOG}`"))
 }

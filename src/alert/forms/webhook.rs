@@ -80,12 +80,10 @@ fn signature(key: &str, seconds: u64, body: &[u8]) -> String {
     context.update(seconds.to_string().as_bytes());
     context.update(b".");
     context.update(body);
-    let hex: String = context
-        .sign()
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut hex = String::new();
+    for byte in context.sign().as_ref() {
+        hex.push_str(&format!("{byte:02x}"));
+    }
     format!("t={seconds},v1={hex}")
 }
 
