@@ -250,7 +250,7 @@ fn a_command_gets_the_alert_on_its_input_in_a_clean_environment() {
 fn the_log_has_the_form_of_the_others() {
     let sandbox = workspace("    - { name: kept, log: {}, severity: warning, title: '{story}: {title}' }");
     sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
-    let log = sandbox.read("logs/alerts.log");
+    let log = sandbox.read("logs/rollback-alerts.log");
     let lines: Vec<&str> = log.lines().collect();
     assert_eq!(lines.len(), 1, "{log}");
     assert!(lines[0].starts_with("{\"timestamp\":\""), "{log}");
@@ -265,7 +265,7 @@ fn the_log_has_the_form_of_the_others() {
     // No script writes there.
     sandbox.write(
         "rollback/forge.rhai",
-        "const STORY = #{ id: \"9.2\", title: \"Forge\" };\nfn execute() { write_text(\"logs/alerts.log\", \"\", #{ overwrite: true }); }\n",
+        "const STORY = #{ id: \"9.2\", title: \"Forge\" };\nfn execute() { write_text(\"logs/rollback-alerts.log\", \"\", #{ overwrite: true }); }\n",
     );
     sandbox.run(&["run", "9.2", "--yes"]).assert_code(3);
 }
@@ -435,7 +435,7 @@ fn equal_alerts_and_too_many_are_held_back_and_told_of() {
     assert_eq!(became(3601, "d"), Became::Queued);
     let deliveries = alerts_at(&sandbox, &clock(3602)).deliver(soon()).unwrap();
     assert!(deliveries.all_sent(), "{deliveries:?}");
-    let log = sandbox.read("logs/alerts.log");
+    let log = sandbox.read("logs/rollback-alerts.log");
     let told: Vec<u64> = log
         .lines()
         .map(|line| {

@@ -32,6 +32,7 @@ mod sandbox;
 mod script_check;
 mod script_test;
 mod stories;
+mod switches;
 mod tamper;
 mod traced;
 mod undo;

@@ -581,7 +581,7 @@ fn deployed() -> Sandbox {
 
 /// What arrived through the channel of the log.
 fn alerts(sandbox: &Sandbox) -> String {
-    sandbox.read("logs/alerts.log")
+    sandbox.read("logs/rollback-alerts.log")
 }
 
 fn runs(sandbox: &Sandbox) -> Vec<Value> {

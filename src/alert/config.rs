@@ -51,7 +51,7 @@ pub struct Channel {
     /// A program, and its arguments.
     #[serde(default)]
     pub command: Option<Vec<String>>,
-    /// `logs/alerts.log`.
+    /// `logs/rollback-alerts.log`.
     #[serde(default)]
     pub log: Option<Log>,
     /// The kinds that it gets.
@@ -210,7 +210,7 @@ impl Mail {
     }
 }
 
-/// `logs/alerts.log`; there is nothing to set.
+/// `logs/rollback-alerts.log`; there is nothing to set.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {}

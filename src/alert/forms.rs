@@ -11,7 +11,7 @@ use crate::error::Error;
 /// A listed program.
 mod command;
 
-/// `logs/alerts.log`.
+/// `logs/rollback-alerts.log`.
 mod log;
 
 /// A mail server.

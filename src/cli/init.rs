@@ -38,6 +38,7 @@ version: 1
 #     - { name: kept, log: {} }
 # stories:
 #   \"1.3\": { data: { duckdb_data: [analytics/warehouse] }, paths: [services/duck.js] }
+#   \"1.4\": { flags: { config/engines.yaml: [engines.dbt.enabled] } }   # keys of other flags files, set to false
 ";
 
 /// A first story of one's own.

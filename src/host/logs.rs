@@ -22,7 +22,7 @@ pub const SECURITY_LOG: &str = "security.log";
 pub const AUDIT_LOG: &str = "audit.log";
 
 /// What was told to the channel `log` of `alerts:`.
-pub const ALERT_LOG: &str = "alerts.log";
+pub const ALERT_LOG: &str = "rollback-alerts.log";
 
 /// Where the lines go.
 #[derive(Debug, Clone)]

@@ -240,6 +240,8 @@ pub struct StoryAdditions {
     pub data: BTreeMap<String, Vec<String>>,
     /// Files and directories that are removed.
     pub paths: Vec<String>,
+    /// Other flags files (YAML) to the dotted keys in them that are set to `false`.
+    pub flags: BTreeMap<String, Vec<String>>,
 }
 
 pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -179,7 +179,7 @@ fn sent_alerts_are_kept_up_to_a_number() {
     let raised = raise(&alerts, &at, &groups);
     assert!(alerts.deliver(soon()).unwrap().all_sent());
     assert_eq!(files(&sandbox).len(), 3);
-    let log = sandbox.read("logs/alerts.log");
+    let log = sandbox.read("logs/rollback-alerts.log");
     let order: Vec<String> = log
         .lines()
         .map(|line| {
@@ -211,7 +211,7 @@ fn alerts_without_a_channel_are_given_up_in_time() {
         &sandbox.run(&["alert", "list"]).assert_code(0),
         &["no longer configured"],
     );
-    assert!(!sandbox.exists("logs/alerts.log"));
+    assert!(!sandbox.exists("logs/rollback-alerts.log"));
 }
 
 /// Whatever is wrong with the outbox: the rollback is done, and says so.

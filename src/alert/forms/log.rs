@@ -1,4 +1,4 @@
-//! `logs/alerts.log`: compact JSON, one alert a line, in the form of the other logs.
+//! `logs/rollback-alerts.log`: compact JSON, one alert a line, in the form of the other logs.
 
 use serde_json::json;
 
