@@ -139,8 +139,8 @@ fn a_clock_that_goes_back_hides_nothing_and_repeats_nothing() {
 fn a_baseline_is_what_was_before_the_window_and_without_one_nothing_is_told() {
     let rule = "metric: response_time, threshold: 5 x baseline, baseline: 10m, at_least: 50, window: 60s, sustained_for: 10s";
     let mut young = watch(rule);
-    events(&mut young, (0, 100), |_| false, |_| Some(1000.0));
-    let told = judge(&mut young, 99);
+    events(&mut young, (0, 80), |_| false, |_| Some(1000.0));
+    let told = judge(&mut young, 79);
     assert_eq!(told.judgement.verdict, Verdict::Inconclusive);
     assert!(
         told.judgement.why.contains("for a baseline"),
@@ -190,10 +190,11 @@ fn a_rollback_happens_once_and_what_led_to_it_does_not_count_again() {
         (Verdict::Inconclusive, Step::Nothing)
     );
     // It did not help: people are told, and nothing else.
-    events(&mut watch, (120, 800), |_| true, NO_TIME);
+    events(&mut watch, (120, 301), |_| true, NO_TIME);
     assert!(
         matches!(judge(&mut watch, 300).step, Step::Alert(Some(held)) if held.contains("within the cooldown"))
     );
+    events(&mut watch, (301, 800), |_| true, NO_TIME);
     assert!(matches!(judge(&mut watch, 799).step, Step::Nothing));
     // The cooldown is over, but the hour is not.
     events(&mut watch, (800, 1000), |_| true, NO_TIME);
