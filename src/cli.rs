@@ -39,6 +39,9 @@ pub mod history;
 /// `rollback init`.
 pub mod init;
 
+/// `rollback monitor`.
+pub mod monitor;
+
 /// What happens in a run, as lines for people or as JSON lines.
 pub mod progress;
 
@@ -175,6 +178,8 @@ pub enum Command {
     },
     /// Remove backups and run stores that nobody wants kept
     Prune(prune::Arguments),
+    /// Watch triggers, tell, and (only where configured) roll back
+    Monitor(monitor::Arguments),
     /// Words and stories
     Script {
         /// What to do
@@ -280,6 +285,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Backup { command } => backup::backup(everywhere, command),
         Command::Alert { command } => alert::alert(everywhere, command),
         Command::Prune(arguments) => prune::prune(everywhere, arguments),
+        Command::Monitor(arguments) => monitor::monitor(everywhere, arguments),
         Command::Script { command } => script::script(everywhere, command),
         Command::Init { directory } => init::init(everywhere, directory.as_deref()),
         Command::Demo(arguments) => demo::demo(everywhere, arguments),

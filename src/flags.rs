@@ -164,7 +164,7 @@ impl Flags {
         })
     }
 
-    /// The rollback triggers as (name, threshold), in the order of the file; those that are no numbers are left out.
+    /// The rollback triggers as (name, threshold), in the order of the file; not a number where it is none.
     pub fn thresholds(&self) -> &[(String, f64)] {
         &self.thresholds
     }

@@ -26,6 +26,12 @@ pub mod docker;
 /// Files and directories, below open roots.
 pub mod files;
 
+/// A run that the monitor starts, as a program of its own.
+pub mod launch;
+
+/// A page for programs on the loopback interface.
+pub mod listen;
+
 /// Lines of `logs/` that other programs read too.
 pub mod logs;
 

@@ -51,6 +51,9 @@ pub mod references;
 /// Runs as recorded.
 pub mod history;
 
+/// Watching: metrics, triggers, verdicts, and what they set off.
+pub mod monitor;
+
 /// What happened, told to people and programs elsewhere.
 pub mod alert;
 

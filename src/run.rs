@@ -60,6 +60,9 @@ pub mod single;
 /// The phases of a story.
 mod stories;
 
+/// Switching a story's code off.
+mod switches;
+
 /// Tests of scripts.
 pub mod tests;
 /// The kernel's wall around a command.

@@ -16,6 +16,9 @@ pub mod config;
 /// One run at a time.
 pub mod lock;
 
+/// `monitor:` of `rollback.yaml`.
+pub mod monitor_config;
+
 /// In which order stories are rolled back.
 pub mod order;
 

@@ -4,7 +4,9 @@
 mod containers;
 mod deployment;
 mod duckdb;
+mod failures;
 mod former;
 mod programs;
+mod recovery;
 mod stack;
 mod stories;

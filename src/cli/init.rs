@@ -33,8 +33,12 @@ version: 1
 #   channels:
 #     - { name: ops, webhook: { url: { env: OPS_URL }, form: generic }, on: [failure], severity: warning }
 #     - { name: kept, log: {} }
+# monitor:                 # docs/monitoring.md
+#   window: 5m             # sustained_for: 1m, min_samples: 20, cooldown: 30m, interval: 5s, max_rollbacks: 1 (an hour)
+#   triggers: [{ metric: error_rate, threshold: 0.1, story: \"1.3\", action: alert }]   # or rollback, with `monitor --auto`
 # stories:
 #   \"1.3\": { data: { duckdb_data: [analytics/warehouse] }, paths: [services/duck.js] }
+#   \"1.4\": { flags: { config/engines.yaml: [engines.dbt.enabled] } }   # keys of other flags files, set to false
 ";
 
 /// A first story of one's own.

@@ -22,7 +22,7 @@ use crate::script::session::Silent;
 use crate::workspace::catalogue::{Catalogue, Story};
 
 /// What set a run off.
-pub const TRIGGERS: [&str; 8] = [
+pub const TRIGGERS: [&str; 11] = [
     "manual",
     "integration-conflict",
     "data-corruption",
@@ -31,6 +31,9 @@ pub const TRIGGERS: [&str; 8] = [
     "error-rate",
     "memory",
     "response-time",
+    "availability",
+    "crashes",
+    "custom",
 ];
 
 /// Options of every command that changes something.

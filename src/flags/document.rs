@@ -126,7 +126,7 @@ fn thresholds(root: &Mapping) -> Thresholds {
         .iter()
         .filter_map(Value::as_mapping)
         .flatten()
-        .filter_map(|(name, value)| Some((key_name(name), value.as_f64()?)))
+        .map(|(name, value)| (key_name(name), value.as_f64().unwrap_or(f64::NAN)))
         .collect()
 }
 

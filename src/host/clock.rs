@@ -57,6 +57,18 @@ impl Clock {
     }
 }
 
+/// The start of the machine, as the kernel names it, and the milliseconds since: a clock that nobody sets, and that goes on
+/// while the machine sleeps.
+#[must_use]
+pub fn uptime() -> Option<(String, i64)> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Some((
+        boot.trim().to_owned(),
+        time.tv_sec * 1000 + time.tv_nsec / 1_000_000,
+    ))
+}
+
 /// A time as RFC 3339 UTC with milliseconds.
 #[must_use]
 pub fn timestamp(at: SystemTime) -> String {

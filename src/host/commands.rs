@@ -22,6 +22,21 @@ mod find;
 pub use find::find_program;
 use find::safe_entries;
 
+/// Certificates that a network adds, and proxies. For package managers alone: a script can set none of them.
+const REACH: &[&str] = &[
+    "NODE_EXTRA_CA_CERTS",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "NO_PROXY",
+    "no_proxy",
+];
+
 /// How much of each output stream is kept, in bytes; the rest is read and dropped.
 pub const OUTPUT_LIMIT: usize = 1024 * 1024;
 
@@ -94,6 +109,17 @@ impl Invocation {
     #[must_use]
     pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Passes on what reaching a registry from inside a company's network takes ([`REACH`]), as this program was given it.
+    #[must_use]
+    pub fn with_reach(mut self) -> Self {
+        for name in REACH {
+            if let Some(value) = std::env::var_os(name).and_then(|value| value.into_string().ok()) {
+                self.environment.push(((*name).to_owned(), value));
+            }
+        }
         self
     }
 

@@ -171,17 +171,49 @@ pub fn http_check(url: &str, timeout: Duration, allowed: &dyn Fn(&str) -> Result
     }
 }
 
-/// One answer: its status, and where it sends us.
-fn get(url: &str, timeout: Duration) -> Result<(u16, Option<String>), String> {
-    let agent = ureq::Agent::config_builder()
+/// The text at `url`, at most `limit` bytes of it, without following any redirect. Proxies from the environment are not
+/// used.
+///
+/// # Errors
+/// Of kind `Invalid` for what is no plain `http` or `https` address; `Failed` without an answer of status 200 in time.
+pub fn fetch(url: &str, timeout: Duration, limit: u64) -> Result<String> {
+    let address = Address::parse(url)?.to_string();
+    let failed = |why: String| {
+        Error::failed(format!("cannot read `{}`: {why}", without_credentials(&address)))
+            .hint("see to the endpoint, or correct its address")
+    };
+    let mut response = agent(timeout.clamp(SHORTEST, LONGEST))
+        .get(&address)
+        .call()
+        .map_err(|error| failed(error.to_string()))?;
+    if response.status().as_u16() != 200 {
+        return Err(failed(format!("it answers {}", response.status().as_u16())));
+    }
+    let mut text = Vec::new();
+    response
+        .body_mut()
+        .as_reader()
+        .take(limit)
+        .read_to_end(&mut text)
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Asks as a probe does: by no proxy, following nothing.
+fn agent(timeout: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder()
         .proxy(None)
         .max_redirects(0)
         .http_status_as_error(false)
         .timeout_global(Some(timeout))
         .user_agent(concat!("rollback/", env!("CARGO_PKG_VERSION")))
         .build()
-        .new_agent();
-    let mut response = agent.get(url).call().map_err(|error| match error {
+        .new_agent()
+}
+
+/// One answer: its status, and where it sends us.
+fn get(url: &str, timeout: Duration) -> Result<(u16, Option<String>), String> {
+    let mut response = agent(timeout).get(url).call().map_err(|error| match error {
         ureq::Error::Timeout(_) => format!("no answer in {} ms", timeout.as_millis()),
         ureq::Error::HostNotFound => "the host is unknown".to_owned(),
         ureq::Error::ConnectionFailed => "the connection was refused".to_owned(),

@@ -155,6 +155,29 @@ fn settled(path: &Path) -> PathBuf {
 
 /// Joins a command line for people.
 fn shown(command: &[String]) -> String {
+    let text = written(command);
+    if text.chars().count() <= DESCRIBED {
+        return text;
+    }
+    // What a program is called says more than where it lies.
+    let short: Vec<String> = command
+        .iter()
+        .map(|word| match word.rsplit_once('/') {
+            Some((directory, name)) if word.starts_with('/') && !directory.is_empty() && !name.is_empty() => {
+                format!("…/{name}")
+            }
+            _ => word.clone(),
+        })
+        .collect();
+    let text = written(&short);
+    if text.chars().count() <= DESCRIBED {
+        return text;
+    }
+    text.chars().take(DESCRIBED - 1).chain(['…']).collect()
+}
+
+/// The words with secrets masked and odd characters escaped.
+fn written(command: &[String]) -> String {
     let mut text = String::new();
     for (place, word) in masked(command).iter().enumerate() {
         if place > 0 {
@@ -168,10 +191,7 @@ fn shown(command: &[String]) -> String {
             }
         }
     }
-    if text.chars().count() <= DESCRIBED {
-        return text;
-    }
-    text.chars().take(DESCRIBED - 1).chain(['…']).collect()
+    text
 }
 
 /// Characters that change the order of others or show as nothing.

@@ -143,6 +143,19 @@ impl Records {
             .map_err(|error| self.failed("open", path, &error))
     }
 
+    /// Takes a lock that stands for as long as the file is held; `None` where another program has it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn lock(&self, path: &Path) -> Result<Option<File>> {
+        let file = self.append(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(self.failed("lock", path, &error)),
+        }
+    }
+
     /// Opens a small record that is overwritten in place; makes it. Never follows a link, and never takes a file that
     /// has a second name.
     ///

@@ -156,8 +156,17 @@ impl Revert {
                         other => ready = other,
                     }
                 }
-                if matches!(undo, Undo::InstallPackages { .. }) && !matches!(ready, Ready::ChangedSince(_)) {
-                    ready = Ready::Yes;
+                if let Undo::InstallPackages {
+                    manager, packages, ..
+                } = &undo
+                    && !matches!(ready, Ready::ChangedSince(_))
+                {
+                    let untouched = files.is_empty() || matches!(ready, Ready::Nothing(_));
+                    ready = if untouched && view.has_installed(manager, packages)? {
+                        Ready::Nothing("all of them are installed".to_owned())
+                    } else {
+                        Ready::Yes
+                    };
                 }
                 ready
             }

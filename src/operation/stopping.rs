@@ -89,7 +89,7 @@ impl Operation for EndProcesses {
         let error = Error::failed(format!(
             "{processes} {survivors} {are} still running {seconds} s after TERM"
         ))
-        .hint("stop it by hand, or allow the script to kill it: #{ kill: true }");
+        .hint("stop it by hand, or allow it to be killed: `--param kill=true` (the stories), #{ kill: true } (a script)");
         Err(tale.before(error))
     }
 }

@@ -53,6 +53,18 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     }];
     let mut proposals = Vec::new();
     let Some(installed) = view.installed_if_any(manager)? else {
+        let root = view.workspace.root();
+        let python = &view.workspace.config().python;
+        if manager == Manager::Pip && packages::pip::is_broken(root, python) {
+            let why = format!(
+                "the environment `{python}` has no interpreter that could be started: its packages are left alone; make it \
+                 anew, then run this again"
+            );
+            return Ok(vec![
+                Proposal::settled(WORD.name, names.join(", "), Outcome::Unknown, why, needs)
+                    .returning(rhai::Array::new()),
+            ]);
+        }
         let why = match manager {
             Manager::Pip => "no Python environment is configured or found: packages are left alone",
             Manager::Npm => "there is no package.json",

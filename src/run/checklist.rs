@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::switches;
 use crate::backup;
 use crate::cli::terminal::plural;
 use crate::error::Result;
@@ -70,8 +71,9 @@ pub fn check(session: &Session, story: &Story) -> Result<()> {
 }
 
 fn flags_are_off(session: &Session, story: &Story) -> Result<Finding> {
+    let elsewhere = switches::still_on(session, story)?;
     if story.flags().is_empty() {
-        return Ok(Finding::of(Vec::new()).remarking("the story has no feature flag"));
+        return Ok(Finding::of(elsewhere).remarking("the story has no feature flag"));
     }
     let Some(flags) = session.view.flags()? else {
         return Ok(Finding::of(vec![format!(
@@ -84,6 +86,7 @@ fn flags_are_off(session: &Session, story: &Story) -> Result<Finding> {
         .into_iter()
         .filter(|name| flags.raw(name).unwrap_or(false))
         .map(|name| format!("`{name}` is on"))
+        .chain(elsewhere)
         .collect();
     let unknown = story.feature.iter().find(|name| flags.raw(name).is_none());
     let finding = Finding::of(on);

@@ -6,11 +6,9 @@ use std::sync::Arc;
 
 use rhai::{CallFnOptions, Dynamic, Scope};
 
-use super::{Context, Request, checklist, ends_everything, records};
+use super::{Context, Request, checklist, ends_everything, records, switches};
 use crate::error::{Error, Kind, Result};
 use crate::operation::Outcome;
-use crate::primitive::Action;
-use crate::primitives;
 use crate::report::FailureRecord;
 use crate::script::allowance::Counting;
 use crate::script::session::Session;
@@ -62,7 +60,7 @@ fn run_one(context: &Context, session: &Rc<Session>, story: &Rc<Story>) -> Resul
     let operations_before = session.journal.borrow().operations.len();
     let checks_before = session.journal.borrow().checks.len();
     records::story_begun(context, session, story)?;
-    switch_off(session, story)?;
+    switches::switch_off(session, story)?;
     let machine = Machine::of(session, &story.script)?;
     for phase in ["prepare", "execute"] {
         if story.script.has_phase(phase) {
@@ -129,48 +127,6 @@ pub fn validate_one(session: &Rc<Session>, story: &Rc<Story>) -> Result<()> {
         Machine::of(session, &story.script)?.call(&story.script, "validate")?;
     }
     Ok(())
-}
-
-/// Switches off the features that gate the story's code, with what depends on them.
-fn switch_off(session: &Session, story: &Story) -> Result<()> {
-    let Some(word) = primitives::find("set_flag") else {
-        return Err(Error::bug("there is no word `set_flag`"));
-    };
-    let Action::Change(propose) = word.action else {
-        return Err(Error::bug("`set_flag` changes nothing"));
-    };
-    let names = story.flags();
-    if names.is_empty() {
-        return Ok(());
-    }
-    session.step("Switch the feature off", || {
-        let Some(flags) = session.view.flags()? else {
-            session.warn(&format!(
-                "there is no flags file `{}`: nothing was switched off",
-                session.view.workspace.flags_file()
-            ));
-            return Ok(());
-        };
-        for cycle in flags.cycles() {
-            session.warn(&format!(
-                "features depend on each other in a circle: {}",
-                cycle.join(" -> ")
-            ));
-        }
-        for (index, name) in names.iter().enumerate() {
-            let known = flags.raw(name).is_some();
-            if !known && index > 0 {
-                continue;
-            }
-            if !known {
-                session.warn(&format!("the flags file knows no feature `{name}`"));
-                continue;
-            }
-            let arguments = word.accept(vec![name.clone().into(), false.into()])?;
-            session.change(word, &arguments, propose).map(|_| ())?;
-        }
-        Ok(())
-    })
 }
 
 /// The engine of one story in one pass.

@@ -29,6 +29,32 @@ impl Context {
         Ok(warning)
     }
 
+    /// Confines a program that watches: it writes its own records and lines of `logs/`, and nothing else. `before` starts
+    /// what has to stand outside of the wall.
+    ///
+    /// # Errors
+    /// As [`Context::confine`], and what `before` says.
+    pub fn confine_watching(&self, before: impl FnOnce() -> Result<()>) -> Result<Option<String>> {
+        let (wall, warning) = self.wall_of(Mode::Real)?;
+        confine::require_alone()?;
+        self.host.eyes.keep_open()?;
+        before()?;
+        let log = |channel: &crate::alert::config::Channel| channel.log.is_some();
+        if self.workspace.config().alerts.channels.iter().any(log) {
+            let logs = self.workspace.root().join(crate::host::logs::LOGS);
+            self.host.records.directory(&logs)?;
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let own: Vec<OwnedFd> = [crate::workspace::STATE, crate::host::logs::LOGS]
+            .iter()
+            .filter_map(|own| {
+                rustix::fs::open(self.workspace.root().join(own), flags, FileMode::empty()).ok()
+            })
+            .collect();
+        wall.put_up(&own.iter().map(AsFd::as_fd).collect::<Vec<_>>())?;
+        Ok(warning)
+    }
+
     /// What the kernel could do of it, and the warning; changes nothing.
     ///
     /// # Errors

@@ -67,6 +67,26 @@ pub fn engine(session: &Rc<Session>, beside: Option<PathBuf>) -> Engine {
     engine
 }
 
+/// An engine without words, which ends after a time: for functions that only compute.
+#[must_use]
+pub fn computing(limits: &Limits, beside: Option<PathBuf>, time: std::time::Duration) -> Engine {
+    /// Looking at the clock at each operation would cost more than the operation.
+    const EACH: u64 = 1000;
+    let mut engine = Engine::new();
+    limit(&mut engine, limits);
+    sizes::register(&mut engine);
+    engine.set_max_operations(limits.operations);
+    engine.set_module_resolver(Library::new(beside, limits.modules));
+    let end = std::time::Instant::now() + time;
+    engine.on_progress(move |operations| {
+        (operations % EACH == 0 && std::time::Instant::now() >= end)
+            .then(|| Dynamic::from(Error::limit(format!("it takes longer than {time:?}"))))
+    });
+    engine.on_print(|_| {});
+    engine.on_debug(|_, _, _| {});
+    engine
+}
+
 fn limit(engine: &mut Engine, limits: &Limits) {
     engine.set_optimization_level(rhai::OptimizationLevel::Simple);
     engine.disable_symbol("eval");

@@ -196,6 +196,20 @@ impl View {
         Ok(Some(all))
     }
 
+    /// Whether these packages are all installed, in these versions.
+    ///
+    /// # Errors
+    /// As [`View::installed_if_any`].
+    pub fn has_installed(&self, manager: &str, packages: &BTreeMap<String, String>) -> Result<bool> {
+        let installed = self.installed(Manager::parse(manager)?)?;
+        let is_there = |(name, version): (&String, &String)| {
+            installed
+                .get(name)
+                .is_some_and(|package| package.version == *version)
+        };
+        Ok(packages.iter().all(is_there))
+    }
+
     /// Installed packages; none where there is no environment.
     ///
     /// # Errors

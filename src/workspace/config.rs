@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use super::monitor_config::MonitorConfig;
 use crate::alert::config::AlertsConfig;
 use crate::error::{Error, Position, Result};
 
@@ -35,6 +36,8 @@ pub struct Config {
     pub policy: Policy,
     /// Additions to stories, by id.
     pub stories: BTreeMap<String, StoryAdditions>,
+    /// What is watched, and when it counts as bad.
+    pub monitor: MonitorConfig,
     /// Who is told what, and how.
     pub alerts: AlertsConfig,
 }
@@ -50,6 +53,7 @@ impl Default for Config {
             backups: Backups::default(),
             policy: Policy::default(),
             stories: BTreeMap::new(),
+            monitor: MonitorConfig::default(),
             alerts: AlertsConfig::default(),
         }
     }
@@ -236,6 +240,8 @@ pub struct StoryAdditions {
     pub data: BTreeMap<String, Vec<String>>,
     /// Files and directories that are removed.
     pub paths: Vec<String>,
+    /// Other flags files (YAML) to the dotted keys in them that are set to `false`.
+    pub flags: BTreeMap<String, Vec<String>>,
 }
 
 pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -245,7 +251,7 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     })
 }
 
-fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+pub(super) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Size {
@@ -326,6 +332,7 @@ impl Config {
             }
         }
         self.policy.limits.check().map_err(wrong)?;
+        self.monitor.check().map_err(wrong)?;
         self.alerts.check(&self.policy.commands).map_err(wrong)?;
         for pattern in &self.policy.deny {
             globset::Glob::new(pattern).map_err(|error| wrong(format!("policy.deny: {error}")))?;

@@ -146,6 +146,9 @@ impl Deployment {
     /// The binary in the workspace.
     pub fn rollback(&self, arguments: &[&str]) -> Command {
         let mut command = self.sandbox.command(arguments);
+        for name in ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "PIP_CERT", "HTTPS_PROXY"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
         if let Some(host) = &self.docker_host {
             command.env("DOCKER_HOST", host);
         }
@@ -285,13 +288,15 @@ impl Deployment {
                 )]
             }
             "1.5" => {
-                let mut daemon = self.dagster(&["daemon", "run"]);
+                let home = self.sandbox.path(DAGSTER);
+                let mut daemon = self.program("dagster-daemon", DAGSTER);
+                daemon.arg("run").env("DAGSTER_HOME", &home);
                 let mut webserver = self.program("dagster-webserver", DAGSTER);
                 webserver
                     .args(["-h", "127.0.0.1", "-p", "0"])
-                    .env("DAGSTER_HOME", self.sandbox.path(DAGSTER));
+                    .env("DAGSTER_HOME", &home);
                 vec![
-                    Program::start("dagster daemon run", &mut daemon, "Instance is configured"),
+                    Program::start("dagster-daemon run", &mut daemon, "Instance is configured"),
                     Program::start(
                         "dagster-webserver",
                         &mut webserver,

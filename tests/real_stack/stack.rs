@@ -90,6 +90,8 @@ impl Stack {
             done(
                 Command::new("npm")
                     .args(["install", "--no-audit", "--no-fund", "--loglevel=error"])
+                    // Another lock file may be this user's taste.
+                    .env("npm_config_userconfig", "/dev/null")
                     .current_dir(directory),
             )
         })?;

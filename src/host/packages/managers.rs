@@ -9,7 +9,7 @@ use super::{Manager, npm, pip};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
 use crate::gate::redact::redact;
-use crate::host::commands::{self, Invocation, find_program};
+use crate::host::commands::{self, Ran, find_program};
 use crate::workspace::{CACHE, Workspace};
 
 /// The managers of a workspace.
@@ -49,19 +49,24 @@ impl Managers {
         manager: Manager,
         names: &[String],
     ) -> Result<String> {
-        let invocation = match manager {
-            Manager::Pip => pip::uninstall(&self.environment()?, &self.root, names)?,
-            Manager::Npm => {
-                let program = find_program("npm", &self.root)?;
-                npm::uninstall(&program, &self.root, &self.root, names, &self.cache.join("npm"))?
-            }
+        if manager == Manager::Pip {
+            let invocation = pip::uninstall(&self.environment()?, &self.root, names)?;
+            let ran = commands::run(permit, &invocation, Some(cancelled))?;
+            return Self::outcome("pip uninstall", manager, &ran);
+        }
+        let program = find_program("npm", &self.root)?;
+        let cache = self.cache.join("npm");
+        let uninstall = |registry| {
+            let invocation = npm::uninstall(&program, &self.root, &self.root, names, &cache, registry)?;
+            commands::run(permit, &invocation, Some(cancelled))
         };
-        Self::run(
-            permit,
-            cancelled,
-            &invocation,
-            &format!("{} uninstall", manager.name()),
-        )
+        let mut ran = uninstall(npm::Registry::Never)?;
+        // It has changed nothing then. Where a package lacks a program that it promises, npm fetches it again whatever
+        // it was asked for.
+        if !ran.succeeded() && npm::lacks_a_download(&ran.stderr) {
+            ran = uninstall(npm::Registry::WhereNeeded)?;
+        }
+        Self::outcome("npm uninstall", manager, &ran)
     }
 
     /// Installs packages again in these versions.
@@ -94,25 +99,48 @@ impl Managers {
                 )?
             }
         };
-        Self::run(
-            permit,
-            cancelled,
-            &invocation,
-            &format!("{} install", manager.name()),
-        )
+        let ran = commands::run(permit, &invocation, Some(cancelled))?;
+        Self::outcome(&format!("{} install", manager.name()), manager, &ran)
     }
 
-    fn run(permit: &Permit, cancelled: &AtomicBool, invocation: &Invocation, what: &str) -> Result<String> {
-        let ran = commands::run(permit, invocation, Some(cancelled))?;
-        if !ran.succeeded() {
-            return Err(
-                Error::failed(format!("`{what}` failed: {}", redact(&ran.failure()))).hint(
-                    "look at what is installed, then run this again; `rollback undo` puts back what went",
-                ),
-            );
+    fn outcome(what: &str, manager: Manager, ran: &Ran) -> Result<String> {
+        if ran.succeeded() {
+            return Ok(redact(&String::from_utf8_lossy(&ran.stdout)));
         }
-        Ok(redact(&String::from_utf8_lossy(&ran.stdout)))
+        let complaint = match manager {
+            Manager::Npm => npm::complaint(&ran.stderr),
+            Manager::Pip => pip::complaint(&ran.stderr),
+        };
+        let why = match complaint {
+            Some(complaint) if !ran.timed_out && ran.signal.is_none() => complaint,
+            _ => ran.failure(),
+        };
+        let hint = if is_about_the_registry(&why) {
+            "the registry can't be reached or has no such package: look at the network and at the registry's settings, \
+             then run this again; `rollback undo` puts back what went"
+        } else {
+            "look at what is installed, then run this again; `rollback undo` puts back what went"
+        };
+        Err(Error::failed(format!("`{what}` failed: {}", redact(&why))).hint(hint))
     }
+}
+
+/// Whether a manager's words are about what it wanted to download.
+fn is_about_the_registry(why: &str) -> bool {
+    const SIGNS: [&str; 11] = [
+        "E404",
+        "ECONNREFUSED",
+        "ECONNRESET",
+        "ENOTFOUND",
+        "EAI_AGAIN",
+        "ETIMEDOUT",
+        "ENOTCACHED",
+        "No matching distribution",
+        "Could not find a version",
+        "NewConnectionError",
+        "Connection refused",
+    ];
+    SIGNS.iter().any(|sign| why.contains(sign))
 }
 
 /// When the packages at `place` last changed, as far as directories tell: nanoseconds since the epoch, summed up.

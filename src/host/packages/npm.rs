@@ -246,6 +246,7 @@ fn npm(program: &Path, place: &Path, root: &Path, cache: &Path, command: &str) -
             "npm_config_globalconfig",
             cache.join("no-npmrc").display().to_string(),
         )
+        .with_reach()
         .timeout(Duration::from_mins(10));
     // npm makes a lock file where there is none.
     if !has_lock(place) {
@@ -260,8 +261,48 @@ fn has_lock(place: &Path) -> bool {
         .any(|file| place.join(file).exists())
 }
 
-/// The one command that uninstalls all `names`, without the network: where a declared package is missing, npm would
-/// first download it, so it fails and changes nothing.
+/// Whether npm may ask the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registry {
+    /// Where it would have to, it fails and changes nothing.
+    Never,
+    /// For what is not in the cache.
+    WhereNeeded,
+}
+
+/// Whether npm failed because it may not ask the registry, by its messages.
+#[must_use]
+pub fn lacks_a_download(messages: &[u8]) -> bool {
+    String::from_utf8_lossy(messages).contains("ENOTCACHED")
+}
+
+/// What npm complains of, in one line: the code and the first sentence; nothing where it names no error.
+#[must_use]
+pub fn complaint(messages: &[u8]) -> Option<String> {
+    let messages = String::from_utf8_lossy(messages);
+    let lines = messages.lines().filter_map(|line| {
+        line.strip_prefix("npm error ")
+            .or_else(|| line.strip_prefix("npm ERR! "))
+    });
+    let mut code = None;
+    let mut said = None;
+    for line in lines.map(str::trim) {
+        let about_logs = line.starts_with("Log files were not written") || line.starts_with("A complete log");
+        match line.strip_prefix("code ") {
+            Some(given) => code = code.or(Some(given)),
+            None if !line.is_empty() && !about_logs => said = said.or(Some(line)),
+            None => {}
+        }
+    }
+    let said = said.map(|said| said.strip_prefix(code.unwrap_or_default()).unwrap_or(said).trim());
+    match (code, said) {
+        (Some(code), Some(said)) => Some(format!("{code}: {said}")),
+        (code, said) => code.or(said).map(str::to_owned),
+    }
+}
+
+/// The one command that uninstalls all `names`. npm may want the registry for it: where a declared package is missing,
+/// it would first download it.
 ///
 /// npm writes `package.json` anew in its own format and takes out what [`orphans`] tells. Names that are not declared are
 /// ignored with status 0: look at what is installed after.
@@ -274,6 +315,7 @@ pub fn uninstall(
     root: &Path,
     names: &[String],
     cache: &Path,
+    registry: Registry,
 ) -> Result<Invocation> {
     if names.is_empty() {
         return Err(Error::invalid("no package to uninstall").hint("name at least one"));
@@ -282,7 +324,15 @@ pub fn uninstall(
         Manager::Npm.check_name(name)?;
     }
     Ok(npm(program, place, root, cache, "uninstall")
-        .arguments(["--offline", "--save", "--"])
+        .arguments([
+            match registry {
+                Registry::Never => "--offline",
+                Registry::WhereNeeded => "--prefer-offline",
+            },
+            "--save",
+            "--",
+        ])
+        .variable("npm_config_fetch_retries", "1")
         .arguments(names))
 }
 
@@ -412,6 +462,25 @@ mod tests {
     }
 
     #[test]
+    fn a_complaint_is_the_code_with_the_first_sentence() {
+        let messages =
+            b"npm error code ENOTCACHED\nnpm error request to https://r/x failed: no cached response\n\
+            npm error Log files were not written due to the config logs-max=0\n";
+        assert_eq!(
+            complaint(messages).unwrap(),
+            "ENOTCACHED: request to https://r/x failed: no cached response"
+        );
+        assert!(lacks_a_download(messages));
+        let messages = b"npm ERR! code E404\nnpm ERR! 404 Not Found - GET https://r/x\nnpm ERR! 404\n";
+        assert_eq!(
+            complaint(messages).unwrap(),
+            "E404: 404 Not Found - GET https://r/x"
+        );
+        let only_logs = b"npm warn old\nnpm error A complete log of this run can be found in: /x\n";
+        assert_eq!(complaint(only_logs), None);
+    }
+
+    #[test]
     fn declares_every_kind_and_refuses_what_it_can_not_read() {
         let dir = tempfile::tempdir().unwrap();
         assert!(declared(dir.path()).unwrap().is_empty());
@@ -451,7 +520,7 @@ mod tests {
             words(&install(place, place, place, &packages, place).unwrap()),
             "--no-save"
         );
-        assert!(uninstall(place, place, place, &names(&["--global"]), place).is_err());
+        assert!(uninstall(place, place, place, &names(&["--global"]), place, Registry::Never).is_err());
     }
 
     struct Project {
@@ -516,7 +585,8 @@ mod tests {
         fn uninstall(&self, names: &[String]) -> Ran {
             let place = self.place();
             let cache = self.dir.path().join("cache");
-            self.run(&uninstall(&self.npm, &place, Path::new("/nowhere"), names, &cache).unwrap())
+            let root = Path::new("/nowhere");
+            self.run(&uninstall(&self.npm, &place, root, names, &cache, Registry::Never).unwrap())
         }
     }
 

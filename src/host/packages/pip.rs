@@ -39,6 +39,13 @@ pub fn environment(root: &Path, configured: &str) -> Option<PathBuf> {
     (place.join("pyvenv.cfg").is_file() && python(&place).is_file()).then_some(place)
 }
 
+/// Whether there is an environment whose interpreter is missing: a link to one that was uninstalled, mostly.
+#[must_use]
+pub fn is_broken(root: &Path, configured: &str) -> bool {
+    let place = root.join(configured);
+    place.join("pyvenv.cfg").is_file() && !python(&place).is_file()
+}
+
 fn python(environment: &Path) -> PathBuf {
     environment.join("bin/python")
 }
@@ -198,7 +205,8 @@ fn head(path: &Path) -> Option<String> {
 /// Name, version and requirements from the headers of `METADATA` or `PKG-INFO`.
 fn parse_headers(text: &str) -> (String, Found) {
     let (mut name, mut found) = (String::new(), Found::default());
-    for line in text.lines().take_while(|line| !line.trim().is_empty()) {
+    // Lines of a long header that only look empty (a licence's) are no end.
+    for line in text.lines().take_while(|line| !line.is_empty()) {
         let Some((header, value)) = line.split_once(':') else {
             continue;
         };
@@ -287,7 +295,19 @@ fn pip(environment: &Path, root: &Path, command: &str) -> Invocation {
             "--no-color",
         ])
         .variable("PIP_CONFIG_FILE", "/dev/null")
+        .with_reach()
         .timeout(Duration::from_mins(10))
+}
+
+/// What pip complains of, in one line; nothing where it names no error. Its first error is the cause, later ones follow
+/// from it.
+#[must_use]
+pub fn complaint(messages: &[u8]) -> Option<String> {
+    let messages = String::from_utf8_lossy(messages);
+    let mut errors = messages.lines().filter_map(|line| line.strip_prefix("ERROR: "));
+    errors
+        .find(|error| !error.trim().is_empty())
+        .map(|error| error.trim().to_owned())
 }
 
 /// The one command that uninstalls all `names`. pip skips absent names with status 0: look at what is installed after.
@@ -328,7 +348,7 @@ pub fn install(
     }
     // Without dependencies: what was uninstalled is named in full, and nothing else may change.
     Ok(pip(environment, root, "install")
-        .arguments(["--no-deps", "--prefer-binary", "--cache-dir"])
+        .arguments(["--no-deps", "--prefer-binary", "--retries", "2", "--cache-dir"])
         .arguments([cache])
         .arguments(["--"])
         .arguments(pinned))
@@ -343,6 +363,16 @@ mod tests {
     use super::*;
     use crate::gate::Permit;
     use crate::host::commands::{find_program, look, run};
+
+    #[test]
+    fn a_licence_with_blank_lines_is_no_end_of_the_headers() {
+        let text = "Name: a\nLicense: BSD\n         \n         Name: not this\n         \nRequires-Dist: b\n\n\
+            Requires-Dist: not-this\n";
+        let (name, found) = parse_headers(text);
+        assert_eq!(name, "a");
+        let needed: Vec<&str> = found.requirements.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(needed, ["b"]);
+    }
 
     fn requires(packages: &Packages, name: &str) -> String {
         packages[name].requires.join(" ")

@@ -1,0 +1,290 @@
+//! Asking: addresses that answer or do not, values of Prometheus text endpoints. Each source is asked by a thread of its own,
+//! so that a slow one keeps nobody waiting.
+
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::{Duration, SystemTime};
+
+use super::trigger::ms;
+use crate::error::{Error, Result};
+use crate::host::net;
+use crate::workspace::monitor_config::{MonitorConfig, ProbeConfig, PrometheusConfig};
+
+/// Bytes of an endpoint's text that are read.
+const TEXT: u64 = 8 << 20;
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// Whether an address answers.
+    Probe(ProbeConfig),
+    /// A value of an endpoint.
+    Prometheus(PrometheusConfig),
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The gauge that it goes into.
+    pub gauge: String,
+    /// Whether it is a counter, of which the growth counts.
+    pub counter: bool,
+    /// When, in ms.
+    pub at: i64,
+    /// How long it tells something about now, in ms.
+    pub fresh: i64,
+    /// The value, or why there is none.
+    pub value: Result<f64, String>,
+}
+
+impl Source {
+    /// All sources of a configuration.
+    #[must_use]
+    pub fn all(config: &MonitorConfig) -> Vec<Self> {
+        let probes = config.probes.iter().cloned().map(Self::Probe);
+        probes
+            .chain(config.prometheus.iter().cloned().map(Self::Prometheus))
+            .collect()
+    }
+
+    /// Asks, and waits for the answer at most as long as is configured.
+    #[must_use]
+    pub fn ask(&self) -> Asked {
+        let (gauge, counter, value) = match self {
+            Self::Probe(probe) => (
+                format!("availability/{}", probe.service),
+                false,
+                probe_value(probe),
+            ),
+            Self::Prometheus(entry) => (
+                format!("prometheus/{}", entry.name),
+                entry.rate,
+                prometheus_value(entry),
+            ),
+        };
+        Asked {
+            gauge,
+            counter,
+            at: now(),
+            fresh: ms(self.interval() * 3 + self.timeout()),
+            value: value.map_err(|error| error.to_string()),
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        match self {
+            Self::Probe(probe) => probe.timeout,
+            Self::Prometheus(entry) => entry.timeout,
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        match self {
+            Self::Probe(probe) => probe.interval,
+            Self::Prometheus(entry) => entry.interval,
+        }
+    }
+
+    /// Asks again and again, until what it gives is dropped.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn keep_asking(self, to: Sender<Asked>) -> Result<Sender<()>> {
+        let (end, ended) = channel::<()>();
+        std::thread::Builder::new()
+            .name("probe".to_owned())
+            .spawn(move || {
+                loop {
+                    if to.send(self.ask()).is_err() {
+                        return;
+                    }
+                    if ended.recv_timeout(self.interval()) != Err(RecvTimeoutError::Timeout) {
+                        return;
+                    }
+                }
+            })
+            .map_err(|error| Error::io("start a thread that asks", &error))?;
+        Ok(end)
+    }
+}
+
+/// Asks all sources once, at the same time.
+#[must_use]
+pub fn ask_all(sources: &[Source]) -> Vec<Asked> {
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = sources
+            .iter()
+            .map(|source| scope.spawn(|| source.ask()))
+            .collect();
+        asking
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .collect()
+    })
+}
+
+fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn probe_value(probe: &ProbeConfig) -> Result<f64> {
+    let own = origin(&probe.url);
+    let seen = net::http_check(&probe.url, probe.timeout, &|address| {
+        if origin(address) == own {
+            Ok(())
+        } else {
+            Err(Error::denied(format!(
+                "the probe of `{}` is led to another host",
+                probe.service
+            )))
+        }
+    })?;
+    let good = seen.status.is_some_and(|status| match probe.status {
+        Some(wanted) => status == wanted,
+        None => status < 400,
+    });
+    Ok(f64::from(u8::from(good)))
+}
+
+/// Scheme, host and port.
+fn origin(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let scheme = scheme.to_ascii_lowercase();
+    let host = host.to_ascii_lowercase();
+    let port = if scheme == "https" { ":443" } else { ":80" };
+    format!("{scheme}://{}", host.strip_suffix(port).unwrap_or(&host))
+}
+
+fn prometheus_value(entry: &PrometheusConfig) -> Result<f64> {
+    let text = net::fetch(&entry.url, entry.timeout, TEXT)?;
+    value_of(&text, &entry.series).map_err(|why| Error::failed(format!("`{}`: {why}", entry.name)))
+}
+
+/// The sum of the series that a selector names (`name` or `name{label="value"}`) in a Prometheus text.
+///
+/// # Errors
+/// Why there is none.
+pub fn value_of(text: &str, selector: &str) -> Result<f64, String> {
+    let (name, wanted) = labels(selector).ok_or_else(|| format!("`{selector}` is no series"))?;
+    let (mut sum, mut found, mut numbers) = (0.0, 0, 0);
+    for line in text.lines() {
+        let line = line.trim();
+        if line.starts_with('#') || !line.starts_with(name) {
+            continue;
+        }
+        let end = match line.find('{') {
+            Some(open) if open == name.len() => end_of_labels(line),
+            _ => Some(line.find([' ', '\t']).unwrap_or(line.len())),
+        };
+        let Some((series, value)) = end.and_then(|end| Some((line.get(..end)?, line.get(end..)?))) else {
+            continue;
+        };
+        let Some((own, given)) = labels(series) else {
+            continue;
+        };
+        if own != name || !wanted.iter().all(|label| given.contains(label)) {
+            continue;
+        }
+        found += 1;
+        let value = value
+            .split_whitespace()
+            .next()
+            .and_then(|value| value.parse::<f64>().ok());
+        if let Some(value) = value.filter(|value| value.is_finite()) {
+            sum += value;
+            numbers += 1;
+        }
+    }
+    match (found, numbers) {
+        (0, _) => Err(format!("the endpoint has no series `{selector}`")),
+        (_, 0) => Err(format!("`{selector}` is no number")),
+        _ => Ok(sum),
+    }
+}
+
+/// Right behind the `}` that closes the labels.
+fn end_of_labels(line: &str) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, letter) in line.char_indices() {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '}' if !quoted => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The name and the labels of a series.
+fn labels(series: &str) -> Option<(&str, Vec<(String, String)>)> {
+    let series = series.trim();
+    let Some((name, rest)) = series.split_once('{') else {
+        return (!series.is_empty()).then(|| (series, Vec::new()));
+    };
+    let inside = rest.strip_suffix('}')?;
+    let mut found = Vec::new();
+    let mut letters = inside.chars().peekable();
+    loop {
+        let key: String = std::iter::from_fn(|| letters.next_if(|letter| *letter != '=')).collect();
+        if letters.next().is_none() {
+            break;
+        }
+        if letters.next() != Some('"') {
+            return None;
+        }
+        let mut value = String::new();
+        loop {
+            match letters.next()? {
+                '"' => break,
+                '\\' => match letters.next()? {
+                    'n' => value.push('\n'),
+                    other => value.push(other),
+                },
+                other => value.push(other),
+            }
+        }
+        found.push((key.trim_matches([',', ' ']).to_owned(), value));
+    }
+    Some((name.trim_end(), found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_are_told_apart_by_name_and_labels() {
+        let text = "# HELP depth of \"queues\"\n# TYPE depth gauge\ndepth{queue=\"mail\",a=\"}\"} 3 1700000000\n\
+                    depth{queue=\"jobs\"} 4\ndepth_total 100\nother NaN\nmixed{a=\"1\"} NaN\nmixed{a=\"2\"} 2e1\n";
+        for (selector, expected) in [
+            ("depth", Ok(7.0)),
+            ("depth{queue=\"mail\"}", Ok(3.0)),
+            ("depth{queue=\"jobs\"}", Ok(4.0)),
+            ("depth_total", Ok(100.0)),
+            ("mixed", Ok(20.0)),
+        ] {
+            assert_eq!(value_of(text, selector), expected, "{selector}");
+        }
+        for (selector, named) in [
+            ("other", "no number"),
+            ("missing", "no series"),
+            ("depth{x=1}", "is no series"),
+        ] {
+            assert!(
+                value_of(text, selector).expect_err(selector).contains(named),
+                "{selector}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        assert_eq!(origin("HTTP://Localhost:80/x?y"), origin("http://localhost/"));
+        assert_ne!(origin("http://localhost:81/"), origin("http://localhost/"));
+        assert_ne!(origin("http://localhost.evil/"), origin("http://localhost/"));
+    }
+}

@@ -1,0 +1,118 @@
+//! Switching a story's code off: its features in the flags file, and the keys of other files that `rollback.yaml` names.
+
+use rhai::Dynamic;
+use serde_json::Value;
+
+use crate::edit::yaml;
+use crate::error::{Error, Result};
+use crate::primitive::Action;
+use crate::primitives;
+use crate::script::session::Session;
+use crate::workspace::Place;
+use crate::workspace::catalogue::Story;
+
+/// Switches off the features that gate the story's code, with what depends on them, and then its keys in other files.
+///
+/// # Errors
+/// What the words `set_flag` and `set_yaml` say.
+pub fn switch_off(session: &Session, story: &Story) -> Result<()> {
+    let names = story.flags();
+    let keys = keys(session, story)?;
+    if names.is_empty() && keys.is_empty() {
+        return Ok(());
+    }
+    session.step("Switch the feature off", || {
+        features_off(session, &names)?;
+        for (place, key) in &keys {
+            if !session.view.exists(&place.absolute)? {
+                continue;
+            }
+            if value(session, place, key)?.is_none() {
+                session.warn(&format!(
+                    "`{place}` has no key `{key}`: nothing was switched off there"
+                ));
+                continue;
+            }
+            let values = vec![place.shown.clone().into(), key.clone().into(), false.into()];
+            change(session, "set_yaml", values)?;
+        }
+        Ok(())
+    })
+}
+
+/// The keys of other files that are still on, for people.
+///
+/// # Errors
+/// A file can't be read, or is no YAML.
+pub fn still_on(session: &Session, story: &Story) -> Result<Vec<String>> {
+    let mut on = Vec::new();
+    for (place, key) in keys(session, story)? {
+        let off = [None, Some(Value::Null), Some(Value::Bool(false))];
+        if session.view.exists(&place.absolute)? && !off.contains(&value(session, &place, &key)?) {
+            on.push(format!("`{key}` of `{place}` is on"));
+        }
+    }
+    Ok(on)
+}
+
+fn features_off(session: &Session, names: &[String]) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let Some(flags) = session.view.flags()? else {
+        session.warn(&format!(
+            "there is no flags file `{}`: nothing was switched off",
+            session.view.workspace.flags_file()
+        ));
+        return Ok(());
+    };
+    for cycle in flags.cycles() {
+        session.warn(&format!(
+            "features depend on each other in a circle: {}",
+            cycle.join(" -> ")
+        ));
+    }
+    for (index, name) in names.iter().enumerate() {
+        let known = flags.raw(name).is_some();
+        if !known && index > 0 {
+            continue;
+        }
+        if !known {
+            session.warn(&format!("the flags file knows no feature `{name}`"));
+            continue;
+        }
+        change(session, "set_flag", vec![name.clone().into(), false.into()])?;
+    }
+    Ok(())
+}
+
+/// Each key with its file, as `rollback.yaml` names them for the story.
+fn keys(session: &Session, story: &Story) -> Result<Vec<(Place, String)>> {
+    let workspace = &session.view.workspace;
+    let Some(additions) = workspace.config().stories.get(&story.id) else {
+        return Ok(Vec::new());
+    };
+    let mut keys = Vec::new();
+    for (file, named) in &additions.flags {
+        let place = workspace.place(file)?;
+        keys.extend(named.iter().map(|key| (place.clone(), key.clone())));
+    }
+    Ok(keys)
+}
+
+fn value(session: &Session, place: &Place, key: &str) -> Result<Option<Value>> {
+    let text = session.view.read_text(place)?;
+    yaml::get(&text, key).map_err(|error| error.context(place))
+}
+
+/// Says a word as a script would.
+fn change(session: &Session, name: &str, values: Vec<Dynamic>) -> Result<()> {
+    let Some(word) = primitives::find(name) else {
+        return Err(Error::bug(format!("there is no word `{name}`")));
+    };
+    let Action::Change(propose) = word.action else {
+        return Err(Error::bug(format!("`{name}` changes nothing")));
+    };
+    let arguments = word.accept(values)?;
+    session.change(word, &arguments, propose).map(|_| ())
+}
