@@ -80,14 +80,17 @@ fn reads_the_file() {
         .iter()
         .map(|(name, value)| (name.as_str(), *value))
         .collect();
+    let (last, numbers) = thresholds.split_last().unwrap();
     assert_eq!(
-        thresholds,
+        numbers,
         [
             ("error_rate_threshold", 0.1),
             ("memory_usage_threshold", 0.9),
             ("response_time_threshold", 5000.0)
         ]
     );
+    // What is no number is not left out: whoever uses the thresholds has to say so.
+    assert!(last.0 == "nonsense" && last.1.is_nan(), "{last:?}");
 }
 
 #[test]
