@@ -93,11 +93,11 @@ fn write_log(path: &Path, place: &dyn Fn(f64, u64) -> i64) -> u64 {
 }
 
 fn logs() {
+    type Place = dyn Fn(f64, u64) -> i64;
     println!(
         "{:<46} {:>10} {:>8} {:>8} {:>10}",
         "first look at 1 GiB", "lines", "s", "MB/s", "most MiB"
     );
-    type Place = dyn Fn(f64, u64) -> i64;
     let day = 86_400_000.0;
     #[expect(clippy::cast_possible_truncation, reason = "a time of the day")]
     let cases: [(&str, Box<Place>); 3] = [
