@@ -96,6 +96,7 @@ fn write_log(path: &Path, place: &dyn Fn(f64, u64) -> i64) -> u64 {
 type Place = dyn Fn(f64, u64) -> i64;
 
 fn logs() {
+    type Place = dyn Fn(f64, u64) -> i64;
     println!(
         "{:<46} {:>10} {:>8} {:>8} {:>10}",
         "first look at 1 GiB", "lines", "s", "MB/s", "most MiB"
