@@ -92,12 +92,14 @@ fn write_log(path: &Path, place: &dyn Fn(f64, u64) -> i64) -> u64 {
     count
 }
 
+/// How many milliseconds ago a share of a log was written, by share and number of the line.
+type Place = dyn Fn(f64, u64) -> i64;
+
 fn logs() {
     println!(
         "{:<46} {:>10} {:>8} {:>8} {:>10}",
         "first look at 1 GiB", "lines", "s", "MB/s", "most MiB"
     );
-    type Place = dyn Fn(f64, u64) -> i64;
     let day = 86_400_000.0;
     #[expect(clippy::cast_possible_truncation, reason = "a time of the day")]
     let cases: [(&str, Box<Place>); 3] = [
