@@ -80,8 +80,11 @@ fn reads_the_file() {
         .iter()
         .map(|(name, value)| (name.as_str(), *value))
         .collect();
+    // What is no number is told as none, so that whoever relies on it can say so.
+    let (last, numbers) = thresholds.split_last().unwrap();
+    assert!(last.0 == "nonsense" && last.1.is_nan(), "{last:?}");
     assert_eq!(
-        thresholds,
+        numbers,
         [
             ("error_rate_threshold", 0.1),
             ("memory_usage_threshold", 0.9),
