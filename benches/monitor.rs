@@ -92,11 +92,10 @@ fn write_log(path: &Path, place: &dyn Fn(f64, u64) -> i64) -> u64 {
     count
 }
 
-/// The age in milliseconds of the line at a share of the file, with its number.
+/// How many milliseconds ago a share of a log was written, by share and number of the line.
 type Place = dyn Fn(f64, u64) -> i64;
 
 fn logs() {
-    type Place = dyn Fn(f64, u64) -> i64;
     println!(
         "{:<46} {:>10} {:>8} {:>8} {:>10}",
         "first look at 1 GiB", "lines", "s", "MB/s", "most MiB"
