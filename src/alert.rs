@@ -1,6 +1,6 @@
 //! Alerts: what happened is told to people and programs elsewhere, through the channels of `alerts:` in `rollback.yaml`.
 //!
-//! An alert is on disk in `.rollback/outbox/`, one file for each channel, before [`Alerts::raise`] returns, and stays
+//! An alert is on disk in `.rollback/outbox/`, one file for each channel, before `Alerts::raise` returns, and stays
 //! there until its channel took it: at least once, with the same id on every attempt.
 
 use std::path::PathBuf;

@@ -112,7 +112,7 @@ impl Invocation {
         self
     }
 
-    /// Passes on what reaching a registry from inside a company's network takes ([`REACH`]), as this program was given it.
+    /// Passes on what reaching a registry from inside a company's network takes (`REACH`), as this program was given it.
     #[must_use]
     pub fn with_reach(mut self) -> Self {
         for name in REACH {
