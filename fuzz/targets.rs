@@ -9,6 +9,7 @@ use rollback_manager::flags::{self, Flags};
 use rollback_manager::gate::audit::record;
 use rollback_manager::gate::redact::redact;
 use rollback_manager::host::files::Files;
+use rollback_manager::monitor::events::{self, Line};
 use rollback_manager::run::plan_file;
 use rollback_manager::script::{Origin, Script, engine};
 use rollback_manager::view::glob;
@@ -123,6 +124,16 @@ pub const ALL: &[Target] = &[
         seeds: &[
             "postgres://u:p@h/db password=hunter22 --token abc Authorization: Bearer abcdef {\"api_key\": \"x\\\"y\"}",
             "-----BEGIN RSA PRIVATE KEY-----\nabc",
+        ],
+    },
+    Target {
+        name: "log_line",
+        run: log_line,
+        seeds: &[
+            "{\"timestamp\":\"2026-11-23T01:30:00.000Z\",\"level\":\"ERROR\",\"event\":\"query\",\"service\":\"duckdb\",\
+             \"duration_ms\":12.5,\"ip\":\"10.0.0.7\",\"user\":\"a\"}",
+            "{\"timestamp\":\"2026-02-29T24:00:61,5+05:30\",\"level\":\"fatal\",\"duration\":\"5s\",\"x\":[[{\"y\":1e999}]]}\n\
+             {\"ts\":1764000000,\"severity\":\"warn\",\"event\":\"process_crashed\"}",
         ],
     },
 ];
@@ -321,5 +332,32 @@ pub fn redaction(bytes: &[u8]) {
         const TOKEN: &str = "ghp_0123456789abcdefghijklmnopqrstuvwxyz";
         let masked = redact(&format!("{text}\n{TOKEN}\n"));
         assert!(!masked.contains(TOKEN), "{masked}");
+    }
+}
+
+/// A line that is a JSON object is an event; its duration is a number that can be, and the short way to its time, where
+/// there is one, leads to the same time.
+pub fn log_line(bytes: &[u8]) {
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let read = events::read(line);
+        if let Ok(Value::Object(_)) = serde_json::from_slice(line) {
+            assert!(
+                matches!(read, Line::Event(_)),
+                "{}",
+                String::from_utf8_lossy(line)
+            );
+        }
+        let short = events::time_of(line);
+        let Line::Event(event) = read else { continue };
+        assert!(
+            event
+                .milliseconds
+                .is_none_or(|each| each.is_finite() && each >= 0.0)
+        );
+        let is_plain =
+            text(line).is_some_and(|text| !text.contains('\\') && text.matches("timestamp").count() == 1);
+        if is_plain && short.is_some() {
+            assert_eq!(event.at, short, "{}", String::from_utf8_lossy(line));
+        }
     }
 }

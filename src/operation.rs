@@ -135,6 +135,9 @@ pub enum Undo {
         manager: String,
         /// Name to version.
         packages: std::collections::BTreeMap<String, String>,
+        /// Those of them that nobody had asked for: they were installed because another needed them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        automatic: Vec<String>,
         /// Manifest and lock files to put back first.
         files: Vec<Saved>,
     },

@@ -119,4 +119,5 @@ fuzzed!(
     configuration,
     glob,
     redaction,
+    log_line,
 );

@@ -17,6 +17,8 @@ struct Package {
     version: &'static str,
     module: &'static str,
     requires: &'static [&'static str],
+    /// Whether it was asked for; if not, it came because another needs it.
+    requested: bool,
 }
 
 const fn package(
@@ -30,6 +32,16 @@ const fn package(
         version,
         module,
         requires,
+        requested: true,
+    }
+}
+
+impl Package {
+    const fn automatic(self) -> Self {
+        Self {
+            requested: false,
+            ..self
+        }
     }
 }
 
@@ -39,11 +51,12 @@ const PACKAGES: &[Package] = &[
     package("airbyte-cdk", "6.5.2", "airbyte_cdk", &[]),
     package("autoviz", "0.1.905", "autoviz", &["pandas"]),
     package("dagster", "1.9.3", "dagster", &[]),
+    package("dagster-graphql", "1.9.3", "dagster_graphql", &["dagster==1.9.3"]).automatic(),
     package(
         "dagster-webserver",
         "1.9.3",
         "dagster_webserver",
-        &["dagster==1.9.3"],
+        &["dagster==1.9.3", "dagster-graphql==1.9.3"],
     ),
     package("dbt-core", "1.10.5", "dbt", &[]),
     package(
@@ -173,6 +186,7 @@ fn plant_package(tree: &mut Tree, packages: &str, package: &Package) {
         version,
         module,
         requires,
+        requested,
     } = package;
     let metadata = format!("{}-{version}.dist-info", name.replace('-', "_"));
     tree.file(
@@ -188,9 +202,14 @@ fn plant_package(tree: &mut Tree, packages: &str, package: &Package) {
         format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: A stand-in of the demo\n{requires}"),
     );
     tree.file(format!("{packages}/{metadata}/INSTALLER"), "pip\n");
+    let mark = requested.then_some("REQUESTED");
+    if let Some(mark) = mark {
+        tree.file(format!("{packages}/{metadata}/{mark}"), "");
+    }
     // The format lets hash and size be empty.
     let record: String = ["METADATA", "INSTALLER", "RECORD"]
-        .iter()
+        .into_iter()
+        .chain(mark)
         .map(|file| format!("{metadata}/{file},,\n"))
         .chain([format!("{module}.py,,\n")])
         .collect();

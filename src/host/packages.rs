@@ -111,6 +111,8 @@ pub struct Package {
     pub version: String,
     /// Names of the packages that it needs, normalised, sorted.
     pub requires: Vec<String>,
+    /// Whether it was installed only because another needed it, as far as its manager recorded that (pip does).
+    pub automatic: bool,
 }
 
 /// Installed packages by normalised name.
@@ -136,6 +138,78 @@ pub struct Removal {
     pub kept: BTreeMap<String, Vec<String>>,
     /// Those that are not installed.
     pub absent: Vec<String>,
+}
+
+/// Tells which of `names` may go, as [`removable`] does, together with packages in between: installed automatically,
+/// needed only by what goes, and needing what goes. Left alone they would keep it, or be broken. What merely isn't
+/// needed any more stays, as it does with pip itself.
+///
+/// `needed_by` tells who else needs a package, such as source files.
+///
+/// # Errors
+/// What `needed_by` says.
+pub fn removable_along(
+    manager: Manager,
+    installed: &Packages,
+    names: &[String],
+    needed_by: &dyn Fn(&str) -> Result<Vec<String>>,
+) -> Result<Removal> {
+    let asked: BTreeSet<String> = names.iter().map(|name| manager.normalise(name)).collect();
+    let automatic = installed.values().filter(|package| package.automatic);
+    let mut along: BTreeSet<String> = automatic
+        .map(|package| package.name.clone())
+        .filter(|name| !asked.contains(name))
+        .collect();
+    retain_between(installed, &asked, &mut along);
+    let mut extra = BTreeMap::new();
+    for name in asked.iter().chain(&along) {
+        let dependents = needed_by(name)?;
+        if !dependents.is_empty() {
+            extra.insert(name.clone(), dependents);
+        }
+    }
+    loop {
+        let all: Vec<String> = asked.iter().chain(&along).cloned().collect();
+        let mut removal = removable(manager, installed, &all, &extra);
+        let before = along.len();
+        along.retain(|name| removal.remove.contains_key(name));
+        let going = asked
+            .iter()
+            .filter(|name| removal.remove.contains_key(*name))
+            .cloned()
+            .collect();
+        retain_between(installed, &going, &mut along);
+        if along.len() == before {
+            removal.kept.retain(|name, _| asked.contains(name));
+            return Ok(removal);
+        }
+    }
+}
+
+/// Keeps of `between` those that lie on a way of requirements from one of `ends` to one of `ends`, through others of
+/// `between`.
+fn retain_between(installed: &Packages, ends: &BTreeSet<String>, between: &mut BTreeSet<String>) {
+    let needs = |name: &str, other: &str| {
+        installed
+            .get(name)
+            .is_some_and(|package| package.requires.iter().any(|required| required == other))
+    };
+    let reached = |connected: &dyn Fn(&str, &str) -> bool| {
+        let mut reached: BTreeSet<String> = ends.clone();
+        let mut next: Vec<String> = ends.iter().cloned().collect();
+        while let Some(from) = next.pop() {
+            for name in between.iter() {
+                if !reached.contains(name) && connected(&from, name) {
+                    reached.insert(name.clone());
+                    next.push(name.clone());
+                }
+            }
+        }
+        reached
+    };
+    let below = reached(&|from, name| needs(from, name));
+    let above = reached(&|from, name| needs(name, from));
+    between.retain(|name| below.contains(name) && above.contains(name));
 }
 
 /// Tells which of `names` may go: the largest set that no remaining package and none of the `extra_dependents`
@@ -231,6 +305,7 @@ mod tests {
                     name: (*name).to_owned(),
                     version: "1".to_owned(),
                     requires,
+                    automatic: name.starts_with("auto"),
                 },
             )
         };
@@ -281,6 +356,68 @@ mod tests {
         assert_eq!(removal.remove.keys().collect::<Vec<_>>(), ["seaborn"]);
         assert_eq!(removal.kept["pandas"], ["tools/report.py"]);
         assert_eq!(removal.kept["numpy"], ["pandas"]);
+    }
+
+    fn along(installed: &Packages, asked: &[&str], files: &[(&str, &str)]) -> String {
+        let needed_by = |name: &str| {
+            let files = files.iter().filter(|(package, _)| *package == name);
+            Ok(files.map(|(_, file)| (*file).to_owned()).collect())
+        };
+        let removal = removable_along(Manager::Pip, installed, &names(asked), &needed_by).unwrap();
+        let list = |names: Vec<&String>| {
+            let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+            names.join(" ")
+        };
+        format!(
+            "go: {}; stay: {}",
+            list(removal.remove.keys().collect()),
+            list(removal.kept.keys().collect())
+        )
+    }
+
+    #[test]
+    fn what_was_installed_in_between_goes_along() {
+        let installed = packages(&[
+            ("webserver", &["auto-graphql", "auto-click"]),
+            ("auto-graphql", &["auto-pipes"]),
+            ("auto-pipes", &["core", "auto-click"]),
+            ("core", &["auto-click"]),
+            ("auto-click", &[]),
+            ("auto-lonely", &["core"]),
+        ]);
+        // One that nothing needs already is not in between: nobody knows what it is for.
+        assert_eq!(
+            along(&installed, &["webserver", "core"], &[]),
+            "go: webserver; stay: core"
+        );
+        let mut installed = installed;
+        installed.remove("auto-lonely");
+        assert_eq!(
+            along(&installed, &["webserver", "core"], &[]),
+            "go: auto-graphql auto-pipes core webserver; stay: "
+        );
+        // Somebody uses one in between: it stays, and what it needs.
+        assert_eq!(
+            along(
+                &installed,
+                &["webserver", "core"],
+                &[("auto-pipes", "tools/report.py")]
+            ),
+            "go: webserver; stay: core"
+        );
+        // The end of the way stays: nothing in between is removed for it.
+        assert_eq!(
+            along(&installed, &["webserver", "core"], &[("core", "tools/report.py")]),
+            "go: webserver; stay: core"
+        );
+        assert_eq!(along(&installed, &["core"], &[]), "go: ; stay: core");
+        // Somebody asked for it.
+        let mut wanted = installed.clone();
+        wanted.get_mut("auto-pipes").unwrap().automatic = false;
+        assert_eq!(
+            along(&wanted, &["webserver", "core"], &[]),
+            "go: webserver; stay: core"
+        );
     }
 
     #[test]
@@ -342,7 +479,7 @@ mod tests {
             for index in 0..6 {
                 let needed = edges.iter().filter(|(from, to)| *from == index && to != from);
                 let requires = needed.map(|(_, to)| name(*to)).collect();
-                installed.insert(name(index), Package { name: name(index), version: "1".to_owned(), requires });
+                installed.insert(name(index), Package { name: name(index), version: "1".to_owned(), requires, automatic: false });
             }
             let chosen = |mask: u32| (0..6).filter(move |index| mask & (1 << index) != 0);
             let extra = chosen(used).map(|index| (name(index), vec!["file".to_owned()])).collect();

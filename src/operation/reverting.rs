@@ -530,11 +530,13 @@ impl Operation for Revert {
             Undo::InstallPackages {
                 manager,
                 packages,
+                automatic,
                 files,
             } => {
                 self.restore_contents(permit, host, files)?;
                 host.packages
                     .install(permit, &host.cancelled, manager, packages)?;
+                host.packages.unmark(permit, &host.files, automatic)?;
             }
             Undo::Command { argv, cwd } => {
                 let output = host.run_listed(permit, argv, &self.place(cwd)?.absolute, &[], None)?;

@@ -35,6 +35,8 @@ struct Uninstall {
     names: Vec<String>,
     /// What goes: those, and what only they needed.
     remove: BTreeMap<String, String>,
+    /// Those of them that were installed automatically.
+    automatic: Vec<String>,
     /// Manifest and lock files, and where their contents go first.
     saved: Vec<(Place, Place)>,
     /// Paths below node_modules that go.
@@ -74,14 +76,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 .returning(rhai::Array::new()),
         ]);
     };
-    let mut needed_by_source = BTreeMap::new();
-    for name in &names {
-        let files = view.sources_that_need(manager, name)?;
-        if !files.is_empty() {
-            needed_by_source.insert(manager.normalise(name), files);
-        }
-    }
-    let mut removal = packages::removable(manager, &installed, &names, &needed_by_source);
+    let mut removal = view.removable_packages(manager, &installed, &names)?;
     if manager == Manager::Npm {
         keep_what_npm_would_tear_out(view, &installed, &mut removal)?;
     }
@@ -114,16 +109,26 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         .map(|name| rhai::Dynamic::from(name.clone()))
         .collect();
     if !removal.remove.is_empty() {
-        let described: Vec<String> = removal
-            .remove
-            .iter()
-            .map(|(name, version)| format!("{name} {version}"))
-            .collect();
+        let asked: Vec<String> = names.iter().map(|name| manager.normalise(name)).collect();
+        let (named, along): (Vec<_>, Vec<_>) =
+            removal.remove.iter().partition(|(name, _)| asked.contains(name));
+        let listed = |packages: Vec<(&String, &String)>| {
+            let packages: Vec<String> = packages
+                .into_iter()
+                .map(|(name, version)| format!("{name} {version}"))
+                .collect();
+            packages.join(", ")
+        };
+        let mut described = listed(named);
+        if !along.is_empty() {
+            described.push_str("; and what was installed only for them and needs them: ");
+            described.push_str(&listed(along));
+        }
         let operation = Uninstall::new(view, manager, removal.remove)?;
         proposals.push(Proposal::act(
             WORD.name,
             format!("{} {}", manager.name(), names.join(", ")),
-            format!("uninstall with {}: {}", manager.name(), described.join(", ")),
+            format!("uninstall with {}: {described}", manager.name()),
             operation,
         ));
     }
@@ -177,8 +182,10 @@ impl Uninstall {
         let mut saved = Vec::new();
         let mut gone = Vec::new();
         let mut manifest = None;
+        let installed = view.installed(manager)?;
+        let is_automatic = |name: &&String| installed.get(*name).is_some_and(|package| package.automatic);
+        let automatic = names.iter().filter(is_automatic).cloned().collect();
         if manager == Manager::Npm {
-            let installed = view.installed(manager)?;
             remove.extend(packages::npm::orphans(view.workspace.root(), &installed, &names)?);
             for name in [
                 "package.json",
@@ -216,6 +223,7 @@ impl Uninstall {
             manager,
             names,
             remove,
+            automatic,
             saved,
             gone,
             manifest,
@@ -238,6 +246,7 @@ impl Operation for Uninstall {
         Undo::InstallPackages {
             manager: self.manager.name().to_owned(),
             packages: self.remove.clone(),
+            automatic: self.automatic.clone(),
             files: self
                 .saved
                 .iter()

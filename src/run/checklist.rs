@@ -8,7 +8,7 @@ use crate::backup;
 use crate::cli::terminal::plural;
 use crate::error::Result;
 use crate::host::files::EntryKind;
-use crate::host::packages::{self, Manager};
+use crate::host::packages::Manager;
 use crate::host::processes::Query;
 use crate::operation::Outcome;
 use crate::script::session::Session;
@@ -254,14 +254,7 @@ fn packages_are_gone(session: &Session, story: &Story) -> Result<Finding> {
         let Some(installed) = view.installed_if_any(manager)? else {
             continue;
         };
-        let mut needed = std::collections::BTreeMap::new();
-        for name in &names {
-            let files = view.sources_that_need(manager, name)?;
-            if !files.is_empty() {
-                needed.insert(manager.normalise(name), files);
-            }
-        }
-        let removal = packages::removable(manager, &installed, &names, &needed);
+        let removal = view.removable_packages(manager, &installed, &names)?;
         wrong.extend(
             removal
                 .remove

@@ -9,7 +9,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use super::View;
 use crate::error::{Error, Kind, Result};
 use crate::host::files::EntryKind;
-use crate::host::packages::Manager;
+use crate::host::packages::{self, Manager, Packages, Removal};
 use crate::references::Reference;
 use crate::workspace::Place;
 use crate::workspace::catalogue::{Story, candidates};
@@ -261,6 +261,21 @@ impl View {
             }
         }
         Ok(files)
+    }
+
+    /// Which of some packages may go, and what goes along: see [`packages::removable_along`].
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn removable_packages(
+        &self,
+        manager: Manager,
+        installed: &Packages,
+        names: &[String],
+    ) -> Result<Removal> {
+        packages::removable_along(manager, installed, names, &|name| {
+            self.sources_that_need(manager, name)
+        })
     }
 
     /// Whether a source still holds the reference: it may have been removed or edited since the index was made.

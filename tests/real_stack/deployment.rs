@@ -225,6 +225,14 @@ impl Deployment {
             .collect()
     }
 
+    /// Metadata of the packages that pip was asked for; the others came because one of these needs them.
+    pub fn requested(&self) -> Vec<String> {
+        let script = "import glob, os, sys\n\
+             for each in sorted(glob.glob(sys.prefix + '/lib/python*/site-packages/*.dist-info/REQUESTED')):\n\
+             \u{20}   print(os.path.basename(os.path.dirname(each)))\n";
+        self.python(script).lines().map(str::to_owned).collect()
+    }
+
     /// What `pip check` has to complain about, a line each.
     pub fn broken(&self) -> Vec<String> {
         let mut command = self.program("python", "");

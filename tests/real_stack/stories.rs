@@ -70,7 +70,7 @@ fn every_story_goes_and_comes_back_on_the_real_stack() {
         "| story | services stopped | innocents alive | bytes retired | packages removed | kept | checks | seconds | of these pip and npm | undo |\n\
          |---|---|---|---|---|---|---|---|---|---|\n",
     );
-    for story in ["1.5", "1.6", "1.7", "1.8"] {
+    for story in STORIES {
         let row = goes_and_comes_back(&deployment, story, &mut innocents);
         writeln!(
             table,
@@ -96,6 +96,7 @@ fn every_story_goes_and_comes_back_on_the_real_stack() {
 fn goes_and_comes_back(deployment: &Deployment, story: &'static str, innocents: &mut [Program]) -> Row {
     let mut services = deployment.services(story);
     let packages = deployment.pip();
+    let requested = deployment.requested();
     let broken = deployment.broken();
     let before = deployment.sandbox.snapshot(&BOOKS);
     let manifest = deployment.sandbox.read("package.json");
@@ -158,6 +159,11 @@ fn goes_and_comes_back(deployment: &Deployment, story: &'static str, innocents: 
         deployment.pip(),
         packages,
         "{story}: other versions after the undo"
+    );
+    assert_eq!(
+        deployment.requested(),
+        requested,
+        "{story}: pip takes other packages for asked for"
     );
     deployment.npm_ls().unwrap();
     assert_eq!(deployment.sandbox.read("package.json"), manifest);

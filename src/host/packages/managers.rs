@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::gate::Permit;
 use crate::gate::redact::redact;
 use crate::host::commands::{self, Ran, find_program};
+use crate::host::files::{Expect, Files};
 use crate::workspace::{CACHE, Workspace};
 
 /// The managers of a workspace.
@@ -101,6 +102,28 @@ impl Managers {
         };
         let ran = commands::run(permit, &invocation, Some(cancelled))?;
         Self::outcome(&format!("{} install", manager.name()), manager, &ran)
+    }
+
+    /// Takes from packages of pip the marks of having been asked for, which [`Managers::install`] gave them. Those of an
+    /// environment outside the workspace keep them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn unmark(&self, permit: &Permit, files: &Files, names: &[String]) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        for mark in pip::marks(&self.environment()?, names)? {
+            if !files.contains(&mark.file) {
+                continue;
+            }
+            let record = files.read(&mark.record, crate::view::TEXT_LIMIT)?;
+            let expect = Expect::Digest(blake3::hash(&record).to_hex().to_string());
+            let after = pip::Mark::without(&String::from_utf8_lossy(&record));
+            files.write(permit, &mark.record, after.as_bytes(), &expect)?;
+            files.remove_file(permit, &mark.file)?;
+        }
+        Ok(())
     }
 
     fn outcome(what: &str, manager: Manager, ran: &Ran) -> Result<String> {

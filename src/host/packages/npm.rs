@@ -56,6 +56,8 @@ pub fn installed(place: &Path) -> Result<Packages> {
                 name,
                 version: manifest.text("version").to_owned(),
                 requires,
+                // npm takes out by itself what nothing needs any more.
+                automatic: false,
             },
         );
     }

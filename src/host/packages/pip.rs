@@ -12,6 +12,10 @@ use crate::host::packages::{Manager, Package, Packages, check_version};
 /// How much of a metadata file is read, in bytes. Its headers come first; the rest is a description.
 const HEADER_LIMIT: u64 = 256 * 1024;
 
+/// The file with which pip marks, in its metadata, a package that it was asked for. What it installed because another
+/// needed it has none.
+const REQUESTED: &str = "REQUESTED";
+
 /// PEP 503: lower case, runs of `-`, `_` and `.` as one `-`.
 #[must_use]
 pub fn normalise(name: &str) -> String {
@@ -64,6 +68,9 @@ struct Requirement {
 struct Found {
     version: String,
     requirements: Vec<Requirement>,
+    /// By pip, which marks what it was asked for ([`REQUESTED`]).
+    by_pip: bool,
+    requested: bool,
 }
 
 /// What is installed in the environment `place`.
@@ -81,6 +88,8 @@ pub fn installed(place: &Path) -> Result<Packages> {
             let known = found.entry(name).or_default();
             known.version = one.version;
             known.requirements.extend(one.requirements);
+            known.by_pip |= one.by_pip;
+            known.requested |= one.requested;
         }
     }
     Ok(resolve(&found))
@@ -88,6 +97,8 @@ pub fn installed(place: &Path) -> Result<Packages> {
 
 /// Leaves out requirements of extras that no installed package asks for.
 fn resolve(found: &BTreeMap<String, Found>) -> Packages {
+    // A pip of before 2020 marks nothing.
+    let has_marks = found.values().any(|one| one.requested);
     let mut asked: BTreeSet<(&str, &str)> = BTreeSet::new();
     let wanted = |name: &str, requirement: &Requirement, asked: &BTreeSet<(&str, &str)>| {
         requirement
@@ -126,6 +137,7 @@ fn resolve(found: &BTreeMap<String, Found>) -> Packages {
                 name: name.clone(),
                 version: one.version.clone(),
                 requires,
+                automatic: has_marks && one.by_pip && !one.requested,
             },
         )
     };
@@ -183,6 +195,8 @@ fn read_distribution(path: &Path) -> Option<(String, Found)> {
     found
         .requirements
         .extend(parse_listed(listed.as_deref().unwrap_or_default()));
+    found.by_pip = head(&path.join("INSTALLER")).is_some_and(|installer| installer.trim() == "pip");
+    found.requested = path.join(REQUESTED).is_file();
     // A directory whose metadata is gone still says what it was.
     let mut named = stem.splitn(3, '-');
     if name.is_empty() {
@@ -297,6 +311,47 @@ fn pip(environment: &Path, root: &Path, command: &str) -> Invocation {
         .variable("PIP_CONFIG_FILE", "/dev/null")
         .with_reach()
         .timeout(Duration::from_mins(10))
+}
+
+/// The marks of packages that were asked for, and the records that name them: where these packages are installed.
+///
+/// # Errors
+/// Where `site-packages` can't be listed.
+pub fn marks(place: &Path, names: &[String]) -> Result<Vec<Mark>> {
+    let mut marks = Vec::new();
+    for site in site_packages(place)? {
+        for entry in list(&site)? {
+            let mark = entry.join(REQUESTED);
+            if mark.is_file() && read_distribution(&entry).is_some_and(|(name, _)| names.contains(&name)) {
+                marks.push(Mark {
+                    file: mark,
+                    record: entry.join("RECORD"),
+                });
+            }
+        }
+    }
+    Ok(marks)
+}
+
+/// What says that a package was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The mark itself.
+    pub file: PathBuf,
+    /// The list of the package's files.
+    pub record: PathBuf,
+}
+
+impl Mark {
+    /// The list of files without the mark.
+    #[must_use]
+    pub fn without(record: &str) -> String {
+        let names_it = |line: &&str| {
+            let file = line.split(',').next().unwrap_or_default();
+            file.rsplit('/').next() != Some(REQUESTED)
+        };
+        record.split_inclusive('\n').filter(names_it).collect()
+    }
 }
 
 /// What pip complains of, in one line; nothing where it names no error. Its first error is the cause, later ones follow
@@ -485,13 +540,26 @@ mod tests {
                 &format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}"),
             );
             put(&site, &format!("{info}/INSTALLER"), "pip\n");
+            put(&site, &format!("{info}/REQUESTED"), "");
             put(
                 &site,
                 &format!("{info}/RECORD"),
-                &format!("{name}.py,,\n{info}/METADATA,,\n{info}/INSTALLER,,\n{info}/RECORD,,\n"),
+                &format!(
+                    "{name}.py,,\n{info}/METADATA,,\n{info}/INSTALLER,,\n{info}/REQUESTED,sha256=47DEQ,0\n{info}/RECORD,,\n"
+                ),
             );
         }
+        assert!(!installed(&place).unwrap()["second-one"].automatic);
+        let marks = marks(&place, &["second-one".to_owned()]).unwrap();
+        assert_eq!(marks.len(), 1);
+        for mark in marks {
+            let record = std::fs::read_to_string(&mark.record).unwrap();
+            assert_eq!(Mark::without(&record).lines().count(), 4, "{record}");
+            std::fs::write(&mark.record, Mark::without(&record)).unwrap();
+            std::fs::remove_file(&mark.file).unwrap();
+        }
         let before = installed(&place).unwrap();
+        assert!(before["second-one"].automatic && !before["first-one"].automatic);
         assert_eq!(requires(&before, "first-one"), "second-one");
         let told = look(&pip(&place, outside, "list").arguments(["--format=json"]), None).unwrap();
         let told: Vec<serde_json::Value> = serde_json::from_slice(&told.stdout).unwrap();
