@@ -54,7 +54,9 @@ struct Voice {
 
 impl Sink for Voice {
     fn raise(&mut self, notice: &Notice) -> Result<()> {
-        self.alerts.raise(notice.alert())?;
+        if !notice.told_by_run {
+            self.alerts.raise(notice.alert())?;
+        }
         if !self.quiet {
             let style = Style::of(&std::io::stderr(), self.no_colour);
             let ink = match notice.severity {

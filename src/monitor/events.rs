@@ -103,7 +103,8 @@ impl Event<'_> {
 #[must_use]
 pub fn time_of(line: &[u8]) -> Option<i64> {
     let rest = line.strip_prefix(b"{\"timestamp\":\"")?;
-    utc(rest.get(..24)?)
+    let (time, rest) = rest.split_at_checked(24)?;
+    if rest.starts_with(b"\"") { utc(time) } else { None }
 }
 
 /// `YYYY-MM-DDTHH:MM:SS.mmmZ` in milliseconds since the epoch.

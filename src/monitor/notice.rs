@@ -66,6 +66,8 @@ pub struct Notice {
     pub run: Option<String>,
     /// What counts as the same.
     pub group: String,
+    /// Whether the run that it is about has told the channels itself, with its reason and its report.
+    pub told_by_run: bool,
 }
 
 /// Whoever passes notices on.
@@ -160,6 +162,7 @@ impl Notice {
             })),
             run: None,
             group: format!("{}/{about}", kind.name()),
+            told_by_run: false,
         }
     }
 
@@ -183,6 +186,7 @@ impl Notice {
             })),
             run: None,
             group: format!("incident/{}/{address}", incident.pattern.name()),
+            told_by_run: false,
         }
     }
 
@@ -241,6 +245,9 @@ impl Notice {
             })),
             run: run.map(str::to_owned),
             group: format!("rollback/{story}"),
+            told_by_run: code.is_some()
+                && text_of("mode") == Some("real")
+                && document.get("audit_head").is_some_and(|head| !head.is_null()),
         }
     }
 

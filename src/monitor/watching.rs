@@ -476,13 +476,17 @@ impl Watching {
         let unfinished = history.unfinished();
         drop(lock);
         let notice = match (report, unfinished) {
-            (Some(report), _) => Notice::of_end(
-                &attempt,
-                &serde_json::json!(report),
-                Some(i32::from(report.exit_code)),
-                "",
-                now,
-            ),
+            // Nobody saw it end: whether it told of its end is not known, and twice is better than never.
+            (Some(report), _) => Notice {
+                told_by_run: false,
+                ..Notice::of_end(
+                    &attempt,
+                    &serde_json::json!(report),
+                    Some(i32::from(report.exit_code)),
+                    "",
+                    now,
+                )
+            },
             (None, Some(run)) => Notice::of_cut(&attempt, &run, now),
             (None, None) => Notice::of_none(&attempt, now),
         };
