@@ -1,7 +1,8 @@
 //! What watching costs, and how often it is wrong: a first look at a log of 1 GiB (sorted; not sorted; all of it in the
 //! window), the share of a processor at 1,000 lines a second, and a table of true and false alarms over generated days.
 //!
-//! `cargo bench --bench monitor [-- logs|steady|days]`; `ROLLBACK_MONITOR_DAYS=1000`, `ROLLBACK_MONITOR_SECONDS=60`
+//! `cargo bench --bench monitor [-- logs|steady|days]`; `ROLLBACK_MONITOR_DAYS=1000`,
+//! `ROLLBACK_MONITOR_FIRST_DAY=N` (repeats days), `ROLLBACK_MONITOR_SECONDS=60`
 
 #![expect(
     clippy::disallowed_methods,
@@ -211,8 +212,12 @@ fn steady() {
 
 fn days() {
     let count = number("ROLLBACK_MONITOR_DAYS", 1000);
+    // Other days each time; the number of the first one repeats them.
+    let fresh = u64::try_from(now()).unwrap_or_default() / 1000 * 10_000;
+    let first = number("ROLLBACK_MONITOR_FIRST_DAY", fresh);
+    println!("the first day is {first}");
     let started = Instant::now();
-    let tallies = simulator::days(count);
+    let tallies = simulator::days(first..first + count);
     println!("{}", simulator::table(&tallies));
     let mut sum = simulator::Tally::default();
     for (_, tally) in &tallies {

@@ -56,6 +56,7 @@ pub const ALL: &[Target] = &[
         seeds: &[
             "DUCK\nDUCK_A=1\nexport DUCK_B='two\nlines'\n# note\nOTHER=\"x # y\"\nDUCK=\n",
             "A\nA='\nA=\"\\\"\nB=1",
+            "A\nA=1\n\u{feff}B=\"2\n3\"\nC=4\n",
         ],
     },
     Target {

@@ -107,7 +107,7 @@ fn generated_days_are_judged_as_the_generator_knows_them() {
         .ok()
         .and_then(|count| count.parse().ok())
         .unwrap_or(10);
-    let tallies = simulator::days(count);
+    let tallies = simulator::days(0..count);
     println!("{}", simulator::table(&tallies));
     let mut sum = simulator::Tally::default();
     for (_, tally) in &tallies {

@@ -139,8 +139,8 @@ const QUIET: &[&str] = &[
 
 /// Programs that may be started in order to look, with the words that may come first.
 const READERS: &[(&str, &[&str])] = &[
-    ("docker", &["ps", "images", "volume"]),
-    ("podman", &["ps", "images", "volume"]),
+    ("docker", &["ps", "images", "volume", "inspect"]),
+    ("podman", &["ps", "images", "volume", "inspect"]),
 ];
 
 /// What a trace tells.

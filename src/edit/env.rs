@@ -70,8 +70,11 @@ pub fn remove_keys(text: &str, prefixes: &[&str]) -> Result<Edited> {
         .collect();
     let what = prefixes.join("*`, `") + "*";
     let new = apply(body, splices).ok_or_else(|| cannot_change_only(&what))?;
+    let new = format!("{mark}{new}");
     let same = {
-        let left = entries(&new);
+        // A mark from the middle that is now the first character is read as the file's own.
+        let (_, new) = split_mark(&new);
+        let left = entries(new);
         left.len() == kept.len()
             && left.iter().zip(&kept).all(|(new_entry, old_entry)| {
                 new_entry.key == old_entry.key
@@ -79,7 +82,7 @@ pub fn remove_keys(text: &str, prefixes: &[&str]) -> Result<Edited> {
             })
     };
     if same {
-        Ok(Edited::Changed(format!("{mark}{new}")))
+        Ok(Edited::Changed(new))
     } else {
         Err(cannot_change_only(&what))
     }

@@ -149,9 +149,28 @@ impl Engine {
     /// `cancelled`.
     pub fn all_containers(&self, cancel: Option<&AtomicBool>) -> Result<Known<Vec<Container>>> {
         let listed = self.list(&["ps", "--all", "--no-trunc", "--format", "{{json .}}"], cancel)?;
-        Ok(listed.map(|rows| {
-            let mut found: Vec<Container> = rows.iter().filter_map(container).collect();
-            found.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        let mut found: Vec<Container> = match &listed {
+            Known::Yes(rows) => rows.iter().filter_map(container).collect(),
+            Known::Unknown(why) => return Ok(Known::Unknown(why.clone())),
+        };
+        found.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        // Podman tells where a container mounts something, and what only when it is asked.
+        let asked: Vec<&str> = found
+            .iter()
+            .filter(|container| container.volumes.iter().any(|volume| volume.starts_with('/')))
+            .map(|container| container.id.as_str())
+            .collect();
+        if asked.is_empty() {
+            return Ok(Known::Yes(found));
+        }
+        let words = [&["inspect", "--type", "container"], asked.as_slice()].concat();
+        Ok(self.list(&words, cancel)?.map(|rows| {
+            let mounts: BTreeMap<String, Vec<String>> = rows.iter().map(mounted).collect();
+            for container in &mut found {
+                if let Some(volumes) = mounts.get(&container.id) {
+                    container.volumes.clone_from(volumes);
+                }
+            }
             found
         }))
     }
@@ -420,6 +439,16 @@ fn container(row: &Value) -> Option<Container> {
     })
 }
 
+/// A row of `inspect`: the container, and the names of the volumes that it mounts.
+fn mounted(row: &Value) -> (String, Vec<String>) {
+    let mounts = row.get("Mounts").and_then(Value::as_array);
+    let names = mounts.into_iter().flatten().map(|mount| text(mount, &["Name"]));
+    (
+        text(row, &["Id", "ID"]),
+        names.filter(|name| !name.is_empty()).collect(),
+    )
+}
+
 /// A row of `images`: Docker gives one name a row, Podman all names of an image.
 fn images(row: &Value) -> Vec<Image> {
     let id = text(row, &["ID", "Id"]);
@@ -532,6 +561,27 @@ mod tests {
             (found[0].name.as_str(), found[0].labels["k"].as_str()),
             ("dagster_web", "v")
         );
+    }
+
+    #[test]
+    fn volumes_of_podmans_containers_are_asked_for() {
+        let stub = Stub::new(
+            r#"case "$1" in
+ps) echo '[{"Id":"cc1","Names":["s"],"Mounts":["/data"]},{"Id":"cc2","Names":["t"],"Mounts":[]}]' ;;
+inspect) [ "$*" = "inspect --type container cc1" ] && echo '[{"Id":"cc1","Mounts":[
+  {"Type":"volume","Name":"airbyte-data","Destination":"/data"},{"Type":"bind","Destination":"/x"}]}]' ;;
+esac"#,
+        );
+        let found = known(stub.engine.all_containers(None).unwrap());
+        assert_eq!(found[0].volumes, ["airbyte-data"]);
+        assert!(found[1].volumes.is_empty());
+        let deaf = Stub::new(
+            r#"[ "$1" = ps ] && echo '[{"Id":"cc1","Names":["s"],"Mounts":["/data"]}]' || { echo gone >&2; exit 1; }"#,
+        );
+        assert!(matches!(
+            deaf.engine.all_containers(None).unwrap(),
+            Known::Unknown(why) if why.contains("gone")
+        ));
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn a_log_that_can_not_be_opened_is_named_and_the_others_count() {
         without
             .arg("--bounding-set=-dac_override,-dac_read_search")
             .arg(program.get_program())
-            .args(&arguments)
+            .args(arguments)
             .current_dir(sandbox.root())
             .env_clear()
             .envs(

@@ -2,6 +2,7 @@
 //! alone; what it does is held against what the generator knows.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use rollback_manager::monitor::Watch;
 use rollback_manager::monitor::events::{self, Event, Line};
@@ -395,18 +396,19 @@ pub fn table(tallies: &[(Scenario, Tally)]) -> String {
     text
 }
 
-/// Lives through so many days, by several threads.
-pub fn days(count: u64) -> Vec<(Scenario, Tally)> {
+/// Lives through these days, by several threads. The number of a day is its seed.
+pub fn days(numbers: Range<u64>) -> Vec<(Scenario, Tally)> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
     let all = std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads)
             .map(|thread| {
+                let numbers = numbers.clone();
                 scope.spawn(move || {
-                    (thread..count)
+                    (numbers.start + thread..numbers.end)
                         .step_by(usize::try_from(threads).expect("few threads"))
                         .map(|number| {
                             let scenario =
-                                SCENARIOS[usize::try_from(number).expect("few days") % SCENARIOS.len()];
+                                SCENARIOS[usize::try_from(number % SCENARIOS.len() as u64).expect("a few")];
                             (scenario, day(number, scenario))
                         })
                         .collect::<Vec<_>>()

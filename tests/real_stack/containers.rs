@@ -1,4 +1,4 @@
-//! Debian's Docker engine on a socket of its own, and what the stories do with containers, images and volumes.
+//! Debian's Docker engine, and podman's service, each on a socket of its own, and what the stories do with containers, images and volumes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,28 +12,101 @@ use crate::sandbox::assert_says;
 pub struct Engine {
     root: PathBuf,
     state: tempfile::TempDir,
+    program: PathBuf,
     daemon: Option<Program>,
 }
 
 /// Waits for the end of its input, which is the end of the test, and then ends the engine in an orderly way.
 const GUARD: &str = "\"$@\" & daemon=$!\nread -r line\nkill $daemon\nwait $daemon\n";
 
+/// The same for podman, whose containers don't end with its service.
+const PODMAN_GUARD: &str = "client=$1\nshift\n\"$@\" & daemon=$!\nread -r line\n\"$client\" rm --force --all > /dev/null\n\
+    kill $daemon\nwait $daemon\n";
+
 impl Engine {
-    /// Starts one; why not, where it can't be.
-    pub fn start(stack: &Stack) -> Result<Self, Why> {
-        let root = stack.docker()?;
+    fn new(stack: &Stack, name: &str, root: PathBuf) -> Result<Self, Why> {
         if !rustix::process::geteuid().is_root() {
-            return Err("only root can start `dockerd`".to_owned());
+            return Err(format!("only root can start the service of {name}"));
         }
         let state = tempfile::Builder::new()
-            .prefix("docker-")
+            .prefix(&format!("{name}-"))
             .tempdir_in(stack.base())
             .map_err(|error| error.to_string())?;
-        let mut engine = Self {
+        Ok(Self {
+            program: root.join("usr/bin").join(name),
             root,
             state,
             daemon: None,
+        })
+    }
+
+    /// Starts podman's service. Its program is a script that talks to the service: a podman without one would change its
+    /// own store, which is not the workspace's.
+    pub fn start_podman(stack: &Stack) -> Result<Self, Why> {
+        let mut engine = Self::new(stack, "podman", stack.podman()?)?;
+        let (root, state) = (engine.root.display().to_string(), engine.state.path().to_owned());
+        let place = state.display();
+        let write = |path: &str, text: String| {
+            let path = state.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).map_err(|error| error.to_string())?;
+            std::fs::write(path, text).map_err(|error| error.to_string())
         };
+        // Where limits can't be raised, its own defaults are too high.
+        write(
+            "containers.conf",
+            format!(
+                "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
+                 seccomp_profile = \"{root}/usr/share/containers/seccomp.json\"\n\
+                 [engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
+                 conmon_path = [\"{root}/usr/bin/conmon\"]\ntmp_dir = \"{place}/tmp\"\n\
+                 static_dir = \"{place}/libpod\"\nvolume_path = \"{place}/volumes\"\n\
+                 [engine.runtimes]\nrunc = [\"{root}/usr/bin/runc\", \"{root}/usr/sbin/runc\"]\n"
+            ),
+        )?;
+        write(
+            "storage.conf",
+            format!(
+                "[storage]\ndriver = \"vfs\"\ngraphroot = \"{place}/graph\"\nrunroot = \"{place}/run\"\n"
+            ),
+        )?;
+        write(
+            "home/.config/containers/policy.json",
+            "{ \"default\": [{ \"type\": \"insecureAcceptAnything\" }] }\n".to_owned(),
+        )?;
+        let program = |name: &str, arguments: String| {
+            write(
+                name,
+                format!(
+                    "#!/bin/sh\nexport LD_LIBRARY_PATH='{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu'\n\
+                     export CONTAINERS_CONF='{place}/containers.conf' CONTAINERS_STORAGE_CONF='{place}/storage.conf'\n\
+                     export CONTAINERS_REGISTRIES_CONF='{root}/etc/containers/registries.conf' HOME='{place}/home'\n\
+                     exec '{root}/usr/bin/podman' {arguments}\n"
+                ),
+            )?;
+            let path = state.join(name);
+            done(Command::new("chmod").arg("755").arg(&path))?;
+            Ok::<_, Why>(path)
+        };
+        engine.program = program("podman", format!("--url '{}' \"$@\"", engine.host()))?;
+        let service = program(
+            "service",
+            format!("--log-level=info system service --time=0 '{}'", engine.host()),
+        )?;
+        done(Command::new(&engine.program).arg("--version"))?;
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", PODMAN_GUARD, "guard"])
+            .args([&engine.program, &service])
+            .env_clear()
+            .env("PATH", engine.path());
+        engine.daemon = Some(Program::start("podman", &mut command, "listening on"));
+        engine.import()?;
+        Ok(engine)
+    }
+
+    /// Starts Docker's daemon; why not, where it can't be.
+    pub fn start(stack: &Stack) -> Result<Self, Why> {
+        let mut engine = Self::new(stack, "docker", stack.docker()?)?;
         let mut command = Command::new("sh");
         command
             .args(["-c", GUARD, "guard"])
@@ -68,7 +141,7 @@ impl Engine {
 
     /// The command line program.
     pub fn program(&self) -> PathBuf {
-        self.root.join("usr/bin/docker")
+        self.program.clone()
     }
 
     fn path(&self) -> String {
@@ -159,7 +232,8 @@ impl Engine {
             .docker(arguments)
             .unwrap()
             .lines()
-            .map(str::to_owned)
+            // Podman's name for what came from no registry.
+            .map(|name| name.strip_prefix("localhost/").unwrap_or(name).to_owned())
             .collect();
         names.sort();
         names
@@ -196,14 +270,29 @@ fn deployed(stack: &Stack, engine: &Engine) -> Deployment {
 fn containers_and_images_go_by_whole_name_and_volumes_only_when_asked_for() {
     let (stack, _turn) = match stack() {
         Ok(stack) => stack,
-        Err(why) => return skipped("containers", &why),
+        Err(why) => return skipped("containers of Docker", &why),
     };
-    let engine = match Engine::start(stack) {
-        Ok(engine) => engine,
-        Err(why) => return skipped("containers", &why),
+    match Engine::start(stack) {
+        Ok(engine) => go_by_whole_name(stack, &engine),
+        Err(why) => skipped("containers of Docker", &why),
+    }
+}
+
+#[test]
+fn with_podman_too() {
+    let (stack, _turn) = match stack() {
+        Ok(stack) => stack,
+        Err(why) => return skipped("containers of podman", &why),
     };
+    match Engine::start_podman(stack) {
+        Ok(engine) => go_by_whole_name(stack, &engine),
+        Err(why) => skipped("containers of podman", &why),
+    }
+}
+
+fn go_by_whole_name(stack: &Stack, engine: &Engine) {
     engine.deploy().unwrap();
-    let deployment = deployed(stack, &engine);
+    let deployment = deployed(stack, engine);
     let before = (engine.containers(), engine.images(), engine.volumes());
 
     let plan = deployment.json(&["run", "1.2", "-n"], 0);
@@ -236,11 +325,20 @@ fn containers_and_images_go_by_whole_name_and_volumes_only_when_asked_for() {
         .sandbox
         .path(&format!("rollback_backups/{backup}/volume.tar"));
     let listed = said(Command::new("tar").arg("-tf").arg(&tar)).unwrap();
-    assert_eq!(
-        listed.lines().collect::<Vec<_>>(),
-        ["./", "./rows", "./state/", "./state/cursor"]
-    );
-    let rows = said(Command::new("tar").arg("-xOf").arg(&tar).arg("./rows")).unwrap();
+    let mut members: Vec<&str> = listed
+        .lines()
+        .map(|member| member.trim_start_matches("./").trim_end_matches('/'))
+        .filter(|member| !member.is_empty())
+        .collect();
+    members.sort_unstable();
+    assert_eq!(members, ["rows", "state", "state/cursor"]);
+    let rows = said(
+        Command::new("tar")
+            .arg("-xOf")
+            .arg(&tar)
+            .args(["--wildcards", "*rows"]),
+    )
+    .unwrap();
     assert_eq!(rows, "from the source\n");
     deployment.run(&["backup", "verify", backup]).assert_code(0);
 
@@ -269,6 +367,19 @@ fn containers_and_images_go_by_whole_name_and_volumes_only_when_asked_for() {
         )
         .unwrap();
     assert_eq!(shown, "from the source\n7");
+
+    // The container that read it in stays, and so does what it mounts.
+    let plan = deployment.json(&[&volumes[..], &["-n"]].concat(), 0);
+    let kept = plan["operations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|operation| operation["op"] == "remove_volumes" && operation["outcome"] == "kept");
+    assert_eq!(
+        kept.expect("it is in use")["target"],
+        "volume airbyte-data",
+        "{plan}"
+    );
 }
 
 #[test]

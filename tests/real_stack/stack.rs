@@ -36,8 +36,23 @@ const PACKAGE_JSON: &str = r#"{
 }
 "#;
 
-/// Debian's packages of a container engine, unpacked beside each other.
-const DEBIAN: &[&str] = &["docker.io", "containerd", "runc", "tini", "busybox-static"];
+/// Debian's packages of Docker, unpacked beside each other.
+const DOCKER: &[&str] = &["docker.io", "containerd", "runc", "tini", "busybox-static"];
+
+/// The same of podman, with the libraries that a machine may lack.
+const PODMAN: &[&str] = &[
+    "podman",
+    "conmon",
+    "runc",
+    "golang-github-containers-common",
+    "golang-github-containers-image",
+    "libgpgme11",
+    "libassuan0",
+    "libgpg-error0",
+    "libdevmapper1.02.1",
+    "libsubid4",
+    "busybox-static",
+];
 
 /// What is installed.
 pub struct Stack {
@@ -120,15 +135,24 @@ impl Stack {
 
     /// Debian's Docker engine, unpacked: the directory that stands for `/`.
     pub fn docker(&self) -> Result<PathBuf, Why> {
-        let root = self.base.join("docker");
-        once(&root, &DEBIAN.join("\n"), |root| {
+        self.unpacked("docker", DOCKER)
+    }
+
+    /// Debian's podman, unpacked: the directory that stands for `/`.
+    pub fn podman(&self) -> Result<PathBuf, Why> {
+        self.unpacked("podman", PODMAN)
+    }
+
+    fn unpacked(&self, name: &str, packages: &[&str]) -> Result<PathBuf, Why> {
+        let root = self.base.join(name);
+        once(&root, &packages.join("\n"), |root| {
             let debs = root.join("debs");
             std::fs::create_dir_all(&debs).map_err(|error| error.to_string())?;
             let download = || {
                 done(
                     Command::new("apt-get")
                         .args(["-o", "APT::Sandbox::User=root", "download", "-qq"])
-                        .args(DEBIAN)
+                        .args(packages)
                         .current_dir(&debs),
                 )
             };

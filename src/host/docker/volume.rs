@@ -8,10 +8,10 @@ use crate::gate::Permit;
 use crate::host::commands::{Ran, Sink, look_through, run};
 
 impl Engine {
-    /// Gives the contents of a volume to `sink`, as a tar archive whose paths start with `./`.
+    /// Gives the contents of a volume to `sink`, as a tar archive of what is in it.
     ///
-    /// Docker reads volumes only through a container: one is made of an empty image, never started, and both go again,
-    /// whatever happens. Podman exports by itself.
+    /// Engines read volumes only through a container: one is made of an empty image, never started, and both go again,
+    /// whatever happens. (Podman can export by itself, but not through its service.)
     ///
     /// # Errors
     /// `invalid` for what is no volume's name, `failed` with the engine's words, what `sink` says.
@@ -27,14 +27,6 @@ impl Engine {
                 Error::invalid(format!("`{}` is no name of a volume", volume.escape_debug()))
                     .hint("use the names that were listed"),
             );
-        }
-        if self.is_podman() {
-            let export = self
-                .invocation(&["volume", "export", volume])
-                .timeout(self.deadline);
-            return self
-                .succeeded(volume, look_through(&export, sink, cancel)?)
-                .map(drop);
         }
         let image = self.answer(permit, volume, &["import", "/dev/null"], cancel)?;
         let read = self.read_through(permit, volume, &image, sink, cancel);
@@ -69,12 +61,6 @@ impl Engine {
         let read = look_through(&copy, sink, cancel).and_then(|ran| self.succeeded(volume, ran));
         let removed = self.answer(permit, volume, &["rm", "--force", &container], None);
         read.and(removed).map(drop)
-    }
-
-    fn is_podman(&self) -> bool {
-        self.program
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"podman"))
     }
 
     /// Runs the engine's program and gives the last line of what it said: an identifier.
