@@ -42,11 +42,11 @@ static BEARER: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// Tokens that are known by their form: AWS, GitHub, GitLab, Slack, Stripe and others, npm, PyPI, Google, JSON Web
-/// Tokens, private keys.
+/// Tokens that are known by their form: private keys; GitHub, GitLab, Slack, npm, PyPI, Google, wherever they begin; AWS,
+/// Stripe and others, JSON Web Tokens where a word begins, or after a character that a URL encodes.
 static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)|(?-u:\b)(?:(?:AKIA|ASIA|AGPA|AROA|AIDA)[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[0-9A-Za-z_]{20,}|glpat-[0-9A-Za-z_-]{16,}|xox[abeprs]-[0-9A-Za-z_-]{10,}|(?:sk|rk|pk)[-_](?:live[-_]|test[-_]|proj[-_]|ant[-_])?[A-Za-z0-9_-]{20,}|npm_[A-Za-z0-9]{30,}|pypi-[0-9A-Za-z_-]{30,}|AIza[0-9A-Za-z_-]{30,}|eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}(?:\.[0-9A-Za-z_-]*)?)",
+        r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[0-9A-Za-z_]{20,}|glpat-[0-9A-Za-z_-]{16,}|xox[abeprs]-[0-9A-Za-z_-]{10,}|npm_[A-Za-z0-9]{30,}|pypi-[0-9A-Za-z_-]{30,}|AIza[0-9A-Za-z_-]{30,}|(?:(?-u:\b)|%[0-9A-Fa-f]{2})(?:(?:AKIA|ASIA|AGPA|AROA|AIDA)[A-Z0-9]{16}|(?:sk|rk|pk)[-_](?:live[-_]|test[-_]|proj[-_]|ant[-_])?[A-Za-z0-9_-]{20,}|eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}(?:\.[0-9A-Za-z_-]*)?)",
     )
 });
 
@@ -266,6 +266,18 @@ mod tests {
             ("sk-proj-0123456789abcdefghijklmn", "[redacted]"),
             ("npm_0123456789abcdefghijABCDEFGHIJ012345", "[redacted]"),
             ("AIzaSyA0123456789abcdefghijklmnopqrstuv", "[redacted]"),
+            (
+                "https://h/?next=a%3Dghp_0123456789abcdefghijABCDEFGHIJ012345",
+                "https://h/?next=a%3D[redacted]",
+            ),
+            (
+                "https://h/?next=a%3DAKIAIOSFODNN7EXAMPLE&x",
+                "https://h/?next=a[redacted]&x",
+            ),
+            (
+                "my-task-0123456789-0123456789-0123456789",
+                "my-task-0123456789-0123456789-0123456789",
+            ),
             ("eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSM", "[redacted]"),
             (
                 "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nafter",

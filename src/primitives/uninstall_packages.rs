@@ -23,7 +23,8 @@ pub static WORD: Primitive = Primitive {
     ],
     returns: Type::Texts,
     about: "Uninstalls packages with \"npm\" or \"pip\" (in the configured environment), all in one command. What another \
-            package or a source file that stays still needs is left, and the plan says for whom. Gives the names that go.",
+            package or a source file that stays still needs is left, and the plan says for whom; what pip installed only for \
+            them, and needs one of them, goes along. Gives the names that go.",
     example: r#"uninstall_packages("npm", ["jest-extended"])"#,
     action: Action::Change(propose),
 };
