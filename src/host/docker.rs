@@ -164,15 +164,22 @@ impl Engine {
             return Ok(Known::Yes(found));
         }
         let words = [&["inspect", "--type", "container"], asked.as_slice()].concat();
-        Ok(self.list(&words, cancel)?.map(|rows| {
-            let mounts: BTreeMap<String, Vec<String>> = rows.iter().map(mounted).collect();
-            for container in &mut found {
-                if let Some(volumes) = mounts.get(&container.id) {
-                    container.volumes.clone_from(volumes);
-                }
+        let mounts: BTreeMap<String, Vec<String>> = match self.list(&words, cancel)? {
+            Known::Yes(rows) => rows.iter().map(mounted).collect(),
+            Known::Unknown(why) => return Ok(Known::Unknown(why)),
+        };
+        if let Some(missing) = asked.iter().find(|id| !mounts.contains_key(**id)) {
+            let program = self.program.display();
+            return Ok(Known::Unknown(format!(
+                "`{program}` does not tell what the container {missing} mounts"
+            )));
+        }
+        for container in &mut found {
+            if let Some(volumes) = mounts.get(&container.id) {
+                container.volumes.clone_from(volumes);
             }
-            found
-        }))
+        }
+        Ok(Known::Yes(found))
     }
 
     /// Images whose repository, without a registry's host, starts with `prefix` as a whole word; sorted by reference.

@@ -13,7 +13,7 @@ pub static WORD: Primitive = Primitive {
     parameters: &[Parameter::needed("glob", Type::Text)],
     returns: Type::Texts,
     about: "Paths that match a glob, sorted: `*` within a name, `**` across directories, `?`, `[a-z]`, `{a,b}`. \
-            Links are not followed; `.git`, `node_modules`, and what rollback keeps (state, backups, reports) are left out.",
+            What stands before the first of these says where to begin. Links are not followed; `.git`, `node_modules`, and what rollback keeps (state, backups, reports) are left out.",
     example: r#"find_paths("config/**/*.yaml").len() > 0"#,
     action: Action::Look(look),
 };

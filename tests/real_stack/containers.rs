@@ -19,8 +19,10 @@ pub struct Engine {
 /// Waits for the end of its input, which is the end of the test, and then ends the engine in an orderly way.
 const GUARD: &str = "\"$@\" & daemon=$!\nread -r line\nkill $daemon\nwait $daemon\n";
 
-/// The same for podman, whose containers don't end with its service.
-const PODMAN_GUARD: &str = "client=$1\nshift\n\"$@\" & daemon=$!\nread -r line\n\"$client\" rm --force --all > /dev/null\n\
+/// The same for podman, whose containers don't end with its service; and what it keeps for the whole machine (locks,
+/// networks, a cache) it keeps in a world of its own.
+const PODMAN_GUARD: &str = "for each in /run /var/lib /dev/shm; do mount -t tmpfs none $each || exit 1; done\n\
+    client=$1\nshift\n\"$@\" & daemon=$!\nread -r line\n\"$client\" rm --force --all > /dev/null\n\
     kill $daemon\nwait $daemon\n";
 
 impl Engine {
@@ -93,9 +95,12 @@ impl Engine {
             format!("--log-level=info system service --time=0 '{}'", engine.host()),
         )?;
         done(Command::new(&engine.program).arg("--version"))?;
-        let mut command = Command::new("sh");
+        let world = ["--mount", "--propagation", "private"];
+        done(Command::new("unshare").args(world).arg("true"))?;
+        let mut command = Command::new("unshare");
         command
-            .args(["-c", PODMAN_GUARD, "guard"])
+            .args(world)
+            .args(["sh", "-c", PODMAN_GUARD, "guard"])
             .args([&engine.program, &service])
             .env_clear()
             .env("PATH", engine.path());
