@@ -189,26 +189,31 @@ pub fn removable_along(
 /// Keeps of `between` those that lie on a way of requirements from one of `ends` to one of `ends`, through others of
 /// `between`.
 fn retain_between(installed: &Packages, ends: &BTreeSet<String>, between: &mut BTreeSet<String>) {
-    let needs = |name: &str, other: &str| {
-        installed
+    let mut required: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut dependents: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for name in ends.iter().chain(between.iter()) {
+        for other in installed
             .get(name)
-            .is_some_and(|package| package.requires.iter().any(|required| required == other))
-    };
-    let reached = |connected: &dyn Fn(&str, &str) -> bool| {
-        let mut reached: BTreeSet<String> = ends.clone();
-        let mut next: Vec<String> = ends.iter().cloned().collect();
+            .into_iter()
+            .flat_map(|package| &package.requires)
+        {
+            required.entry(name).or_default().push(other);
+            dependents.entry(other).or_default().push(name);
+        }
+    }
+    let reached = |neighbours: &BTreeMap<&str, Vec<&str>>| -> BTreeSet<String> {
+        let mut reached: BTreeSet<String> = BTreeSet::new();
+        let mut next: Vec<&str> = ends.iter().map(String::as_str).collect();
         while let Some(from) = next.pop() {
-            for name in between.iter() {
-                if !reached.contains(name) && connected(&from, name) {
-                    reached.insert(name.clone());
-                    next.push(name.clone());
+            for name in neighbours.get(from).into_iter().flatten() {
+                if between.contains(*name) && reached.insert((*name).to_owned()) {
+                    next.push(name);
                 }
             }
         }
         reached
     };
-    let below = reached(&|from, name| needs(from, name));
-    let above = reached(&|from, name| needs(name, from));
+    let (below, above) = (reached(&required), reached(&dependents));
     between.retain(|name| below.contains(name) && above.contains(name));
 }
 

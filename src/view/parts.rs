@@ -172,11 +172,17 @@ impl View {
         self.leaving_now().map(Rc::new)
     }
 
+    /// The names of the run's parts, whether anything stands there or not: what is gone is no source that stays. Names
+    /// cost nothing; only for what a glob means directories are read.
     fn leaving_now(&self) -> Result<BTreeSet<PathBuf>> {
         let mut leaving = BTreeSet::new();
-        for story in self.catalogue.stories() {
-            if self.errand.stories.contains(&story.id) {
-                leaving.extend(self.present(story)?.into_iter().map(|place| place.absolute));
+        let stories = self.catalogue.stories().iter();
+        let going = stories.filter(|story| self.errand.stories.contains(&story.id));
+        for candidate in going.flat_map(|story| story.parts.iter().flat_map(|part| candidates(part))) {
+            if is_glob(&candidate) {
+                leaving.extend(self.matching(&candidate)?.into_iter().map(|place| place.absolute));
+            } else {
+                leaving.insert(self.workspace.place(&candidate)?.absolute);
             }
         }
         Ok(leaving)
