@@ -140,7 +140,7 @@ impl Context {
         })
     }
 
-    /// A view outside any run, for commands that only look.
+    /// A view outside any run, for commands that only look: of one moment, as a preview is.
     #[must_use]
     pub fn view(&self) -> View {
         View::new(
@@ -149,6 +149,7 @@ impl Context {
             Rc::clone(&self.catalogue),
             Errand {
                 stamp: self.host.clock.stamp(),
+                preview: true,
                 ..Errand::default()
             },
         )

@@ -98,12 +98,13 @@ fn flags_are_off(session: &Session, story: &Story) -> Result<Finding> {
 
 fn no_processes(session: &Session, story: &Story) -> Result<Finding> {
     let mut running = Vec::new();
-    for query in service_queries(&session.view, story)? {
-        for process in session.view.processes(&query)? {
-            let found = format!("process {} (`{}`) is running", process.pid, process.describe());
-            if !running.contains(&found) {
-                running.push(found);
-            }
+    for process in session
+        .view
+        .processes_of_any(&service_queries(&session.view, story)?)?
+    {
+        let found = format!("process {} (`{}`) is running", process.pid, process.describe());
+        if !running.contains(&found) {
+            running.push(found);
         }
     }
     Ok(Finding::of(running))

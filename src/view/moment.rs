@@ -34,7 +34,12 @@ impl Moment {
         if let Some(known) = self.stats.borrow().get(path) {
             return Ok(*known);
         }
-        let seen = host.files.stat(path)?;
+        // Below a directory that is not there nothing is: most parts have two places, and stand in one.
+        let above = path.parent().filter(|above| host.files.contains(above));
+        let seen = match above.map(|above| self.stat(host, above)) {
+            Some(Ok(None)) => None,
+            _ => host.files.stat(path)?,
+        };
         self.stats.borrow_mut().insert(path.to_path_buf(), seen);
         Ok(seen)
     }

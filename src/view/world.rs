@@ -41,6 +41,25 @@ impl View {
         Ok(self.find(query)?.processes)
     }
 
+    /// Processes that match one of the queries, in their order; one that matches several stands there several times. Who
+    /// holds which file is looked at once for all of them.
+    ///
+    /// # Errors
+    /// As [`View::processes`].
+    pub fn processes_of_any(&self, queries: &[Query]) -> Result<Vec<Process>> {
+        let open = if queries.iter().any(|query| query.holds.is_some()) {
+            let known = self.moment()?;
+            Some(known.map_or_else(|| self.host.eyes.open_files().map(Arc::new), Ok)?)
+        } else {
+            None
+        };
+        let mut processes = Vec::new();
+        for query in queries {
+            processes.extend(self.find_at(query, open.clone())?.processes);
+        }
+        Ok(processes)
+    }
+
     /// In a preview, what every process had open at one moment of it, read once; a real pass looks anew each time.
     fn moment(&self) -> Result<Option<Arc<OpenFiles>>> {
         if !self.errand.preview {
@@ -60,6 +79,11 @@ impl View {
         } else {
             self.moment()?
         };
+        self.find_at(query, open)
+    }
+
+    /// As [`View::find`], among what processes had open at a moment, or now.
+    fn find_at(&self, query: &Query, open: Option<Arc<OpenFiles>>) -> Result<Found> {
         let mut found = self.host.eyes.find(query, &self.scope(), open)?;
         found
             .processes
