@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::sandbox::{Finished, Sandbox, assert_says};
 
+/// Security incidents.
+mod incidents;
+
 /// What is configured wrongly, and what the outbox survives.
 mod outbox;
 

@@ -90,7 +90,7 @@ pub(crate) fn ended(context: &Context, report: &mut Report) {
 }
 
 /// Delivers what a command's run raised, once the workspace is free again, and puts what did not get through among the
-/// warnings of its report. A command that changed nothing delivers nothing.
+/// warnings of its report. A command that changed nothing delivers nothing, unless damaged records were why.
 ///
 /// # Errors
 /// Those of `result` alone.
@@ -100,12 +100,13 @@ pub fn deliver(context: &Context, result: Result<Report>) -> Result<Report> {
         Ok(report) => report.mode == Mode::Real && report.audit_head.is_some(),
         Err(error) => error.changed_something(),
     };
-    if !alerts.has_channels() || !changed {
+    let damaged = matches!(&result, Err(error) if error.exit_code() == ExitCode::Corrupt);
+    if !alerts.has_channels() || !(changed || damaged) {
         return result;
     }
     let mut warnings: Vec<String> = Vec::new();
     if let Err(error) = &result {
-        warnings.extend(raise(context, not_closed(context, error)));
+        warnings.extend(raise(context, without_report(context, error, damaged)));
     }
     let hurried = matches!(&result, Ok(report) if report.outcome == RunOutcome::Interrupted);
     let until = Instant::now() + if hurried { HURRIED } else { DELIVERY };
@@ -119,23 +120,27 @@ pub fn deliver(context: &Context, result: Result<Report>) -> Result<Report> {
     })
 }
 
-/// A run that could not be closed has no report.
-fn not_closed(context: &Context, error: &Error) -> Alert {
+/// A run that could not be closed has no report, nor has one that damaged records kept from beginning.
+fn without_report(context: &Context, error: &Error, damaged: bool) -> Alert {
     let text = match error.hint_text() {
         Some(hint) => format!("{}\nNext: {hint}", error.message()),
         None => error.message().to_owned(),
     };
+    let kind = if damaged {
+        Kind::SecurityIncident
+    } else {
+        Kind::Failure
+    };
+    let title = match (damaged, error.changed_something()) {
+        (true, false) => "a run did not begin: records are damaged",
+        (true, true) => "a run ended with damaged records",
+        (false, _) => "a run ended with an error after it had changed something",
+    };
     let (user, host) = super::user_and_host();
-    Alert::new(
-        &context.host.clock,
-        Kind::Failure,
-        Severity::Critical,
-        "a run ended with an error after it had changed something",
-        text,
-    )
-    .fact("error", error.message())
-    .fact("user", user)
-    .fact("host", host)
+    Alert::new(&context.host.clock, kind, Severity::Critical, title, text)
+        .fact("error", error.message())
+        .fact("user", user)
+        .fact("host", host)
 }
 
 fn raise(context: &Context, alert: Alert) -> Option<String> {
