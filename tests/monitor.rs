@@ -1,6 +1,7 @@
 //! Watching: verdicts from logs, what follows from them, and that nothing follows twice.
 
 mod bad_sources;
+mod full_disk;
 mod simulator;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -542,9 +543,24 @@ fn in_the_foreground_it_serves_a_page_reads_its_configuration_anew_and_ends_clea
     assert_eq!(monitor.end(), Some(0));
 }
 
-/// A program that writes an error every now and then to the log of a service, until its input ends.
+/// A program that writes an error every now and then to the log of a service, until its input ends: in JavaScript, or for
+/// the shell where there is no node.
 fn failing_service(sandbox: &Sandbox, service: &str) -> Child {
     std::fs::create_dir_all(sandbox.path(&format!("logs/{service}"))).unwrap();
+    let script = format!(
+        "const fs = require('fs');\n\
+         const line = () => JSON.stringify({{ timestamp: new Date().toISOString(), level: 'ERROR', event: 'query_failed' }});\n\
+         setInterval(() => fs.appendFileSync('logs/{service}/app.log', line() + '\\n'), 50);\n\
+         process.stdin.on('end', () => process.exit(0)).resume();\n"
+    );
+    let in_node = Command::new("node")
+        .args(["-e", &script])
+        .current_dir(sandbox.root())
+        .stdin(Stdio::piped())
+        .spawn();
+    if let Ok(service) = in_node {
+        return service;
+    }
     let script = format!(
         "(while :; do date -u +'{{\"timestamp\":\"%Y-%m-%dT%H:%M:%S.%3NZ\",\"level\":\"ERROR\",\"event\":\"query_failed\"}}' \
          >> logs/{service}/app.log; sleep 0.05; done) & writer=$!; cat > /dev/null; kill $writer"

@@ -159,9 +159,19 @@ fn once(everywhere: &Everywhere, watching: &mut Watching, now: &dyn Fn() -> i64)
     watching.warnings.extend(problems);
     let round = watching.judge(at)?;
     watching.wait(now)?;
-    watching.save(now())?;
+    // What was seen is told, also where it can't be kept.
+    let saved = watching.save(now());
     let failed = watching.deliver(alert::DELIVERY);
     watching.warnings.extend(failed);
+    let code = match saved {
+        Ok(()) => code_of(&round),
+        Err(error) => {
+            watching
+                .warnings
+                .push(format!("what was seen is not kept: {error}"));
+            ExitCode::Failed
+        }
+    };
     let unknown = round
         .told
         .iter()
@@ -185,7 +195,7 @@ fn once(everywhere: &Everywhere, watching: &mut Watching, now: &dyn Fn() -> i64)
         print(&table::triggers(&round, &style));
         warn(everywhere, &watching.warnings);
     }
-    Ok(code_of(&round))
+    Ok(code)
 }
 
 /// The monitor in the foreground.
@@ -343,11 +353,11 @@ impl<'a> Foreground<'a> {
             self.tell("a rollback is at work; the monitor ends when it has\n");
             self.watching.wait(now)?;
         }
-        self.watching.save(now())?;
+        let saved = self.watching.save(now());
         let undelivered = self.watching.deliver(alert::DELIVERY);
         warn(self.everywhere, &undelivered);
         self.tell("ended\n");
-        Ok(ExitCode::Done)
+        saved.map(|()| ExitCode::Done)
     }
 
     fn reload(&mut self, now: i64) -> Result<()> {

@@ -194,8 +194,11 @@ impl Records {
         let parent = path.parent().unwrap_or(&self.root);
         self.directory(parent)?;
         let write = || -> std::io::Result<()> {
-            let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(parent)?;
-            file.write_all(bytes)?;
+            let mut file = tempfile::Builder::new()
+                .prefix(TEMPORARY)
+                .tempfile_in(parent)
+                .map_err(|error| without_path(&error))?;
+            file.as_file_mut().write_all(bytes)?;
             file.as_file().sync_data()?;
             if !path.starts_with(self.state()) {
                 file.as_file()
@@ -354,4 +357,12 @@ pub fn create_new(directory: &Path, files: &[NewFile<'_>]) -> Result<()> {
         make().map_err(|error| Error::io(format!("make `{}`", path.display()), &error))?;
     }
     Ok(())
+}
+
+/// What the system said, without the name of the temporary file: the same failure is the same text each time.
+fn without_path(error: &std::io::Error) -> std::io::Error {
+    error
+        .get_ref()
+        .and_then(|wrapped| wrapped.source()?.downcast_ref::<std::io::Error>()?.raw_os_error())
+        .map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error)
 }

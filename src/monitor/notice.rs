@@ -264,12 +264,11 @@ impl Notice {
 
     /// The notice of an automatic rollback of which there is no record.
     #[must_use]
-    pub fn of_none(attempt: &Attempt, now: i64) -> Self {
+    pub fn of_none(attempt: &Attempt, why: &str, now: i64) -> Self {
         Self {
             title: format!("the rollback of {} did not begin", attempt.story),
             text: format!(
-                "The monitor was ended before it began, or it found nothing to do. It is not tried again within the cooldown; by \
-                 hand: rollback run {}",
+                "{why}. It is not tried again within the cooldown; by hand: rollback run {}",
                 attempt.story
             ),
             ..Self::of_end(attempt, &json!({}), None, "", now)

@@ -355,7 +355,7 @@ impl Watching {
     /// Judges, and does what follows: what is told is in the outbox, and a rollback on disk, before anything else happens.
     ///
     /// # Errors
-    /// Where nothing can be kept: then nothing was done.
+    /// Where the end of a rollback can't be kept.
     pub fn judge(&mut self, now: i64) -> Result<Round> {
         self.settle(now)?;
         let mut powers = Powers {
@@ -392,17 +392,16 @@ impl Watching {
         for incident in round.incidents.iter().filter(|incident| incident.new) {
             self.raise(Notice::of_incident(incident, now));
         }
-        // Last, because it can fail.
         for told in &round.told {
             if let Step::Rollback(story) = &told.step {
-                self.begin(told, story, now)?;
+                self.begin(told, story, now);
             }
         }
         Ok(round)
     }
 
     /// Begins a rollback: first on disk, then for real.
-    fn begin(&mut self, told: &Told, story: &str, now: i64) -> Result<()> {
+    fn begin(&mut self, told: &Told, story: &str, now: i64) {
         let id = Notice::identity(&["attempt", &told.trigger.name, story, &now.to_string()]);
         let attempt = Attempt {
             id,
@@ -414,7 +413,14 @@ impl Watching {
         };
         let reason = attempt.reason(&told.trigger);
         self.attempt = Some(attempt);
-        self.save(now)?;
+        if let Err(error) = self.save(now) {
+            // What is not on disk is not done: a monitor after this one would do it again.
+            if let Some(attempt) = self.attempt.take() {
+                let why = format!("It could not be recorded ({error})");
+                self.raise(Notice::of_none(&attempt, &why, now));
+            }
+            return;
+        }
         self.raise(Notice::of(told, now));
         let order = Order {
             story: story.to_owned(),
@@ -422,7 +428,6 @@ impl Watching {
             reason,
         };
         self.running = self.launcher.as_ref().map(|launcher| launcher.launch(order));
-        Ok(())
     }
 
     /// Whether a rollback is at work.
@@ -488,7 +493,11 @@ impl Watching {
                 )
             },
             (None, Some(run)) => Notice::of_cut(&attempt, &run, now),
-            (None, None) => Notice::of_none(&attempt, now),
+            (None, None) => Notice::of_none(
+                &attempt,
+                "The monitor was ended before it began, or it found nothing to do",
+                now,
+            ),
         };
         self.raise(notice);
         self.attempt = None;
