@@ -2,8 +2,11 @@
 
 use std::time::Instant;
 
+use serde_json::Value;
+
 use crate::error::{Error, Kind, Result};
-use crate::operation::{Act, BackupMade, Capability, Operation, Outcome, Proposal};
+use crate::host::logs::Level;
+use crate::operation::{Act, BackupMade, Capability, Fact, Operation, Outcome, Proposal};
 use crate::report::OperationRecord;
 use crate::view::View;
 
@@ -12,6 +15,9 @@ pub mod audit;
 
 /// Should it? Answers come from the approved plan, a flag, or the person.
 pub mod confirm;
+
+/// What the plan showed, step by step.
+pub mod expected;
 
 /// What a preview has pretended so far.
 pub mod overlay;
@@ -33,6 +39,7 @@ pub use permit::Permit;
 
 use audit::{AuditLog, Intent};
 use confirm::Confirm;
+use expected::Step;
 use policy::Policy;
 
 /// The gate of one pass.
@@ -41,6 +48,8 @@ pub struct Gate {
     policy: Policy,
     pass: Pass,
     count: u32,
+    /// What `logs/` are told before the first act of the story at hand.
+    announcement: Option<Value>,
 }
 
 /// Which pass it guards.
@@ -66,6 +75,10 @@ pub struct Scene {
     pub phase: String,
     /// The titles of the open steps, outermost first.
     pub steps: Vec<String>,
+    /// Their numbers in the pass.
+    pub within: Vec<u32>,
+    /// The script has asked a question.
+    pub asked: bool,
 }
 
 /// What became of a proposal.
@@ -75,8 +88,8 @@ pub struct Passed {
     pub record: OperationRecord,
     /// The backup that it made.
     pub backup: Option<BackupMade>,
-    /// What it rests on.
-    pub facts: Vec<crate::operation::Fact>,
+    /// For the plan.
+    pub step: Step,
     /// The failure, where it failed or was refused.
     pub error: Option<Error>,
     /// Whether the world was, or may have been, changed.
@@ -91,6 +104,7 @@ impl Gate {
             policy,
             pass,
             count: 0,
+            announcement: None,
         }
     }
 
@@ -102,17 +116,37 @@ impl Gate {
         }
     }
 
-    /// Takes one proposal through. The record says what became of it, whatever happened.
+    /// A story begins: `data` goes into `logs/` before its first act, so that a story which does nothing leaves nothing.
+    pub fn begin_story(&mut self, story: &str, data: Value) {
+        self.announcement = Some(data);
+        if let Some(expected) = self.expected() {
+            expected.begin_story(story);
+        }
+    }
+
+    /// Writes what [`Gate::begin_story`] left to be written, where no act has done so.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn announce(&mut self, view: &View) -> Result<()> {
+        match (self.announcement.take(), &self.pass) {
+            (Some(data), Pass::Real { audit, .. }) => announce(view, data, audit),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes one proposal through. The record says what became of it, whatever happened. What its facts rest on was
+    /// looked at just now, unless `stale`: then it is looked at again.
     ///
     /// # Errors
     /// Only where the log can't be written after the act; all else stands in [`Passed::error`].
-    pub fn pass(&mut self, proposal: &Proposal, scene: &Scene, view: &View) -> Result<Passed> {
+    pub fn pass(&mut self, proposal: &Proposal, stale: bool, scene: &Scene, view: &View) -> Result<Passed> {
         let started = Instant::now();
         self.count += 1;
-        let mut passed = self.describe(proposal, scene);
+        let mut passed = self.describe(proposal, scene, view);
         let result = match &proposal.act {
             Act::Settled(outcome, needs) => self.settle(*outcome, needs, view, &mut passed),
-            Act::Do(operation) => self.submit(operation.as_ref(), scene, view, &mut passed),
+            Act::Do(operation) => self.submit(operation.as_ref(), stale, scene, view, &mut passed),
         };
         passed.record.ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if let Err(error) = result {
@@ -124,6 +158,7 @@ impl Gate {
             }
             passed.error = Some(error);
         }
+        passed.step.outcome = passed.record.outcome;
         Ok(passed)
     }
 
@@ -131,6 +166,7 @@ impl Gate {
     fn submit(
         &mut self,
         operation: &dyn Operation,
+        stale: bool,
         scene: &Scene,
         view: &View,
         passed: &mut Passed,
@@ -147,12 +183,27 @@ impl Gate {
             passed.accept(done);
             return Ok(());
         };
-        if let Some((question, answer)) = confirm.ask(&passed.record)? {
-            audit.answered(&question, &answer.to_string())?;
+        let planned = confirm.expected().meet(&passed.step)?;
+        if planned.outcome == Outcome::Failed {
+            return Err(Error::failed(format!(
+                "it failed in the preview: {}",
+                planned.summary
+            )));
+        }
+        let asked = confirm.ask(&passed.record)?;
+        if let Some((question, answer)) = &asked {
+            audit.answered(question, &answer.to_string())?;
             answer.require()?;
+        }
+        if stale || asked.is_some() {
+            view.look_again(&operation.facts())?;
+        }
+        if let Some(data) = self.announcement.take() {
+            announce(view, data, audit)?;
         }
         let undo = operation.undo();
         let permit = audit.begin(&Intent::of(&passed.record, scene, &undo))?;
+        confirm.expected().acts();
         passed.touched = true;
         let result = crate::panic::guard(|| operation.execute(&permit, &view.host));
         audit.finish(
@@ -162,49 +213,134 @@ impl Gate {
         )?;
         passed.record.outcome = Outcome::Done;
         passed.accept(result?);
+        // What is of the run itself is told apart from what others change, as in the preview.
+        if operation.pretend(&mut view.done_mut()).is_err() {
+            view.done_mut().cannot_simulate(&passed.record.op);
+        }
         Ok(())
     }
 
-    fn settle(&self, outcome: Outcome, needs: &[Capability], view: &View, passed: &mut Passed) -> Result<()> {
+    fn settle(
+        &mut self,
+        outcome: Outcome,
+        needs: &[Capability],
+        view: &View,
+        passed: &mut Passed,
+    ) -> Result<()> {
         passed.record.rule = self.policy.check(needs, view)?;
         passed.record.outcome = outcome;
+        passed.step.outcome = outcome;
+        if let Pass::Real { confirm, .. } = &mut self.pass {
+            confirm.expected().meet(&passed.step)?;
+        }
         Ok(())
     }
 
-    fn describe(&self, proposal: &Proposal, scene: &Scene) -> Passed {
-        let (risk, undo, facts) = match &proposal.act {
-            Act::Do(operation) => (
-                operation.risk(),
-                operation.undo().class(),
-                shown(operation.facts()),
-            ),
-            Act::Settled(..) => (
-                crate::operation::Risk::None,
-                crate::operation::UndoClass::Exact,
-                Vec::new(),
-            ),
-        };
+    /// A word that refuses to propose is a step of the pass too.
+    pub fn failed_before(&mut self, mut record: OperationRecord, scene: &Scene, view: &View) -> Passed {
+        self.count += 1;
+        record.n = self.count;
+        let step = step_of(&record, scene, view);
+        if let Pass::Real { confirm, .. } = &mut self.pass {
+            confirm.expected().meet_failure(&step.op, &step.target);
+        }
         Passed {
-            record: OperationRecord {
-                n: self.count,
-                story: scene.story.clone(),
-                phase: scene.phase.clone(),
-                step: scene.steps.last().map(|step| redact::redact(step)),
-                op: proposal.word.to_owned(),
-                target: redact::told(&proposal.target),
-                summary: redact::told(&proposal.summary),
-                risk,
-                undo,
-                outcome: Outcome::Planned,
-                why: proposal.why.as_deref().map(redact::told),
-                rule: None,
-                ms: 0,
-            },
+            record,
             backup: None,
-            facts,
+            step,
             error: None,
             touched: false,
         }
+    }
+
+    /// The steps of the plan that are still to come, in a real pass.
+    pub fn expected(&mut self) -> Option<&mut expected::Expected> {
+        match &mut self.pass {
+            Pass::Preview => None,
+            Pass::Real { confirm, .. } => Some(confirm.expected()),
+        }
+    }
+
+    fn describe(&self, proposal: &Proposal, scene: &Scene, view: &View) -> Passed {
+        let (risk, undo) = match &proposal.act {
+            Act::Do(operation) => (operation.risk(), operation.undo().class()),
+            Act::Settled(..) => (crate::operation::Risk::None, crate::operation::UndoClass::Exact),
+        };
+        let record = OperationRecord {
+            n: self.count,
+            story: scene.story.clone(),
+            phase: scene.phase.clone(),
+            step: scene.steps.last().map(|step| redact::redact(step)),
+            op: proposal.word.to_owned(),
+            target: redact::told(&proposal.target),
+            summary: redact::told(&proposal.summary),
+            risk,
+            undo,
+            outcome: Outcome::Planned,
+            why: proposal.why.as_deref().map(redact::told),
+            rule: None,
+            ms: 0,
+        };
+        let mut step = step_of(&record, scene, view);
+        step.asked.clone_from(&proposal.asked);
+        if let Act::Do(operation) = &proposal.act {
+            step.effect = shown(operation.effect(), view);
+            step.facts = operation
+                .facts()
+                .into_iter()
+                .map(|fact| fact_of(fact, view))
+                .collect();
+        }
+        Passed {
+            record,
+            backup: None,
+            step,
+            error: None,
+            touched: false,
+        }
+    }
+}
+
+fn announce(view: &View, data: Value, audit: &AuditLog) -> Result<()> {
+    view.host
+        .logs
+        .both(Level::Warn, "rollback_initiated", data, &audit.head())
+}
+
+/// A step as far as its record tells it.
+fn step_of(record: &OperationRecord, scene: &Scene, view: &View) -> Step {
+    Step {
+        n: record.n,
+        story: record.story.clone(),
+        phase: record.phase.clone(),
+        step: record.step.clone(),
+        op: record.op.clone(),
+        target: view.errand.timeless(&record.target),
+        summary: view.errand.timeless(&record.summary),
+        risk: record.risk,
+        undo: record.undo,
+        outcome: record.outcome,
+        asked: String::new(),
+        effect: Value::Null,
+        facts: Vec::new(),
+        uncertain: view.own().unsimulated().is_some(),
+        conditional: scene.asked,
+        within: scene.within.clone(),
+    }
+}
+
+/// Data as it may stand in a plan's file: without secrets, and without the moment.
+fn shown(mut value: Value, view: &View) -> Value {
+    redact::redact_value(&mut value);
+    let text = view.errand.timeless(&value.to_string());
+    serde_json::from_str(&text).unwrap_or(Value::String(text))
+}
+
+fn fact_of(fact: Fact, view: &View) -> Fact {
+    Fact {
+        about: view.errand.timeless(&redact::redact(&fact.about)),
+        seen: shown(fact.seen, view),
+        path: fact.path,
     }
 }
 
@@ -231,13 +367,4 @@ impl<'a> Intent<'a> {
             undo,
         }
     }
-}
-
-/// Facts as they may stand in a plan's file.
-fn shown(mut facts: Vec<crate::operation::Fact>) -> Vec<crate::operation::Fact> {
-    for fact in &mut facts {
-        fact.about = redact::redact(&fact.about);
-        redact::redact_value(&mut fact.seen);
-    }
-    facts
 }

@@ -211,6 +211,47 @@ pub struct Fact {
     pub about: String,
     /// What was seen, comparable as data.
     pub seen: Value,
+    /// The path to look at again, where it is about one.
+    #[serde(skip)]
+    pub path: Option<std::path::PathBuf>,
+}
+
+impl Fact {
+    /// A fact that is not about a path.
+    #[must_use]
+    pub fn new(about: impl Into<String>, seen: Value) -> Self {
+        Self {
+            about: about.into(),
+            seen,
+            path: None,
+        }
+    }
+
+    /// What differs from what is seen now, in a few words.
+    #[must_use]
+    pub fn difference(&self, now: &Value) -> String {
+        let shown = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+        match (&self.seen, now) {
+            (Value::Null, _) => "it was absent and is there now".to_owned(),
+            (_, Value::Null) => "it is gone".to_owned(),
+            (Value::Object(then), Value::Object(now)) => {
+                let names: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+                names
+                    .into_iter()
+                    .filter(|name| then.get(*name) != now.get(*name))
+                    .map(|name| {
+                        format!(
+                            "{name} was {}, is {}",
+                            shown(then.get(name)),
+                            shown(now.get(name))
+                        )
+                    })
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            }
+            (then, now) => format!("was {then}, is {now}"),
+        }
+    }
 }
 
 /// What became of an operation.
@@ -269,6 +310,9 @@ pub trait Operation: std::fmt::Debug {
     fn needs(&self) -> Vec<Capability>;
     /// How it will be taken back.
     fn undo(&self) -> Undo;
+    /// What the act does, as far as its facts do not tell: where to, with which contents and options. It is part of a
+    /// plan's identity; a run's id and moment in it don't count.
+    fn effect(&self) -> Value;
     /// What the decision rests on.
     fn facts(&self) -> Vec<Fact>;
     /// The effect, on the overlay of a preview. Touches nothing else.
@@ -296,6 +340,8 @@ pub struct Proposal {
     pub why: Option<String>,
     /// What to do.
     pub act: Act,
+    /// Digest of the word's arguments; empty where no script said it.
+    pub asked: String,
     /// What the word returns to the script.
     pub value: rhai::Dynamic,
 }
@@ -325,6 +371,7 @@ impl Proposal {
             summary: summary.into(),
             why: None,
             act: Act::Do(Box::new(operation)),
+            asked: String::new(),
             value: rhai::Dynamic::UNIT,
         }
     }
@@ -346,6 +393,7 @@ impl Proposal {
             target,
             why: Some(why),
             act: Act::Settled(outcome, needs),
+            asked: String::new(),
             value: rhai::Dynamic::UNIT,
         }
     }

@@ -316,6 +316,24 @@ impl Arguments {
         self.word.name
     }
 
+    /// The values as text, the same for the same values: what a script asked for. A process is who it is, whatever
+    /// memory it uses.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        let values: Vec<serde_json::Value> = self
+            .values
+            .iter()
+            .map(|value| {
+                let mut value = serde_json::to_value(value).unwrap_or_else(|_| value.to_string().into());
+                if let Some(process) = value.as_object_mut().filter(|map| map.contains_key("ticks")) {
+                    process.remove("memory");
+                }
+                value
+            })
+            .collect();
+        serde_json::Value::from(values).to_string()
+    }
+
     /// A value, if it was given.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&Dynamic> {

@@ -13,7 +13,8 @@ use serde_json::json;
 use crate::error::{Error, Kind, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::audit::AuditLog;
-use crate::gate::confirm::{self, Answers, Confirm};
+use crate::gate::confirm::{Answers, Confirm};
+use crate::gate::expected::Step;
 use crate::gate::policy::Policy;
 use crate::gate::prompt::Ask;
 use crate::gate::{Gate, Pass, redact};
@@ -25,10 +26,14 @@ use crate::host::processes;
 use crate::operation::Outcome;
 use crate::report::{Mode, Report, RunOutcome};
 use crate::script::session::{Journal, Listener, Questions, Session};
+use crate::script::sources::Sources;
 use crate::view::{Errand, View};
 use crate::workspace::Workspace;
 use crate::workspace::catalogue::{Catalogue, Story};
 use crate::workspace::lock::Lock;
+
+/// Approval of a plan.
+pub mod approval;
 
 /// What a real run tells the channels.
 pub mod alerts;
@@ -111,6 +116,8 @@ pub struct Context {
     pub host: Rc<Host>,
     /// All stories.
     pub catalogue: Rc<Catalogue>,
+    /// What scripts import, each read once.
+    pub sources: Rc<Sources>,
     /// The signal that came; 0: none.
     pub signal: Arc<AtomicUsize>,
     /// What the kernel keeps this program from, once it was asked to.
@@ -135,6 +142,7 @@ impl Context {
             workspace: Rc::new(workspace),
             host: Rc::new(host),
             catalogue: Rc::new(catalogue),
+            sources: Rc::default(),
             signal: Arc::new(AtomicUsize::new(0)),
             wall: std::cell::OnceCell::new(),
         })
@@ -148,9 +156,8 @@ impl Context {
             Rc::clone(&self.host),
             Rc::clone(&self.catalogue),
             Errand {
-                stamp: self.host.clock.stamp(),
                 preview: true,
-                ..Errand::default()
+                ..Errand::begin(&self.host.clock)
             },
         )
     }
@@ -189,6 +196,7 @@ impl Context {
             ),
             gate: std::cell::RefCell::new(Gate::new(policy, pass)),
             journal: std::cell::RefCell::new(Journal::default()),
+            sources: Rc::clone(&self.sources),
             listener,
             questions: std::cell::RefCell::new(questions),
             forced: errand_forced,
@@ -224,17 +232,16 @@ pub struct Preview {
     pub report: Report,
     /// The failure that ended it, if one did.
     pub error: Option<Error>,
-    /// What the plan rests on, with the number of the operation.
-    pub facts: Vec<(u32, crate::operation::Fact)>,
+    /// What it shows, as the real pass must be.
+    pub steps: Vec<Step>,
+    /// The digest of each script and module that it is of, in hexadecimal, by its name.
+    pub sources: Vec<(String, String)>,
     pub(crate) errand: Errand,
 }
 
 /// The errand of a request, with a new run id.
 fn errand(context: &Context, request: &Request) -> Errand {
     Errand {
-        run: context.host.clock.unique(),
-        stamp: context.host.clock.stamp(),
-        preview: false,
         dry_run: request.dry_run,
         params: request.params.clone(),
         copy: request.copy,
@@ -243,6 +250,10 @@ fn errand(context: &Context, request: &Request) -> Errand {
         reason: request.reason.clone(),
         forced: request.answers.force,
         stories: request.stories.iter().map(|story| story.id.clone()).collect(),
+        scripted: true,
+        had_state: context.workspace.state().is_dir(),
+        logs: context.host.logs.sizes(),
+        ..Errand::begin(&context.host.clock)
     }
 }
 
@@ -251,8 +262,16 @@ fn errand(context: &Context, request: &Request) -> Errand {
 /// # Errors
 /// Only where not even a plan can be begun; a failing script stands in [`Preview::error`].
 pub fn preview(context: &Context, request: &Request, listener: Box<dyn Listener>) -> Result<Preview> {
+    preview_as(context, request, errand(context, request), listener)
+}
+
+fn preview_as(
+    context: &Context,
+    request: &Request,
+    errand: Errand,
+    listener: Box<dyn Listener>,
+) -> Result<Preview> {
     let started = context.host.clock.timestamp();
-    let errand = errand(context, request);
     let session = context.session(errand.clone(), Pass::Preview, Questions::Preview, listener)?;
     for warning in context
         .workspace
@@ -278,8 +297,9 @@ pub fn preview(context: &Context, request: &Request, listener: Box<dyn Listener>
     }
     let flags = plan::changed_flags(before, after);
     let mut report = plan::report(&session, request, &errand, started, flags);
-    let facts = session.journal.borrow().facts.clone();
-    report.plan = plan::id(&report, &facts, request);
+    let steps = session.journal.borrow().steps.clone();
+    let sources = sources(context, request);
+    report.plan = plan::id(&report, &steps, &sources, request);
     report.mode = Mode::DryRun;
     let failed = error.is_some() || !session.journal.borrow().failures.is_empty();
     let (outcome, code) = match &error {
@@ -293,9 +313,22 @@ pub fn preview(context: &Context, request: &Request, listener: Box<dyn Listener>
     Ok(Preview {
         report,
         error,
-        facts,
+        steps,
+        sources,
         errand,
     })
+}
+
+/// The scripts of a request and what they imported.
+fn sources(context: &Context, request: &Request) -> Vec<(String, String)> {
+    let scripts = request.stories.iter().map(|story| &story.script);
+    scripts
+        .map(|script| {
+            let digest = blake3::hash(script.source.as_bytes()).to_hex().to_string();
+            (script.name.clone(), digest)
+        })
+        .chain(context.sources.digests())
+        .collect()
 }
 
 /// What is not known of sources that are too large, binary or unreadable.
@@ -365,46 +398,49 @@ pub fn carry_out(
     preview: Preview,
     audience: &dyn Audience,
 ) -> Result<Report> {
-    let Preview {
-        report: plan,
-        error,
-        errand,
-        ..
-    } = preview;
+    context.sources.seal();
+    let plan = &preview.report;
     let goes_on =
         request.continue_on_error && !matches!(plan.outcome, RunOutcome::Refused | RunOutcome::Interrupted);
-    if let (Some(_), false) = (&error, goes_on) {
-        return Ok(plan);
+    if let (Some(_), false) = (&preview.error, goes_on) {
+        return Ok(preview.report);
     }
     if !plan
         .operations
         .iter()
         .any(|operation| operation.outcome == Outcome::Planned)
     {
-        return Ok(plan::nothing_to_do(plan));
+        return Ok(plan::nothing_to_do(preview.report));
     }
-    audience.show_plan(&plan)?;
-    let mut person = audience.person();
+    audience.show_plan(plan)?;
     let question = format!("Roll back {}?", plan.stories.join(", "));
-    let said = match &mut person {
-        Some(person) => confirm::approve(&plan, &question, &request.answers, Some(person.as_mut())),
-        None => confirm::approve(&plan, &question, &request.answers, None),
+    let again = || {
+        let listener = Box::new(crate::script::session::Silent);
+        let now = preview_as(context, request, preview.errand.clone(), listener)?;
+        Ok((now.steps, now.error))
     };
-    let said = match said {
-        Ok(said) => said,
-        Err(error) => return Ok(plan::not_approved(plan, &context.by_signal(error))),
+    let shown = (plan, preview.steps.as_slice());
+    let approval = match approval::approve(shown, &question, &request.answers, audience, &again) {
+        Ok(approval) => approval,
+        Err(error) => return Ok(plan::not_begun(preview.report, &context.by_signal(error))),
     };
-    real_pass(context, request, &plan, errand, &said, audience)
+    real_pass(context, request, preview, &approval.said, audience)
 }
 
 fn real_pass(
     context: &Context,
     request: &Request,
-    plan: &Report,
-    errand: Errand,
+    preview: Preview,
     said: &[(String, String)],
     audience: &dyn Audience,
 ) -> Result<Report> {
+    let Preview {
+        report: plan,
+        steps,
+        errand,
+        ..
+    } = preview;
+    let plan = &plan;
     // Before anything is written: a run that can't ask must not begin.
     let each = request
         .answers
@@ -424,13 +460,14 @@ fn real_pass(
     for (question, answer) in said {
         audit.answered(question, answer)?;
     }
-    let mut confirm = Confirm::of_plan(plan);
+    let mut confirm = Confirm::of_plan(steps);
     if let Some(person) = each {
         confirm = confirm.asking_each(person);
     }
     let questions = if request.answers.yes || request.answers.force || request.answers.plan.is_some() {
         Questions::Yes
     } else {
+        confirm = confirm.with_questions();
         audience.person().map_or(Questions::Nobody, Questions::Person)
     };
     let pass = Pass::Real {

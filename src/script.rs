@@ -39,6 +39,9 @@ pub mod sizes;
 /// One pass of a run, as the words of a script see it.
 pub mod session;
 
+/// The texts of imported modules, each read once.
+pub mod sources;
+
 /// Where a script comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {

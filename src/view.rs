@@ -25,6 +25,9 @@ use crate::workspace::catalogue::{Catalogue, Story};
 use crate::workspace::config::Limits;
 use crate::workspace::{Place, Workspace};
 
+/// What a run is about.
+mod errand;
+
 /// Facts that a plan rests on.
 mod facts;
 
@@ -40,37 +43,11 @@ mod parts;
 /// Containers, packages and processes through the overlay.
 mod world;
 
+pub use errand::Errand;
 pub use parts::glob;
 
 /// The largest file that a script may read or edit, in bytes.
 pub const TEXT_LIMIT: u64 = 8 << 20;
-
-/// What a run is about, for the words that need to know.
-#[derive(Debug, Clone, Default)]
-pub struct Errand {
-    /// The run's id.
-    pub run: String,
-    /// Local `YYYYMMDD_HHMMSS` of the run's start.
-    pub stamp: String,
-    /// A preview, or a real pass whose caller asked for a dry run.
-    pub dry_run: bool,
-    /// This pass is a preview.
-    pub preview: bool,
-    /// `--param K=V`.
-    pub params: BTreeMap<String, String>,
-    /// `--copy`: back up by copying.
-    pub copy: bool,
-    /// `--purge`: what is removed goes for good.
-    pub purge: bool,
-    /// `--allow-open`: back up what a process writes.
-    pub allow_open: bool,
-    /// `--force`.
-    pub forced: bool,
-    /// Why the run happens.
-    pub reason: Option<String>,
-    /// Ids of all stories of the run.
-    pub stories: Vec<String>,
-}
 
 /// Sizes of a tree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,6 +74,10 @@ pub struct View {
     /// The story at hand.
     pub story: RefCell<Option<Rc<Story>>>,
     overlay: RefCell<Overlay>,
+    /// What a real pass has done so far, as a preview pretends it.
+    done: RefCell<Overlay>,
+    /// A real pass works out one proposal: what it has seen for it, it sees once.
+    proposing: Cell<bool>,
     /// How often something was pretended.
     pretended: Cell<u64>,
     slots: Cell<u32>,
@@ -123,6 +104,8 @@ impl View {
             errand,
             story: RefCell::new(None),
             overlay: RefCell::default(),
+            done: RefCell::default(),
+            proposing: Cell::new(false),
             pretended: Cell::new(0),
             slots: Cell::new(0),
             digested: Cell::new(0),
@@ -180,6 +163,39 @@ impl View {
         self.overlay.borrow_mut()
     }
 
+    /// What this run itself has changed so far: in a preview what it has pretended, in a real pass what it has done.
+    #[must_use]
+    pub fn own(&self) -> Ref<'_, Overlay> {
+        if self.errand.preview {
+            self.overlay.borrow()
+        } else {
+            self.done.borrow()
+        }
+    }
+
+    /// What a real pass has done so far, for the gate alone.
+    #[must_use]
+    pub fn done_mut(&self) -> RefMut<'_, Overlay> {
+        self.done.borrow_mut()
+    }
+
+    /// Looks at each thing once while `propose` works out a proposal. A preview does so anyway.
+    pub fn at_one_moment<T>(&self, propose: impl FnOnce() -> T) -> T {
+        if self.errand.preview {
+            return propose();
+        }
+        self.proposing.set(true);
+        let proposed = propose();
+        self.proposing.set(false);
+        self.moment.forget();
+        proposed
+    }
+
+    /// Whether what was seen once need not be looked at again.
+    fn remembers(&self) -> bool {
+        self.errand.preview || self.proposing.get()
+    }
+
     /// A place for something that leaves the workspace, or for contents before an edit, in the run's own store:
     /// `.rollback/runs/<run>/<sort>/<number>/<name>`.
     #[must_use]
@@ -196,14 +212,36 @@ impl View {
     /// # Errors
     /// [`Kind::Denied`] where the path leads through a link, or what the system says.
     pub fn stat(&self, path: &Path) -> Result<Option<Stat>> {
+        if self.is_hidden(path) {
+            return Ok(None);
+        }
+        if let Some(size) = self.errand.logs.get(path) {
+            let stat = self.host.files.stat(path)?;
+            return Ok(size.and_then(|size| stat.map(|stat| Stat { size, ..stat })));
+        }
         match self.overlay().seen(path) {
-            Seen::Real(real) if self.errand.preview => self.moment.stat(&self.host, &real),
+            Seen::Real(real) if self.remembers() => self.moment.stat(&self.host, &real),
             Seen::Real(real) => self.host.files.stat(&real),
             Seen::Gone => Ok(None),
             Seen::Text(bytes) => Ok(Some(pretended(EntryKind::File, bytes.len() as u64))),
             Seen::Directory => Ok(Some(pretended(EntryKind::Directory, 0))),
             Seen::Unknown(_) => Ok(Some(pretended(EntryKind::File, 0))),
         }
+    }
+
+    /// Whether a script must not know of it: what a run has left so far of its own state.
+    fn is_hidden(&self, path: &Path) -> bool {
+        let state = self.workspace.state();
+        self.errand.scripted && path.starts_with(&state) && !(self.errand.had_state && path == state)
+    }
+
+    /// As much of one of our own logs as was there when the run began.
+    fn as_begun(&self, path: &Path, mut contents: Vec<u8>) -> Vec<u8> {
+        if let Some(size) = self.errand.logs.get(path) {
+            let size = usize::try_from(size.unwrap_or(0)).unwrap_or(usize::MAX);
+            contents.truncate(size);
+        }
+        contents
     }
 
     /// Refuses what is not of this kind, by the name that the script knows: in a preview something else may stand behind it.
@@ -236,7 +274,7 @@ impl View {
     pub fn read(&self, place: &Place, limit: u64) -> Result<Vec<u8>> {
         self.require(&place.absolute, EntryKind::File)?;
         match self.overlay().seen(&place.absolute) {
-            Seen::Real(real) => self.host.files.read(&real, limit),
+            Seen::Real(real) => Ok(self.as_begun(&place.absolute, self.host.files.read(&real, limit)?)),
             Seen::Text(bytes) => Ok(bytes.to_vec()),
             Seen::Unknown(why) => Err(unknown(place, why)),
             Seen::Gone | Seen::Directory => Err(Error::bug(format!("`{place}` is no file"))),
@@ -278,7 +316,7 @@ impl View {
         self.require(place, EntryKind::Directory)?;
         let overlay = self.overlay();
         let mut names: BTreeMap<OsString, EntryKind> = match overlay.seen(place) {
-            Seen::Real(real) if self.errand.preview => self.moment.list(&self.host, &real)?,
+            Seen::Real(real) if self.remembers() => self.moment.list(&self.host, &real)?,
             Seen::Real(real) => self.host.files.list(&real)?.into_iter().collect(),
             Seen::Directory => BTreeMap::new(),
             Seen::Gone | Seen::Text(_) | Seen::Unknown(_) => {
@@ -298,6 +336,7 @@ impl View {
                 names.remove(name);
             }
         }
+        names.retain(|name, _| !self.is_hidden(&place.join(name)));
         Ok(names.into_iter().collect())
     }
 
@@ -324,7 +363,7 @@ impl View {
             }
             visit(&path, &stat)?;
             if stat.kind == EntryKind::Directory && (path == top || !stat.mount_point) {
-                if let (true, Seen::Real(real)) = (self.errand.preview, self.overlay().seen(&path)) {
+                if let (true, Seen::Real(real)) = (self.remembers(), self.overlay().seen(&path)) {
                     self.moment.enter(&self.host, &real)?;
                 }
                 let mut children = Vec::new();
@@ -380,6 +419,10 @@ impl View {
     /// As [`View::read`].
     pub fn digest(&self, place: &Place) -> Result<String> {
         self.require(&place.absolute, EntryKind::File)?;
+        if self.errand.logs.contains_key(&place.absolute) {
+            let contents = self.read(place, u64::MAX)?;
+            return Ok(blake3::hash(&contents).to_hex().to_string());
+        }
         match self.overlay().seen(&place.absolute) {
             Seen::Real(real) => self.host.files.digest_while(&real, &|| self.allowance.check()),
             Seen::Text(bytes) => Ok(blake3::hash(bytes).to_hex().to_string()),

@@ -10,7 +10,6 @@ use rollback_manager::gate::policy::Policy;
 use rollback_manager::gate::{Gate, Pass};
 use rollback_manager::operation::UndoClass;
 use rollback_manager::primitive::{Family, Primitive};
-use rollback_manager::report::Report;
 use rollback_manager::run::Context;
 use rollback_manager::script::engine;
 use rollback_manager::script::session::{Questions, Session, Silent};
@@ -159,7 +158,7 @@ fn where_everything_is_denied_every_changing_word_is_refused_before_anything_is_
         records.prepare().unwrap();
         let mut audit = AuditLog::open(records, &context.host.clock, "run").unwrap();
         audit.run_started(serde_json::json!({})).unwrap();
-        let approved = Confirm::of_plan(&nothing());
+        let approved = Confirm::of_plan(Vec::new());
         let policy = Policy::of(&context.workspace).unwrap().deny_all();
         let pass = Pass::Real {
             confirm: approved,
@@ -300,17 +299,6 @@ pub fn seen(session: &Session, root: &Path) -> BTreeMap<PathBuf, String> {
         })
         .unwrap();
     all
-}
-
-/// A plan that shows nothing.
-fn nothing() -> Report {
-    serde_json::from_value(serde_json::json!({
-        "schema": "rollback.report/1", "run": "", "plan": "", "kind": "rollback", "mode": "dry-run", "stories": [],
-        "reason": null, "trigger": "manual", "user": "", "host": "", "started": "", "finished": "",
-        "outcome": "planned", "exit_code": 0, "operations": [], "backups": [], "checks": [],
-        "flags": { "before": {}, "after": {} }, "warnings": [], "next": [], "audit_head": null,
-    }))
-    .unwrap()
 }
 
 #[test]

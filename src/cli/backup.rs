@@ -167,7 +167,7 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
             };
             if *dry_run {
                 super::confine(everywhere, &context, Mode::DryRun)?;
-                let report = single::preview(&context, &single, &single::errand(&context, true))?;
+                let (report, _) = single::preview(&context, &single, &single::errand(&context, true))?;
                 return Ok(super::run::show_outcome(everywhere, &report, &telling));
             }
             super::confine(everywhere, &context, Mode::Real)?;

@@ -38,10 +38,9 @@ pub fn validate(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCo
         ..Request::default()
     };
     let errand = Errand {
-        stamp: context.host.clock.stamp(),
         dry_run: true,
         stories: request.stories.iter().map(|story| story.id.clone()).collect(),
-        ..Errand::default()
+        ..Errand::begin(&context.host.clock)
     };
     let session = context.session(
         errand.clone(),

@@ -1,8 +1,7 @@
 //! Should it? Before a run: approval of the whole plan. In the run: an operation that was not shown does not happen.
 
-use std::collections::HashSet;
-
 use crate::error::{Error, Kind, Result};
+use crate::gate::expected::{Expected, Step};
 use crate::gate::prompt::{Answer, Ask};
 use crate::operation::{Outcome, Risk};
 use crate::report::{OperationRecord, Report};
@@ -20,35 +19,18 @@ pub struct Answers {
     pub each: bool,
 }
 
-/// What a real pass may do.
+/// What a real pass may do: the approved plan, step by step.
 pub struct Confirm {
-    approved: HashSet<Key>,
+    expected: Expected,
     each: Option<Box<dyn Ask>>,
-    changed: bool,
 }
 
 impl std::fmt::Debug for Confirm {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Confirm")
-            .field("approved", &self.approved.len())
+            .field("expected", &self.expected)
             .finish_non_exhaustive()
-    }
-}
-
-/// What makes an operation of the real pass the one that the plan showed.
-#[derive(PartialEq, Eq, Hash)]
-struct Key(String, String, String, String, Risk);
-
-impl Key {
-    fn of(record: &OperationRecord) -> Self {
-        Self(
-            record.story.clone(),
-            record.phase.clone(),
-            record.op.clone(),
-            record.target.clone(),
-            record.risk,
-        )
     }
 }
 
@@ -82,20 +64,20 @@ impl Said {
 }
 
 impl Confirm {
-    /// Approval of everything that the plan shows as planned.
+    /// Approval of a plan.
     #[must_use]
-    pub fn of_plan(plan: &Report) -> Self {
-        let approved = plan
-            .operations
-            .iter()
-            .filter(|operation| operation.outcome == Outcome::Planned)
-            .map(Key::of)
-            .collect();
+    pub fn of_plan(steps: Vec<Step>) -> Self {
         Self {
-            approved,
+            expected: Expected::of(steps),
             each: None,
-            changed: false,
         }
+    }
+
+    /// A person answers the script's questions in the run: what depends on an answer may not come about.
+    #[must_use]
+    pub fn with_questions(mut self) -> Self {
+        self.expected.ask();
+        self
     }
 
     /// Asks at every destructive operation too.
@@ -105,36 +87,45 @@ impl Confirm {
         self
     }
 
-    /// Whether the operation may happen; with the question and the answer where a person was asked.
+    /// The steps that are still to come.
+    pub fn expected(&mut self) -> &mut Expected {
+        &mut self.expected
+    }
+
+    /// Asks the person about one operation where `--each` says so; gives the question and the answer.
     ///
     /// # Errors
-    /// [`Kind::Changed`] for an operation that the plan did not show.
+    /// Where nobody can be asked any more.
     pub fn ask(&mut self, record: &OperationRecord) -> Result<Option<(String, Said)>> {
-        if record.risk > Risk::None && !self.approved.contains(&Key::of(record)) {
-            let error = Error::changed(format!(
-                "`{}` of `{}` was not in the plan",
-                record.op, record.target
-            ))
-            .hint("the world changed after the preview; look at the plan again");
-            return Err(if self.changed {
-                error.after_changes().exiting(crate::exit_code::ExitCode::Failed)
-            } else {
-                error
-            });
-        }
-        let asked = match &mut self.each {
+        match &mut self.each {
             Some(person) if record.risk > Risk::None => {
                 let question = format!("{}?", record.summary);
-                Some((question.clone(), Said(person.question(&question)?)))
+                Ok(Some((question.clone(), Said(person.question(&question)?))))
             }
-            _ => None,
-        };
-        self.changed = true;
-        Ok(asked)
+            _ => Ok(None),
+        }
     }
 }
 
-/// Approves a plan before anything is touched; gives the question and the answer for the log.
+/// What was said to a plan.
+#[derive(Debug, Default)]
+pub struct Approval {
+    /// Questions and answers, for the log.
+    pub said: Vec<(String, String)>,
+    /// Whether a person was asked: the world may have changed while the question stood.
+    pub asked: bool,
+}
+
+impl Approval {
+    fn given(what: &str, by: impl Into<String>) -> Self {
+        Self {
+            said: vec![(what.to_owned(), by.into())],
+            asked: false,
+        }
+    }
+}
+
+/// Approves a plan before anything is touched.
 ///
 /// # Errors
 /// [`Kind::NotApproved`] where somebody said no or nobody is there to ask; [`Kind::Changed`] where `--confirm` names
@@ -144,7 +135,7 @@ pub fn approve(
     what: &str,
     answers: &Answers,
     person: Option<&mut (dyn Ask + '_)>,
-) -> Result<Vec<(String, String)>> {
+) -> Result<Approval> {
     let acts = plan
         .operations
         .iter()
@@ -162,16 +153,16 @@ pub fn approve(
             ))
             .hint("the world or the options changed; look at the plan again"));
         }
-        return Ok(vec![(what.to_owned(), format!("approved by --confirm {id}"))]);
+        return Ok(Approval::given(what, format!("approved by --confirm {id}")));
     }
     if answers.force {
-        return Ok(vec![(what.to_owned(), "approved by --force".to_owned())]);
+        return Ok(Approval::given(what, "approved by --force"));
     }
     if !acts {
-        return Ok(Vec::new());
+        return Ok(Approval::default());
     }
     if answers.yes && irreversible.is_empty() {
-        return Ok(vec![(what.to_owned(), "approved by --yes".to_owned())]);
+        return Ok(Approval::given(what, "approved by --yes"));
     }
     let Some(person) = person else {
         return Err(if answers.yes {
@@ -203,7 +194,7 @@ pub fn approve(
         said.push((question, answer.to_string()));
         declined(answer)?;
     }
-    Ok(said)
+    Ok(Approval { said, asked: true })
 }
 
 /// Asks one question outside a plan; gives the answer for the log.

@@ -45,6 +45,7 @@ pub struct Overlay {
     uninstalled: BTreeSet<(String, String)>,
     containers: BTreeSet<String>,
     backups: Vec<serde_json::Value>,
+    unsettled: BTreeSet<PathBuf>,
     unsimulated: Option<String>,
 }
 
@@ -87,6 +88,34 @@ impl Overlay {
     #[must_use]
     pub fn touches(&self, path: &Path) -> bool {
         self.below(path).next().is_some() || self.nearest(path).is_some()
+    }
+
+    /// Whether `path` itself, or a directory above it, is pretended.
+    #[must_use]
+    pub fn covers(&self, path: &Path) -> bool {
+        self.nearest(path).is_some()
+    }
+
+    /// Whether anything below `path` is pretended or may change.
+    #[must_use]
+    pub fn touches_below(&self, path: &Path) -> bool {
+        let unsettled = self
+            .unsettled
+            .range::<Path, _>((Bound::Included(path), Bound::Unbounded));
+        self.below(path).any(|(pretended, _)| pretended != path)
+            || unsettled.take_while(|below| below.starts_with(path)).count() > 0
+    }
+
+    /// Notes that others may still change what is at and below `path` while the run goes on: a process that writes
+    /// there until it ends, a package manager.
+    pub fn unsettle(&mut self, path: &Path) {
+        self.unsettled.insert(path.to_path_buf());
+    }
+
+    /// Whether what stands at `path` may change while the run goes on.
+    #[must_use]
+    pub fn is_unsettled(&self, path: &Path) -> bool {
+        !self.unsettled.is_empty() && path.ancestors().any(|above| self.unsettled.contains(above))
     }
 
     /// The pretended nodes at and below `path`, by path.
@@ -161,6 +190,12 @@ impl Overlay {
             .collect();
         self.put(to, node);
         self.paths.extend(inside);
+        let unsettled: Vec<PathBuf> = self
+            .unsettled
+            .iter()
+            .filter_map(|path| Some(to.join(path.strip_prefix(from).ok()?)))
+            .collect();
+        self.unsettled.extend(unsettled);
     }
 
     /// Pretends that `from` was moved to `to`.

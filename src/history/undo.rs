@@ -8,14 +8,15 @@ use super::{Active, Begun, History, merge, recover};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::audit::AuditLog;
-use crate::gate::confirm::{self, Confirm};
+use crate::gate::confirm::Confirm;
+use crate::gate::expected::Step;
 use crate::gate::{Pass, Scene};
 use crate::operation::editing::Edit;
 use crate::operation::reverting::{Ready, Revert, describe, target};
 use crate::operation::{Outcome, Proposal, Undo};
 use crate::report::{FailureRecord, Mode, Report, RunKind, RunOutcome};
 use crate::run::records::Mark;
-use crate::run::{Audience, Context, Request, alerts, begin, plan, records};
+use crate::run::{Audience, Context, Request, alerts, approval, begin, plan, records};
 use crate::script::session::{Listener, Questions, Session, Silent};
 use crate::view::Errand;
 
@@ -82,23 +83,20 @@ pub fn carry_out(
         operations.retain(|begun| undone.stories.contains(&begun.story));
     }
     let errand = Errand {
-        run: context.host.clock.unique(),
-        stamp: context.host.clock.stamp(),
         dry_run: request.dry_run,
         stories: undone.stories.clone(),
-        ..Errand::default()
+        ..Errand::begin(&context.host.clock)
     };
-    let preview = context.session(
-        errand.clone(),
-        Pass::Preview,
-        Questions::Preview,
-        Box::new(Silent),
-    )?;
-    let error = replay(&history, &preview, &operations, request)
-        .err()
-        .map(|error| context.by_signal(error));
+    let rehearse = || -> Result<(Rc<Session>, Option<Error>)> {
+        let silent = Box::new(Silent);
+        let session = context.session(errand.clone(), Pass::Preview, Questions::Preview, silent)?;
+        let error = replay(&history, &session, &operations, request).err();
+        Ok((session, error.map(|error| context.by_signal(error))))
+    };
+    let (preview, error) = rehearse()?;
+    let steps = preview.journal.borrow().steps.clone();
     let mut shown = report_of(&preview, request, &errand, undone);
-    shown.plan = plan::id(&shown, &preview.journal.borrow().facts, request);
+    shown.plan = plan::id(&shown, &steps, &[], request);
     if let Some(error) = error {
         shown.outcome = plan::outcome_of(&error);
         shown.exit_code = error.exit_code().number();
@@ -122,23 +120,23 @@ pub fn carry_out(
     } else {
         format!("Take back {} of run {}?", undone.stories.join(", "), undone.run)
     };
-    let mut person = audience.person();
-    let said = match &mut person {
-        Some(person) => confirm::approve(&shown, &question, &request.answers, Some(person.as_mut())),
-        None => confirm::approve(&shown, &question, &request.answers, None),
+    let again = || {
+        let (session, error) = rehearse()?;
+        let steps = session.journal.borrow().steps.clone();
+        Ok((steps, error))
     };
-    let said = match said {
-        Ok(said) => said,
-        Err(error) => return Ok(plan::not_approved(shown, &context.by_signal(error))),
+    let approval = match approval::approve((&shown, &steps), &question, &request.answers, audience, &again) {
+        Ok(approval) => approval,
+        Err(error) => return Ok(plan::not_begun(shown, &context.by_signal(error))),
     };
     real_pass(
         context,
         undone,
         request,
-        &shown,
+        (&shown, steps),
         errand,
         &operations,
-        &said,
+        &approval.said,
         audience.listener(),
     )
 }
@@ -151,7 +149,7 @@ fn real_pass(
     context: &Context,
     undone: &Report,
     request: &Request,
-    shown: &Report,
+    (shown, steps): (&Report, Vec<Step>),
     errand: Errand,
     operations: &[Begun],
     said: &[(String, String)],
@@ -175,7 +173,7 @@ fn real_pass(
         audit.answered(question, answer)?;
     }
     let pass = Pass::Real {
-        confirm: Confirm::of_plan(shown),
+        confirm: Confirm::of_plan(steps),
         audit: Box::new(audit),
     };
     let session = context.session(errand.clone(), pass, Questions::Yes, listener)?;
@@ -194,10 +192,8 @@ fn real_pass(
         }
         Err(error) => {
             report.outcome = plan::outcome_of(error);
-            report.exit_code = match error.exit_code() {
-                ExitCode::Usage | ExitCode::Changed => ExitCode::Failed.number(),
-                code => code.number(),
-            };
+            let touched = session.journal.borrow().touched;
+            report.exit_code = plan::code_after_changes(error, touched).number();
             report.error = Some(FailureRecord::of("", error));
         }
     }
@@ -279,12 +275,16 @@ fn replay(history: &History, session: &Rc<Session>, operations: &[Begun], reques
             story: begun.story.clone(),
             phase: "undo".to_owned(),
             steps: vec![format!("Take back {}", begun.op)],
+            ..Scene::default()
         };
         // A message can't be unsaid, and what a recovery swept away was nobody's.
         if matches!(begun.op.as_str(), "notify" | recover::WORD) {
             continue;
         }
         take_one_back(history, session, begun, request)?;
+    }
+    if let Some(expected) = session.gate.borrow_mut().expected() {
+        expected.end(None)?;
     }
     session.journal.borrow_mut().scene = Scene::default();
     Ok(())

@@ -64,6 +64,19 @@ impl Logs {
         }
     }
 
+    /// Size in bytes of each log to which a run appends; `None` where there is none yet.
+    #[must_use]
+    pub fn sizes(&self) -> std::collections::BTreeMap<PathBuf, Option<u64>> {
+        [SECURITY_LOG, AUDIT_LOG, ALERT_LOG]
+            .into_iter()
+            .map(|name| {
+                let path = self.directory.join(name);
+                let size = path.symlink_metadata().ok().map(|about| about.len());
+                (path, size)
+            })
+            .collect()
+    }
+
     /// Appends one line to both files.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ mod table;
 pub use eyes::Eyes;
 pub use family::family;
 pub use find::{Found, PassedOver, find, find_among};
-pub use holders::{Access, Holder, holders, holders_among};
+pub use holders::{Access, Holder, holders, holders_among, written_by};
 pub use open::OpenFiles;
 pub use query::{Query, Scope};
 pub use stop::{Ended, Stop, still, stop};

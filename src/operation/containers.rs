@@ -1,6 +1,6 @@
 //! Removing containers, images and volumes through the configured engine; one command for all of a kind.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::gate::{Overlay, Permit};
@@ -60,13 +60,14 @@ impl Operation for RemoveFromEngine {
         }
     }
 
+    fn effect(&self) -> Value {
+        json!({ "remove": self.kind.name() })
+    }
+
     fn facts(&self) -> Vec<Fact> {
         self.things
             .iter()
-            .map(|(id, name)| Fact {
-                about: format!("{} {name}", self.kind.name()),
-                seen: json!(id),
-            })
+            .map(|(id, name)| Fact::new(format!("{} {name}", self.kind.name()), json!(id)))
             .collect()
     }
 

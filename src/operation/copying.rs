@@ -1,5 +1,7 @@
 //! Copying: a backup that leaves the source in place, and plain copies.
 
+use serde_json::{Value, json};
+
 use crate::backup::manifest::Method;
 use crate::backup::{restore, retire};
 use crate::error::{Error, Result};
@@ -68,6 +70,13 @@ impl Operation for Copy {
             made: self.made.clone(),
             times: self.times.clone(),
         }
+    }
+
+    fn effect(&self) -> Value {
+        json!({
+            "copy": self.from.shown, "to": self.to.shown, "kind": self.kind,
+            "backup": self.backup.is_some(), "restores": self.restores,
+        })
     }
 
     fn facts(&self) -> Vec<Fact> {

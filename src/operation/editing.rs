@@ -1,5 +1,7 @@
 //! Changing the text of a file: the former contents go to the run's store first, the new ones in by rename.
 
+use serde_json::{Value, json};
+
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
@@ -20,6 +22,7 @@ pub struct Edit {
     made: Vec<String>,
     needs: Vec<Capability>,
     facts: Vec<Fact>,
+    effect: Value,
 }
 
 impl Edit {
@@ -35,10 +38,12 @@ impl Edit {
             .unwrap_or_default();
         let digest = before.map(digest);
         Ok(Self {
-            facts: vec![Fact {
-                about: place.shown.clone(),
-                seen: serde_json::json!(digest),
-            }],
+            facts: vec![view.fact(place)?],
+            // Where a program that was not run makes the contents, what becomes of them is known only in the run.
+            effect: match view.own().is_unsettled(&place.absolute) {
+                true => Value::Null,
+                false => json!({ "contents": view.errand.timeless_digest(&after) }),
+            },
             before: digest,
             after,
             saved: view.slot("saved", &name),
@@ -50,10 +55,12 @@ impl Edit {
         })
     }
 
-    /// An edit that the host itself asks for, with nothing of the user's at stake.
+    /// An edit that the host itself asks for, with nothing of the user's at stake. Its own text holds the date, so that
+    /// `effect` says what is written.
     #[must_use]
-    pub fn harmless(mut self) -> Self {
+    pub fn harmless(mut self, effect: Value) -> Self {
         self.risk = Risk::None;
+        self.effect = effect;
         self
     }
 }
@@ -89,6 +96,10 @@ impl Operation for Edit {
                 times: self.times.clone(),
             },
         }
+    }
+
+    fn effect(&self) -> Value {
+        self.effect.clone()
     }
 
     fn facts(&self) -> Vec<Fact> {

@@ -1,5 +1,7 @@
 //! Moving paths: removal is a move into the run's own store.
 
+use serde_json::{Value, json};
+
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
@@ -11,6 +13,8 @@ use crate::workspace::Place;
 #[derive(Debug)]
 pub struct MovePaths {
     moves: Vec<(Place, Place)>,
+    /// Whether the second places are the script's; else they lie in the run's store.
+    both: bool,
     times: Vec<(String, i64)>,
     made: Vec<String>,
     needs: Vec<Capability>,
@@ -44,6 +48,7 @@ impl MovePaths {
         Ok(Self {
             times: view.parent_times(&touched),
             moves,
+            both,
             made,
             needs,
             facts,
@@ -74,6 +79,16 @@ impl Operation for MovePaths {
             times: self.times.clone(),
             drop: self.made.clone(),
         }
+    }
+
+    fn effect(&self) -> Value {
+        let to = |to: &Place| self.both.then(|| to.shown.clone());
+        let moves: Vec<_> = self
+            .moves
+            .iter()
+            .map(|(from, target)| (&from.shown, to(target)))
+            .collect();
+        json!({ "move": moves })
     }
 
     fn facts(&self) -> Vec<Fact> {

@@ -1,5 +1,7 @@
 //! Giving space back: backups and run stores that nobody wants any more go for good.
 
+use serde_json::Value;
+
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
@@ -44,10 +46,8 @@ impl Prune {
 /// What is seen of a directory from outside: its contents may be many, and nobody else changes them.
 fn outside(view: &View, path: &Place) -> Result<Fact> {
     let stat = view.stat(&path.absolute)?;
-    Ok(Fact {
-        about: path.shown.clone(),
-        seen: serde_json::json!(stat.map(|stat| (stat.inode, stat.mtime_ns))),
-    })
+    let seen = serde_json::json!(stat.map(|stat| (stat.inode, stat.mtime_ns)));
+    Ok(Fact::new(path.shown.clone(), seen))
 }
 
 impl Operation for Prune {
@@ -64,6 +64,10 @@ impl Operation for Prune {
         Undo::Nothing {
             why: "it was pruned".to_owned(),
         }
+    }
+
+    fn effect(&self) -> Value {
+        serde_json::json!({ "prune": self.path.shown })
     }
 
     fn facts(&self) -> Vec<Fact> {

@@ -1,5 +1,7 @@
 //! Removing for good, where a person asked for it with `--purge`: no store keeps what goes.
 
+use serde_json::{Value, json};
+
 use crate::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
@@ -46,6 +48,10 @@ impl Operation for Purge {
         Undo::Nothing {
             why: "--purge removes for good".to_owned(),
         }
+    }
+
+    fn effect(&self) -> Value {
+        json!({ "purge": self.path.shown })
     }
 
     fn facts(&self) -> Vec<Fact> {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
+
 use crate::backup::retire;
 use crate::error::Result;
 use crate::gate::{Overlay, Permit};
@@ -85,10 +87,9 @@ impl Retire {
         let mut needs: Vec<Capability> = moves.iter().map(|(from, _)| view.write(from, true)).collect();
         needs.extend(link.iter().map(|(from, _)| view.write(from, false)));
         let mut facts = vec![view.fact(&source)?];
-        facts.push(Fact {
-            about: format!("{source} (size)"),
-            seen: serde_json::json!([size.entries, size.bytes]),
-        });
+        if let Some((link, _)) = &link {
+            facts.push(view.fact(link)?);
+        }
         let touched: Vec<&Place> = moves
             .iter()
             .map(|(from, _)| from)
@@ -116,7 +117,7 @@ impl Retire {
                 .map(|story| story.id.clone())
                 .unwrap_or_default(),
             run: view.errand.run.clone(),
-            created: view.host.clock.timestamp(),
+            created: view.errand.began.clone(),
             digests: view.may_digest(size.bytes),
             source,
             link,
@@ -185,6 +186,16 @@ impl Operation for Retire {
             times: self.times.clone(),
             drop,
         }
+    }
+
+    fn effect(&self) -> Value {
+        let moves: Vec<_> = self
+            .moves
+            .iter()
+            .chain(&self.link)
+            .map(|(from, to)| (&from.shown, &to.shown))
+            .collect();
+        json!({ "retire": self.source.shown, "into": self.backup.shown, "move": moves })
     }
 
     fn facts(&self) -> Vec<Fact> {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
@@ -450,6 +452,13 @@ impl Operation for Revert {
             },
             Undo::Nothing { why } => Undo::Nothing { why: why.clone() },
         }
+    }
+
+    fn effect(&self) -> Value {
+        let mut effect = json!({ "take_back": self.undo, "only_times": self.is_late });
+        // What stands in the way goes into the store; where exactly is no matter.
+        effect["displaces"] = self.displaced.len().into();
+        effect
     }
 
     fn facts(&self) -> Vec<Fact> {

@@ -1,5 +1,7 @@
 //! What is done with a finished backup: adding its digests, and putting it back on trial.
 
+use serde_json::{Value, json};
+
 use crate::backup::{restore, verify};
 use crate::error::Result;
 use crate::gate::{Overlay, Permit};
@@ -38,6 +40,10 @@ impl Operation for Seal {
         }
     }
 
+    fn effect(&self) -> Value {
+        json!({ "seal": self.backup.shown })
+    }
+
     fn facts(&self) -> Vec<Fact> {
         Vec::new()
     }
@@ -68,6 +74,10 @@ impl Operation for TrialRestore {
         Undo::Nothing {
             why: "nothing is left of a trial".to_owned(),
         }
+    }
+
+    fn effect(&self) -> Value {
+        json!({ "restore": self.backup.shown, "on_trial_at": self.trial.shown })
     }
 
     fn facts(&self) -> Vec<Fact> {

@@ -1,8 +1,9 @@
 //! Ending processes: TERM, wait, KILL where allowed; the outcome is told honestly.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
@@ -23,6 +24,9 @@ pub struct EndProcesses {
     pub grace: Duration,
     /// Whether KILL follows.
     pub kill: bool,
+    /// Directories of the workspace in which they have files open for writing: until they have ended, what is in them
+    /// may change.
+    pub writes: Vec<PathBuf>,
 }
 
 impl Operation for EndProcesses {
@@ -46,12 +50,17 @@ impl Operation for EndProcesses {
         }
     }
 
+    fn effect(&self) -> Value {
+        json!({ "end": self.processes.len(), "grace_ms": self.grace.as_millis(), "kill": self.kill })
+    }
+
     fn facts(&self) -> Vec<Fact> {
         self.processes
             .iter()
-            .map(|process| Fact {
-                about: format!("process {}", process.pid),
-                seen: json!({ "started_ticks": process.started_ticks, "command": crate::gate::redact::redact(&process.describe()) }),
+            .map(|process| {
+                let command = crate::gate::redact::redact(&process.describe());
+                let seen = json!({ "started_ticks": process.started_ticks, "command": command });
+                Fact::new(format!("process {}", process.pid), seen)
             })
             .collect()
     }
@@ -59,6 +68,9 @@ impl Operation for EndProcesses {
     fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
         for process in self.processes.iter().chain(&self.family) {
             overlay.end_process(process.pid, process.started_ticks);
+        }
+        for directory in &self.writes {
+            overlay.unsettle(directory);
         }
         Ok(Done::default())
     }

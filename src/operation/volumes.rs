@@ -1,6 +1,6 @@
 //! Backing up a volume of the container engine: a tar archive of its contents, in a backup with a manifest.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::backup::manifest::{self, Digests, Header, Method, Origin};
 use crate::error::Result;
@@ -110,11 +110,12 @@ impl Operation for BackUpVolume {
         }
     }
 
+    fn effect(&self) -> Value {
+        json!({ "copy": self.origin.source, "into": self.backup.shown })
+    }
+
     fn facts(&self) -> Vec<Fact> {
-        vec![Fact {
-            about: format!("volume {}", self.volume),
-            seen: json!(true),
-        }]
+        vec![Fact::new(format!("volume {}", self.volume), json!(true))]
     }
 
     fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {

@@ -63,7 +63,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 .as_ref()
                 .map(|story| story.id.clone())
                 .unwrap_or_default(),
-            created: view.host.clock.timestamp(),
+            created: view.errand.began.clone(),
         }),
         from: source,
         to,

@@ -109,7 +109,7 @@ fn volume_backup(word: &'static str, view: &View, engine: &Engine, volume: &str)
             source: format!("{SOURCE}{volume}"),
             run: view.errand.run.clone(),
             story: story.as_ref().map(|story| story.id.clone()).unwrap_or_default(),
-            created: view.host.clock.timestamp(),
+            created: view.errand.began.clone(),
         },
         backup,
     };

@@ -1,5 +1,7 @@
 //! `notify(message)`.
 
+use serde_json::{Value, json};
+
 use crate::alert::{Alert, Kind, Severity};
 use crate::error::{Error, Result};
 use crate::gate::redact::redact;
@@ -58,6 +60,10 @@ impl Operation for Notify {
         Undo::Nothing {
             why: "what was said can't be unsaid".to_owned(),
         }
+    }
+
+    fn effect(&self) -> Value {
+        json!({ "notify": blake3::hash(self.message.as_bytes()).to_hex().to_string() })
     }
 
     fn facts(&self) -> Vec<Fact> {

@@ -11,11 +11,11 @@ pub static WORD: Primitive = Primitive {
     name: "now",
     parameters: &[],
     returns: Type::Text,
-    about: "The time, as RFC 3339 in UTC with milliseconds.",
+    about: "The time at which the run began, as RFC 3339 in UTC with milliseconds: it stands still, so that the run says what the plan said.",
     example: "now().len() == 24",
     action: Action::Look(look),
 };
 
 fn look(_arguments: &Arguments, view: &View) -> Result<Dynamic> {
-    Ok(view.host.clock.timestamp().into())
+    Ok(view.errand.began.clone().into())
 }

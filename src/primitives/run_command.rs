@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
@@ -136,11 +136,20 @@ impl Operation for RunCommand {
         }
     }
 
+    fn effect(&self) -> Value {
+        // A digest: arguments and variables may hold secrets.
+        let whole = json!([
+            self.argv,
+            self.cwd.shown,
+            self.timeout.as_millis(),
+            self.environment,
+            self.undo
+        ]);
+        json!({ "command": blake3::hash(whole.to_string().as_bytes()).to_hex().to_string() })
+    }
+
     fn facts(&self) -> Vec<Fact> {
-        vec![Fact {
-            about: "command".to_owned(),
-            seen: json!(self.argv),
-        }]
+        Vec::new()
     }
 
     fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {

@@ -1,6 +1,6 @@
 //! `set_flag(name, on)`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::flags::Flags;
@@ -48,6 +48,10 @@ impl Operation for Switch {
         self.edit.undo()
     }
 
+    fn effect(&self) -> Value {
+        json!({ "edit": self.edit.effect(), "features": self.features, "on": self.on })
+    }
+
     fn facts(&self) -> Vec<Fact> {
         self.edit.facts()
     }
@@ -93,7 +97,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         ]);
     }
     let changes: Vec<(&str, bool)> = changed.iter().map(|name| (name.as_str(), on)).collect();
-    let edited = crate::flags::edit(&text, &changes, &view.host.clock.timestamp())?;
+    let edited = crate::flags::edit(&text, &changes, &view.errand.began)?;
     let after = super::edited_text(edited).unwrap_or_else(|| text.clone());
     let others: Vec<&str> = changed
         .iter()

@@ -27,11 +27,13 @@ fn tell(arguments: &Arguments, telling: &Telling<'_>) -> Result<Dynamic, Box<Eva
         .closure(1)
         .ok_or_else(|| raise(Error::invalid("`step` takes a closure")))?;
     let title = arguments.text(0);
+    let number = telling.session.journal.borrow().opened + 1;
     let result = telling.session.step(&title, || telling.call(&closure));
     match result {
         Err(error)
             if error.is_catchable() && arguments.option_flag(2, "optional") && telling.session.forced =>
         {
+            telling.session.pass_over(number);
             telling.session.warn(&format!(
                 "step `{title}` failed and was passed over: {}",
                 said(&error)

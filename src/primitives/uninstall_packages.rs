@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::gate::{Overlay, Permit};
@@ -32,6 +32,8 @@ pub static WORD: Primitive = Primitive {
 #[derive(Debug)]
 struct Uninstall {
     manager: Manager,
+    /// The directory in which the manager does its work.
+    installed: Option<std::path::PathBuf>,
     /// What the command names.
     names: Vec<String>,
     /// What goes: those, and what only they needed.
@@ -220,7 +222,13 @@ impl Uninstall {
             }
             manifest = Some((place, text));
         }
+        let root = view.workspace.root();
+        let installed = match manager {
+            Manager::Npm => Some(root.join("node_modules")),
+            Manager::Pip => packages::pip::environment(root, &view.workspace.config().python),
+        };
         Ok(Self {
+            installed,
             manager,
             names,
             remove,
@@ -260,11 +268,15 @@ impl Operation for Uninstall {
         }
     }
 
+    fn effect(&self) -> Value {
+        json!({ "uninstall": self.names, "automatic": self.automatic })
+    }
+
     fn facts(&self) -> Vec<Fact> {
-        vec![Fact {
-            about: format!("packages of {}", self.manager.name()),
-            seen: json!(self.remove),
-        }]
+        vec![Fact::new(
+            format!("packages of {}", self.manager.name()),
+            json!(self.remove),
+        )]
     }
 
     fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
@@ -279,6 +291,14 @@ impl Operation for Uninstall {
         }
         if let Some((place, text)) = &self.manifest {
             overlay.write(&place.absolute, text.clone().into_bytes());
+        }
+        for place in self
+            .saved
+            .iter()
+            .map(|(place, _)| &place.absolute)
+            .chain(&self.installed)
+        {
+            overlay.unsettle(place);
         }
         Ok(Done::default())
     }

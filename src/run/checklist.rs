@@ -306,7 +306,8 @@ fn logs_are_clean(session: &Session, story: &Story) -> Result<Finding> {
     let since = &session.since;
     let mut wrong = Vec::new();
     let log = view.workspace.place("logs/security.log")?;
-    if !view.exists(&log.absolute)? {
+    // Past the view, which shows scripts no line of the run itself.
+    if view.host.files.stat(&log.absolute)?.is_none() {
         return Ok(Finding::of(wrong));
     }
     let bytes = view.host.files.read(&log.absolute, u64::MAX)?;

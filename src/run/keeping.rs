@@ -10,6 +10,7 @@ use crate::backup::catalogue::{self, Listed};
 use crate::backup::manifest;
 use crate::backup::verify::{self, Depth, Problem};
 use crate::error::{Error, Kind, Result};
+use crate::gate::confirm::Approval;
 use crate::operation::Proposal;
 use crate::operation::sealing::{Seal, TrialRestore};
 use crate::script::session::Silent;
@@ -168,7 +169,7 @@ pub fn seal(context: &Context, listed: &Listed) -> Result<()> {
         context,
         "seal",
         about(listed),
-        &|_| Ok(Vec::new()),
+        &|_| Ok(Approval::default()),
         Box::new(Silent),
         &|session| {
             session.submit(&Proposal::act(
@@ -194,7 +195,7 @@ fn trial(context: &Context, listed: &Listed) -> Result<()> {
         context,
         "trial-restore",
         about(listed),
-        &|_| Ok(Vec::new()),
+        &|_| Ok(Approval::default()),
         Box::new(Silent),
         &|session| {
             session.submit(&Proposal::act(

@@ -5,16 +5,16 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Context, Request, plan};
+use super::{Context, Request, approval, plan};
 use crate::error::Result;
 use crate::gate::Pass;
 use crate::gate::audit::AuditLog;
-use crate::gate::confirm::Confirm;
+use crate::gate::confirm::{Approval, Confirm};
 use crate::report::{Flags, Report};
 use crate::script::session::{Listener, Questions, Session, Silent};
 
-/// Approval of a preview; gives questions and answers for the log.
-pub type Approve<'a> = &'a dyn Fn(&Report) -> Result<Vec<(String, String)>>;
+/// Approval of a preview.
+pub type Approve<'a> = &'a dyn Fn(&Report) -> Result<Approval>;
 
 /// Submits operations to a session.
 pub type Act<'a> = &'a dyn Fn(&Rc<Session>) -> Result<()>;
@@ -37,17 +37,25 @@ pub fn carry_out(
         ..Request::default()
     };
     let errand = super::single::errand(context, false);
-    let preview = context.session(
-        errand.clone(),
-        Pass::Preview,
-        Questions::Preview,
-        Box::new(Silent),
-    )?;
-    act(&preview)?;
+    let rehearse = || -> Result<Rc<Session>> {
+        let silent = Box::new(Silent);
+        let session = context.session(errand.clone(), Pass::Preview, Questions::Preview, silent)?;
+        act(&session)?;
+        Ok(session)
+    };
+    let preview = rehearse()?;
     let started = context.host.clock.timestamp();
+    let steps = preview.journal.borrow().steps.clone();
     let mut shown = plan::report(&preview, &request, &errand, started, Flags::default());
-    shown.plan = plan::id(&shown, &preview.journal.borrow().facts, &request);
-    let said = approve(&shown).map_err(|error| context.by_signal(error))?;
+    shown.plan = plan::id(&shown, &steps, &[], &request);
+    let approval = approve(&shown).map_err(|error| context.by_signal(error))?;
+    if approval.asked {
+        approval::still_so(&steps, &|| {
+            let session = rehearse()?;
+            let steps = session.journal.borrow().steps.clone();
+            Ok((steps, None))
+        })?;
+    }
 
     let host = &context.host;
     host.records.prepare()?;
@@ -60,11 +68,11 @@ pub fn carry_out(
     start.insert("host".to_owned(), shown.host.clone().into());
     start.extend(about);
     audit.run_started(Value::Object(start))?;
-    for (question, answer) in said {
+    for (question, answer) in approval.said {
         audit.answered(&question, &answer)?;
     }
     let pass = Pass::Real {
-        confirm: Confirm::of_plan(&shown),
+        confirm: Confirm::of_plan(steps),
         audit: Box::new(audit),
     };
     let session = context.session(errand, pass, Questions::Yes, listener)?;

@@ -8,7 +8,8 @@ use serde_json::json;
 use super::Request;
 use crate::error::{Error, Kind};
 use crate::exit_code::ExitCode;
-use crate::operation::{Fact, Outcome};
+use crate::gate::expected::Step;
+use crate::operation::Outcome;
 use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
 use crate::script::session::{Journal, Session};
 use crate::view::{Errand, View};
@@ -57,45 +58,38 @@ pub fn report(
     }
 }
 
-/// The id of a plan: a hash over its operations, the facts that they rest on, and the options that change them. It
-/// holds no time, so that the same plan of the same world has the same id.
+/// The id of a plan: a hash over what is done and what it rests on, contents and sources included, and the options that
+/// change it. No text in it holds a moment, so that the same plan of the same world has the same id.
 #[must_use]
-pub fn id(report: &Report, facts: &[(u32, Fact)], request: &Request) -> String {
-    let operations: Vec<_> = report
-        .operations
+pub fn id(report: &Report, steps: &[Step], sources: &[(String, String)], request: &Request) -> String {
+    let steps: Vec<_> = steps
         .iter()
-        .map(|operation| {
+        .map(|step| {
             json!([
-                operation.story,
-                operation.phase,
-                operation.step,
-                operation.op,
-                operation.target,
-                operation.summary,
-                operation.risk,
-                operation.undo,
-                operation.outcome,
+                step.story,
+                step.phase,
+                step.step,
+                step.op,
+                step.target,
+                step.risk,
+                step.undo,
+                step.outcome,
+                step.asked,
+                step.effect,
+                step.facts,
             ])
         })
         .collect();
     let whole = json!({
-        "kind": report.kind, "undoes": report.undoes, "stories": report.stories, "operations": operations,
-        "facts": facts, "params": request.params, "copy": request.copy, "purge": request.purge,
+        "kind": report.kind, "undoes": report.undoes, "stories": report.stories, "steps": steps,
+        "sources": sources, "params": request.params, "copy": request.copy, "purge": request.purge,
+        "allow_open": request.allow_open,
     });
-    blake3::hash(timeless(&whole.to_string(), report).as_bytes())
+    blake3::hash(whole.to_string().as_bytes())
         .to_hex()
         .chars()
         .take(16)
         .collect()
-}
-
-/// A text in which the backups that the plan itself would make are numbered: their names hold the time.
-#[must_use]
-pub fn timeless(text: &str, plan: &Report) -> String {
-    let named = plan.backups.iter().enumerate();
-    named.fold(text.to_owned(), |text, (number, backup)| {
-        text.replace(&backup.name, &format!("backup #{number}"))
-    })
 }
 
 /// Raw truth of every flag, where there is a flags file that can be read.
@@ -176,10 +170,12 @@ pub fn conclude(report: &mut Report, journal: &Journal, error: Option<&Error>, r
     }
 }
 
-/// Code 2 and 7 promise that nothing was changed.
-fn code_after_changes(error: &Error, touched: bool) -> ExitCode {
+/// Codes 2, 3, 5 and 7 promise that nothing was changed.
+pub(crate) fn code_after_changes(error: &Error, touched: bool) -> ExitCode {
     match error.exit_code() {
-        ExitCode::Usage | ExitCode::Changed | ExitCode::NotApproved if touched => ExitCode::Failed,
+        ExitCode::Usage | ExitCode::Refused | ExitCode::Changed | ExitCode::NotApproved if touched => {
+            ExitCode::Failed
+        }
         code => code,
     }
 }
@@ -218,9 +214,9 @@ pub fn nothing_to_do(mut plan: Report) -> Report {
     plan
 }
 
-/// A plan that nobody approved.
+/// A plan that came to nothing: nobody approved it, or the world changed meanwhile.
 #[must_use]
-pub fn not_approved(mut plan: Report, error: &Error) -> Report {
+pub fn not_begun(mut plan: Report, error: &Error) -> Report {
     plan.mode = Mode::Real;
     plan.outcome = outcome_of(error);
     plan.exit_code = error.exit_code().number();

@@ -1,20 +1,19 @@
 //! Plan files: `rollback plan -o FILE` writes one, `rollback apply FILE` does exactly what it says or nothing.
 //!
-//! On disk: the plan's report (`rollback.report/1`) with three more members: `request` (what was asked for), `facts`
-//! (what the operations rest on, each with its operation's number) and `hash` (BLAKE3 over the compact JSON of the rest),
-//! which tells a file that was edited.
+//! On disk: the plan's report (`rollback.report/1`) with four more members: `request` (what was asked for), `steps` (what
+//! each operation does and rests on, without a moment), `sources` (digests of the scripts) and `hash` (BLAKE3 over the
+//! compact JSON of the rest), which tells a file that was edited.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::plan::timeless;
 use super::{Audience, Context, Preview, Request, carry_out, preview};
 use crate::error::{Error, Result};
+use crate::gate::expected::{self, Step};
 use crate::history::History;
-use crate::operation::Fact;
-use crate::report::{Mode, OperationRecord, Report, RunOutcome};
+use crate::report::{Mode, Report, RunOutcome};
 use crate::script::session::Silent;
 
 /// What was asked for, as far as it shapes the plan.
@@ -74,16 +73,10 @@ pub struct PlanFile {
     pub report: Report,
     /// What was asked for.
     pub asked: Asked,
-    /// What it rests on, with the number of the operation.
-    pub facts: Vec<(u32, Fact)>,
-}
-
-/// A fact in the file.
-#[derive(Serialize, Deserialize)]
-struct Numbered {
-    n: u32,
-    #[serde(flatten)]
-    fact: Fact,
+    /// What it does and rests on.
+    pub steps: Vec<Step>,
+    /// The digest of each script and module that it was made of, by its name.
+    pub sources: Vec<(String, String)>,
 }
 
 /// The text of a plan's file.
@@ -92,18 +85,17 @@ struct Numbered {
 /// [`crate::error::Kind::Bug`] for what can't be serialised.
 pub fn write(preview: &Preview, asked: &Asked) -> Result<String> {
     let bug = |error: serde_json::Error| Error::bug(format!("a plan can't be written: {error}"));
-    let facts: Vec<Numbered> = preview
-        .facts
-        .iter()
-        .map(|(n, fact)| Numbered {
-            n: *n,
-            fact: fact.clone(),
-        })
-        .collect();
     let mut document = serde_json::to_value(&preview.report).map_err(bug)?;
     if let Value::Object(document) = &mut document {
         document.insert("request".to_owned(), serde_json::to_value(asked).map_err(bug)?);
-        document.insert("facts".to_owned(), serde_json::to_value(facts).map_err(bug)?);
+        document.insert(
+            "steps".to_owned(),
+            serde_json::to_value(&preview.steps).map_err(bug)?,
+        );
+        document.insert(
+            "sources".to_owned(),
+            serde_json::to_value(&preview.sources).map_err(bug)?,
+        );
         let hash = hash(document);
         document.insert("hash".to_owned(), hash.into());
     }
@@ -138,8 +130,10 @@ pub fn read(shown: &str, text: &str) -> Result<PlanFile> {
     }
     let mut take = |name: &str| document.remove(name).unwrap_or(Value::Null);
     let asked: Asked = serde_json::from_value(take("request")).map_err(|error| no_plan(error.to_string()))?;
-    let facts: Vec<Numbered> =
-        serde_json::from_value(take("facts")).map_err(|error| no_plan(error.to_string()))?;
+    let steps: Vec<Step> =
+        serde_json::from_value(take("steps")).map_err(|error| no_plan(error.to_string()))?;
+    let sources: Vec<(String, String)> =
+        serde_json::from_value(take("sources")).map_err(|error| no_plan(error.to_string()))?;
     let report: Report =
         serde_json::from_value(Value::Object(document)).map_err(|error| no_plan(error.to_string()))?;
     if report.outcome != RunOutcome::Planned {
@@ -151,7 +145,8 @@ pub fn read(shown: &str, text: &str) -> Result<PlanFile> {
     Ok(PlanFile {
         report,
         asked,
-        facts: facts.into_iter().map(|each| (each.n, each.fact)).collect(),
+        steps,
+        sources,
     })
 }
 
@@ -191,54 +186,18 @@ pub fn apply(
     carry_out(context, request, now, audience)
 }
 
-/// Whether the world is still the plan's.
+/// Whether the world and the scripts are still the plan's.
 fn compare(planned: &PlanFile, now: &Preview) -> Result<()> {
-    let step = |n: u32| {
-        let operation = planned
-            .report
-            .operations
-            .iter()
-            .find(|operation| operation.n == n);
-        operation.map_or_else(|| format!("step {n}"), name)
-    };
-    let text = |fact: &Fact, plan: &Report| timeless(&json!(fact).to_string(), plan);
     let hint = "nothing was changed; look at it, and make a new plan";
-    for (place, (n, then)) in planned.facts.iter().enumerate() {
-        match now.facts.get(place) {
-            Some((_, fact)) if text(fact, &now.report) == text(then, &planned.report) => {}
-            Some((_, fact)) if fact.about == then.about => {
-                let what = difference(&then.seen, &fact.seen);
-                return Err(Error::changed(format!(
-                    "`{}` is not what the plan rests on ({what}): {}",
-                    then.about,
-                    step(*n)
-                ))
-                .hint(hint));
-            }
-            _ => break,
-        }
-    }
-    for (place, then) in planned.report.operations.iter().enumerate() {
-        match now.report.operations.get(place) {
-            Some(operation) if same((&planned.report, then), (&now.report, operation)) => {}
-            Some(operation) => {
-                return Err(Error::changed(format!(
-                    "{} would now be: {} ({})",
-                    name(then),
-                    operation.summary,
-                    word(operation)
-                ))
-                .hint(hint));
-            }
-            None => {
-                let why = now
-                    .error
-                    .as_ref()
-                    .map(|error| format!(": {}", error.message()))
-                    .unwrap_or_default();
-                return Err(Error::changed(format!("{} would not come about{why}", name(then))).hint(hint));
-            }
-        }
+    expected::compare(&planned.steps, &now.steps, now.error.as_ref())?;
+    let changed = planned
+        .sources
+        .iter()
+        .find(|source| !now.sources.contains(source));
+    if let Some((name, _)) = changed {
+        return Err(
+            Error::changed(format!("`{name}` is not the script that the plan was made of")).hint(hint),
+        );
     }
     if now.report.plan != planned.report.plan {
         return Err(Error::changed(format!(
@@ -248,56 +207,4 @@ fn compare(planned: &PlanFile, now: &Preview) -> Result<()> {
         .hint(hint));
     }
     Ok(())
-}
-
-fn name(operation: &OperationRecord) -> String {
-    let step = operation
-        .step
-        .as_deref()
-        .map(|step| format!(", step \"{step}\""))
-        .unwrap_or_default();
-    format!(
-        "operation {} (`{}` of `{}`{step})",
-        operation.n, operation.op, operation.target
-    )
-}
-
-fn same((plan, then): (&Report, &OperationRecord), (plan_now, now): (&Report, &OperationRecord)) -> bool {
-    let texts = |plan, operation: &OperationRecord| {
-        [&operation.target, &operation.summary].map(|text| timeless(text, plan))
-    };
-    (&then.op, then.risk, then.outcome) == (&now.op, now.risk, now.outcome)
-        && texts(plan, then) == texts(plan_now, now)
-}
-
-fn word(operation: &OperationRecord) -> String {
-    let outcome = json!(operation.outcome);
-    outcome.as_str().unwrap_or_default().to_owned()
-}
-
-/// What differs between two facts, in a few words.
-fn difference(then: &Value, now: &Value) -> String {
-    match (then, now) {
-        (Value::Null, _) => "it was absent and is there now".to_owned(),
-        (_, Value::Null) => "it is gone".to_owned(),
-        (Value::Object(then), Value::Object(now)) => {
-            let mut names: Vec<&String> = then.keys().chain(now.keys()).collect();
-            names.sort();
-            names.dedup();
-            let shown = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
-            names
-                .into_iter()
-                .filter(|name| then.get(*name) != now.get(*name))
-                .map(|name| {
-                    format!(
-                        "{name} was {}, is {}",
-                        shown(then.get(name)),
-                        shown(now.get(name))
-                    )
-                })
-                .collect::<Vec<_>>()
-                .join("; ")
-        }
-        _ => format!("was {then}, is {now}"),
-    }
 }

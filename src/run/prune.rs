@@ -10,7 +10,7 @@ use crate::backup::catalogue;
 use crate::backup::retention::{Candidate, Policy, decide};
 use crate::cli::terminal::{bytes, plural, plural_as};
 use crate::error::{Error, Result};
-use crate::gate::confirm::{self, Answers};
+use crate::gate::confirm::{self, Answers, Approval};
 use crate::history::History;
 use crate::host::files::{EntryKind, Step};
 use crate::operation::Proposal;
@@ -268,7 +268,7 @@ pub fn carry_out(
         context,
         "prune",
         about,
-        &|_| Ok(vec![(question.clone(), approve(&question, answers, audience)?)]),
+        &|_| approve(&question, answers, audience),
         audience.listener(),
         &|session| remove(session, &pruning),
     );
@@ -282,15 +282,19 @@ pub fn carry_out(
 }
 
 /// Space is asked for, data is lost: `--yes` and `--force` say so too, since nobody prunes by accident.
-fn approve(question: &str, answers: &Answers, audience: &dyn Audience) -> Result<String> {
+fn approve(question: &str, answers: &Answers, audience: &dyn Audience) -> Result<Approval> {
+    let by = |answer: String, asked| Approval {
+        said: vec![(question.to_owned(), answer)],
+        asked,
+    };
     if answers.yes || answers.force {
-        return Ok("approved by --yes".to_owned());
+        return Ok(by("approved by --yes".to_owned(), false));
     }
     let Some(mut person) = audience.person() else {
         return Err(Error::not_approved("nobody is here to ask")
             .hint("look at what would go with -n, then approve it with --yes"));
     };
-    confirm::yes_or_no(person.as_mut(), question)
+    Ok(by(confirm::yes_or_no(person.as_mut(), question)?, true))
 }
 
 fn remove(session: &Rc<Session>, pruning: &Pruning) -> Result<()> {

@@ -26,12 +26,14 @@ fn head(session: &Session) -> Option<crate::report::AuditHead> {
     session.gate.borrow_mut().audit().map(|audit| audit.head())
 }
 
-/// Logs that a story's rollback begins, with the state before.
+/// Takes down the state before a story's rollback, for the log that it begins.
 ///
 /// # Errors
 /// What the system says.
 pub fn story_begun(context: &Context, session: &Session, story: &Story) -> Result<()> {
-    let Some(head) = head(session) else { return Ok(()) };
+    if head(session).is_none() {
+        return Ok(());
+    }
     let view = &session.view;
     let mut files = Vec::new();
     for part in &story.parts {
@@ -55,10 +57,8 @@ pub fn story_begun(context: &Context, session: &Session, story: &Story) -> Resul
             "environment": environment(session), "files": files, "packages": declared(session),
         },
     });
-    context
-        .host
-        .logs
-        .both(Level::Warn, "rollback_initiated", data, &head)
+    session.gate.borrow_mut().begin_story(&story.id, data);
+    Ok(())
 }
 
 /// `metadata.environment` of the flags file.
@@ -95,6 +95,7 @@ pub fn story_completed(
     failed: &[String],
     acted: bool,
 ) -> Result<()> {
+    session.gate.borrow_mut().announce(&session.view)?;
     let Some(head) = head(session) else { return Ok(()) };
     let data = json!({
         "storyId": story.id, "feature": story.feature,
@@ -114,6 +115,11 @@ pub fn story_completed(
 /// # Errors
 /// What the system says.
 pub fn story_failed(context: &Context, session: &Session, story: &Story, error: &Error) -> Result<()> {
+    // A run that changed nothing leaves nothing in the workspace's own logs; the audit log tells of it.
+    if !session.journal.borrow().touched {
+        return Ok(());
+    }
+    session.gate.borrow_mut().announce(&session.view)?;
     let Some(head) = head(session) else { return Ok(()) };
     let data = json!({ "storyId": story.id, "feature": story.feature, "error": redact(error.message()) });
     context
@@ -161,7 +167,7 @@ pub fn document(session: &Session, story: &Story) -> Result<()> {
     let (user, _) = super::user_and_host();
     text.push_str(&format!(
         "\n## {} - Story {}: {}\n\n- Run: `{}`\n- By: {user}\n- Reason: {}\n- Data retired into backups: {}\n- Take back with: `rollback undo {}`\n",
-        view.host.clock.timestamp().get(..10).unwrap_or_default(),
+        view.errand.began.get(..10).unwrap_or_default(),
         story.id,
         plain(&story.title),
         view.errand.run,
@@ -170,7 +176,10 @@ pub fn document(session: &Session, story: &Story) -> Result<()> {
         view.errand.run,
     ));
     drop(journal);
-    let edit = Edit::new(view, &place, before.as_deref(), text.into_bytes())?.harmless();
+    let effect = json!({
+        "entry": story.id, "title": story.title, "reason": session.reason, "backups": backups, "by": user,
+    });
+    let edit = Edit::new(view, &place, before.as_deref(), text.into_bytes())?.harmless(effect);
     let proposal = Proposal::act(
         "write_text",
         DOCUMENT,

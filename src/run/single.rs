@@ -4,12 +4,13 @@ use rhai::Dynamic;
 use serde_json::json;
 
 use super::records::Mark;
-use super::{Context, Request, begin, plan, records};
+use super::{Context, Request, approval, begin, plan, records};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::Pass;
 use crate::gate::audit::AuditLog;
-use crate::gate::confirm::{self, Answers, Confirm};
+use crate::gate::confirm::{Answers, Confirm};
+use crate::gate::expected::Step;
 use crate::history::{Active, History};
 use crate::operation::Outcome;
 use crate::primitive::Action;
@@ -49,14 +50,14 @@ pub fn carry_out(context: &Context, single: &Single) -> Result<Report> {
     let _lock = begin(context)?;
     let errand = errand(context, false);
     let shown = preview(context, single, &errand)?;
-    real_pass(context, single, errand, &shown, &[])
+    real_pass(context, single, errand, shown, &[])
 }
 
-/// Previews the word.
+/// Previews the word: the plan and its steps.
 ///
 /// # Errors
 /// What the word or the policy says.
-pub fn preview(context: &Context, single: &Single, errand: &Errand) -> Result<Report> {
+pub fn preview(context: &Context, single: &Single, errand: &Errand) -> Result<(Report, Vec<Step>)> {
     let session = context.session(
         errand.clone(),
         Pass::Preview,
@@ -70,18 +71,17 @@ pub fn preview(context: &Context, single: &Single, errand: &Errand) -> Result<Re
     };
     let started = context.host.clock.timestamp();
     let mut report = plan::report(&session, &request, errand, started, Flags::default());
-    report.plan = plan::id(&report, &session.journal.borrow().facts, &request);
-    Ok(report)
+    let steps = session.journal.borrow().steps.clone();
+    report.plan = plan::id(&report, &steps, &[], &request);
+    Ok((report, steps))
 }
 
 /// The errand of a single word.
 #[must_use]
 pub fn errand(context: &Context, dry_run: bool) -> Errand {
     Errand {
-        run: context.host.clock.unique(),
-        stamp: context.host.clock.stamp(),
         dry_run,
-        ..Errand::default()
+        ..Errand::begin(&context.host.clock)
     }
 }
 
@@ -99,21 +99,18 @@ pub fn ask_and_carry_out(
     let _lock = begin(context)?;
     let errand = errand(context, false);
     let shown = preview(context, single, &errand)?;
-    audience.show_plan(&shown)?;
-    let mut person = audience.person();
-    let said = match &mut person {
-        Some(person) => confirm::approve(&shown, question, answers, Some(person.as_mut())),
-        None => confirm::approve(&shown, question, answers, None),
-    }
-    .map_err(|error| context.by_signal(error))?;
-    real_pass(context, single, errand, &shown, &said)
+    audience.show_plan(&shown.0)?;
+    let again = || preview(context, single, &errand).map(|(_, steps)| (steps, None));
+    let approval = approval::approve((&shown.0, &shown.1), question, answers, audience, &again)
+        .map_err(|error| context.by_signal(error))?;
+    real_pass(context, single, errand, shown, &approval.said)
 }
 
 fn real_pass(
     context: &Context,
     single: &Single,
     errand: Errand,
-    shown: &Report,
+    (shown, steps): (Report, Vec<Step>),
     said: &[(String, String)],
 ) -> Result<Report> {
     if !shown
@@ -121,7 +118,7 @@ fn real_pass(
         .iter()
         .any(|operation| operation.outcome == Outcome::Planned)
     {
-        return Ok(plan::nothing_to_do(shown.clone()));
+        return Ok(plan::nothing_to_do(shown));
     }
     let host = &context.host;
     let request = Request {
@@ -140,7 +137,7 @@ fn real_pass(
         audit.answered(question, answer)?;
     }
     let pass = Pass::Real {
-        confirm: Confirm::of_plan(shown),
+        confirm: Confirm::of_plan(steps),
         audit: Box::new(audit),
     };
     let session = context.session(errand.clone(), pass, Questions::Yes, Box::new(Silent))?;
@@ -178,10 +175,7 @@ fn after_others(error: Error, run: &str) -> Error {
         Some(hint) => format!("{hint}; {undo}"),
         None => undo,
     };
-    // The codes of these promise that nothing was changed.
-    let error = match error.exit_code() {
-        ExitCode::Usage | ExitCode::Changed | ExitCode::NotApproved => error.exiting(ExitCode::Failed),
-        _ => error,
-    };
+    let code = plan::code_after_changes(&error, true);
+    let error = error.exiting(code);
     error.hint(hint).after_changes()
 }

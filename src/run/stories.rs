@@ -52,10 +52,12 @@ fn enter(session: &Session, story: &Story, phase: &str) {
     journal.scene.story.clone_from(&story.id);
     phase.clone_into(&mut journal.scene.phase);
     journal.scene.steps.clear();
+    journal.scene.within.clear();
 }
 
 fn run_one(context: &Context, session: &Rc<Session>, story: &Rc<Story>) -> Result<()> {
     *session.view.story.borrow_mut() = Some(Rc::clone(story));
+    session.journal.borrow_mut().scene.asked = false;
     enter(session, story, "before");
     let operations_before = session.journal.borrow().operations.len();
     let checks_before = session.journal.borrow().checks.len();
@@ -97,6 +99,9 @@ fn run_one(context: &Context, session: &Rc<Session>, story: &Rc<Story>) -> Resul
         .filter(|check| !check.passed)
         .map(|check| check.title.clone())
         .collect();
+    if let Some(expected) = session.gate.borrow_mut().expected() {
+        expected.end(Some(&story.id))?;
+    }
     records::story_completed(context, session, story, &failed, acted)?;
     if failed.is_empty() || context_is_preview(session) {
         return Ok(());

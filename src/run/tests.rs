@@ -58,10 +58,9 @@ pub fn run(context: &Context, path: &Path) -> Result<Vec<Tested>> {
 /// The inner result is the test's own.
 fn run_one(context: &Context, script: &Script, story: Option<&Rc<Story>>, name: &str) -> Result<Result<()>> {
     let errand = Errand {
-        stamp: context.host.clock.stamp(),
         dry_run: true,
         stories: story.iter().map(|story| story.id.clone()).collect(),
-        ..Errand::default()
+        ..Errand::begin(&context.host.clock)
     };
     let session = context.session(errand, Pass::Preview, Questions::Preview, Box::new(Silent))?;
     *session.view.story.borrow_mut() = story.cloned();

@@ -107,7 +107,7 @@ pub fn check(view: &View, policy: &Policy, path: &Path) -> Result<Vec<Checked>> 
         policy,
         reader: engine::reader(),
         known: known_to_the_engine(),
-        library: Library::new(beside, view.limits().modules),
+        library: Library::new(beside, view.limits().modules, std::rc::Rc::default()),
         modules: BTreeMap::new(),
     };
     let mut checked = vec![match script {
@@ -194,7 +194,7 @@ impl Checker<'_> {
             if self.modules.contains_key(&path) {
                 continue;
             }
-            let Some(text) = self.library.text(&path) else {
+            let Ok(Some(text)) = self.library.text(&path) else {
                 continue;
             };
             let embedded = STANDARD.iter().any(|(name, _)| *name == path);

@@ -31,7 +31,8 @@ pub fn engine(session: &Rc<Session>, beside: Option<PathBuf>) -> Engine {
     let limits = session.view.limits();
     limit(&mut engine, limits);
     sizes::register(&mut engine);
-    engine.set_module_resolver(Library::new(beside, limits.modules));
+    let sources = Rc::clone(&session.sources);
+    engine.set_module_resolver(Library::new(beside, limits.modules, sources));
     engine.register_type_with_name::<Error>("Error");
     engine.register_get("kind", |error: &mut Error| error.kind().name().to_owned());
     engine.register_get("message", |error: &mut Error| error.message().to_owned());
@@ -76,7 +77,7 @@ pub fn computing(limits: &Limits, beside: Option<PathBuf>, time: std::time::Dura
     limit(&mut engine, limits);
     sizes::register(&mut engine);
     engine.set_max_operations(limits.operations);
-    engine.set_module_resolver(Library::new(beside, limits.modules));
+    engine.set_module_resolver(Library::new(beside, limits.modules, Rc::default()));
     let end = std::time::Instant::now() + time;
     engine.on_progress(move |operations| {
         (operations % EACH == 0 && std::time::Instant::now() >= end)

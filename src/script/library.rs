@@ -3,10 +3,12 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
 use super::diagnostics::raise;
+use super::sources::Sources;
 use super::{Origin, Script};
 use crate::error::Error;
 
@@ -27,6 +29,7 @@ const DEEPEST: usize = 16;
 pub struct Library {
     beside: Option<PathBuf>,
     most: usize,
+    sources: Rc<Sources>,
     loaded: RefCell<HashMap<String, Shared<Module>>>,
     /// Modules that are being read, each imported by the one before.
     loading: RefCell<Vec<String>>,
@@ -35,10 +38,11 @@ pub struct Library {
 impl Library {
     /// A library that also imports scripts of the directory `beside`, and at most so many modules.
     #[must_use]
-    pub fn new(beside: Option<PathBuf>, most: usize) -> Self {
+    pub fn new(beside: Option<PathBuf>, most: usize, sources: Rc<Sources>) -> Self {
         Self {
             beside,
             most,
+            sources,
             loaded: RefCell::default(),
             loading: RefCell::default(),
         }
@@ -67,6 +71,7 @@ impl Library {
     fn read(&self, engine: &Engine, path: &str, position: Position) -> Result<Module, Box<EvalAltResult>> {
         let text = self
             .text(path)
+            .map_err(raise)?
             .ok_or_else(|| EvalAltResult::ErrorModuleNotFound(path.to_owned(), position))?;
         let inside = |error| EvalAltResult::ErrorInModule(path.to_owned(), error, position);
         let module =
@@ -75,7 +80,15 @@ impl Library {
     }
 
     /// The text behind an import's path; `None` where nothing can be imported under it.
-    pub(crate) fn text(&self, path: &str) -> Option<String> {
+    ///
+    /// # Errors
+    /// As [`Sources::text`].
+    pub(crate) fn text(&self, path: &str) -> crate::error::Result<Option<String>> {
+        self.sources
+            .text(self.beside.as_deref(), path, || self.find(path))
+    }
+
+    fn find(&self, path: &str) -> Option<String> {
         if let Some((_, text)) = STANDARD.iter().find(|(name, _)| *name == path) {
             return Some((*text).to_owned());
         }

@@ -1,6 +1,7 @@
 //! One pass of a run, as the words of a script see it: the view, the gate, and the journal of what became of each.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,12 +9,14 @@ use rhai::{Dynamic, FnPtr, NativeCallContext};
 
 use crate::error::{Error, Kind, Result};
 use crate::exit_code::ExitCode;
+use crate::gate::expected::Step;
 use crate::gate::prompt::{Answer, Ask};
 use crate::gate::redact::{redact, told};
-use crate::gate::{Gate, Scene};
-use crate::operation::{BackupMade, Fact, Outcome, Proposal, Risk};
+use crate::gate::{Gate, Passed, Scene};
+use crate::operation::{BackupMade, Outcome, Proposal, Risk};
 use crate::primitive::{Arguments, Primitive};
 use crate::report::{CheckRecord, FailureRecord, OperationRecord};
+use crate::script::sources::Sources;
 use crate::view::View;
 
 /// What happened in a pass, in order.
@@ -21,8 +24,10 @@ use crate::view::View;
 pub struct Journal {
     /// Every operation.
     pub operations: Vec<OperationRecord>,
-    /// What the operations rest on.
-    pub facts: Vec<(u32, Fact)>,
+    /// The same, as far as passes can be compared.
+    pub steps: Vec<Step>,
+    /// How many steps of the script were opened.
+    pub opened: u32,
     /// Backups made or pretended.
     pub backups: Vec<BackupMade>,
     /// Checks of the validation.
@@ -92,6 +97,8 @@ pub struct Session {
     pub gate: RefCell<Gate>,
     /// What happened.
     pub journal: RefCell<Journal>,
+    /// What scripts import.
+    pub sources: Rc<Sources>,
     /// Who watches.
     pub listener: Box<dyn Listener>,
     /// Who answers.
@@ -175,17 +182,21 @@ impl Session {
         arguments: &Arguments,
         propose: fn(&Arguments, &View) -> Result<Vec<Proposal>>,
     ) -> Result<Dynamic> {
-        let proposals = match propose(arguments, &self.view) {
+        let proposed = self.view.at_one_moment(|| propose(arguments, &self.view));
+        let mut proposals = match proposed {
             Ok(proposals) => proposals,
             Err(error) => {
                 self.refused_before_the_gate(word.name, arguments, &error);
                 return Err(error);
             }
         };
+        let asked = self.view.errand.timeless_digest(arguments.canonical().as_bytes());
         let mut value = Dynamic::UNIT;
-        for proposal in &proposals {
+        for (index, proposal) in proposals.iter_mut().enumerate() {
+            proposal.asked.clone_from(&asked);
             value = proposal.value.clone();
-            self.submit(proposal)?;
+            // What an earlier act of this word took its time for may have changed meanwhile.
+            self.pass(proposal, index > 0)?;
         }
         Ok(value)
     }
@@ -195,43 +206,46 @@ impl Session {
     /// # Errors
     /// What became of it.
     pub fn submit(&self, proposal: &Proposal) -> Result<()> {
+        self.pass(proposal, false)
+    }
+
+    fn pass(&self, proposal: &Proposal, stale: bool) -> Result<()> {
         if let Some(error) = self.cancelled() {
             return Err(error);
         }
         let scene = self.journal.borrow().scene.clone();
-        let passed = self.gate.borrow_mut().pass(proposal, &scene, &self.view)?;
-        self.count_record(&passed.record);
+        let passed = self.gate.borrow_mut().pass(proposal, stale, &scene, &self.view)?;
         let unknown = passed.record.outcome == Outcome::Unknown;
         let warning = unknown.then(|| passed.record.why.clone()).flatten();
-        let number = passed.record.n;
-        // Written down before it is told: whoever listens may fail.
+        let error = self.write_down(passed);
+        if let Some(warning) = warning {
+            self.warn(&warning);
+        }
+        error.map_or(Ok(()), Err)
+    }
+
+    /// Keeps what became of a proposal before it is told: whoever listens may fail. Gives the failure.
+    fn write_down(&self, passed: Passed) -> Option<Error> {
+        self.count_record(&passed.record);
         let record = passed.record.clone();
         let mut journal = self.journal.borrow_mut();
         journal.touched |= passed.touched;
         journal.operations.push(passed.record);
-        journal
-            .facts
-            .extend(passed.facts.into_iter().map(|fact| (number, fact)));
+        journal.steps.push(passed.step);
         journal.backups.extend(passed.backup);
         drop(journal);
         self.listener.operation(&record);
-        if let Some(warning) = warning {
-            self.warn(&warning);
-        }
-        passed.error.map_or(Ok(()), Err)
+        passed.error
     }
 
     /// A word that refuses to propose is part of the record too.
     fn refused_before_the_gate(&self, word: &str, arguments: &Arguments, error: &Error) {
-        let mut journal = self.journal.borrow_mut();
-        let scene = journal.scene.clone();
+        let scene = self.journal.borrow().scene.clone();
         let denied = error.kind() == Kind::Denied;
         let record = OperationRecord {
-            n: u32::try_from(journal.operations.len())
-                .unwrap_or(u32::MAX)
-                .saturating_add(1),
-            story: scene.story,
-            phase: scene.phase,
+            n: 0,
+            story: scene.story.clone(),
+            phase: scene.phase.clone(),
             step: scene.steps.last().cloned(),
             op: word.to_owned(),
             target: told(&arguments.texts(0).join(", ")),
@@ -243,9 +257,8 @@ impl Session {
             rule: None,
             ms: 0,
         };
-        self.count_record(&record);
-        self.listener.operation(&record);
-        journal.operations.push(record);
+        let passed = self.gate.borrow_mut().failed_before(record, &scene, &self.view);
+        self.write_down(passed);
     }
 
     fn count_record(&self, record: &OperationRecord) {
@@ -265,10 +278,25 @@ impl Session {
         if self.view.allowance.say(title.len()) {
             self.listener.step(&title);
         }
-        self.journal.borrow_mut().scene.steps.push(title);
+        {
+            let mut journal = self.journal.borrow_mut();
+            journal.opened += 1;
+            let number = journal.opened;
+            journal.scene.within.push(number);
+            journal.scene.steps.push(title);
+        }
         let result = body();
-        self.journal.borrow_mut().scene.steps.pop();
+        let mut journal = self.journal.borrow_mut();
+        journal.scene.steps.pop();
+        journal.scene.within.pop();
         result
+    }
+
+    /// The step of this number failed and is passed over: what the plan has in it does not come about.
+    pub fn pass_over(&self, number: u32) {
+        if let Some(expected) = self.gate.borrow_mut().expected() {
+            expected.leave(number);
+        }
     }
 
     /// Writes down a check.
@@ -359,6 +387,7 @@ impl Session {
 
     /// A question as it is told and recorded.
     fn asked(&self, question: &str) -> Result<String> {
+        self.journal.borrow_mut().scene.asked = true;
         if self.view.allowance.say(question.len()) {
             return Ok(told(question));
         }

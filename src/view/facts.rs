@@ -1,11 +1,15 @@
-//! Facts that a plan rests on: what stood where, and when the directories around it were changed.
+//! Facts that a plan rests on: what stood where, and when the directories around it were changed. The real pass looks at
+//! them again right before each act, by the same code, and must see the same.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::View;
+use super::{Errand, View};
+use crate::backup::MANIFEST;
 use crate::error::{Error, Result};
+use crate::gate::Overlay;
 use crate::gate::overlay::Seen;
 use crate::host::files::{EntryKind, Stat};
 use crate::operation::Fact;
@@ -15,56 +19,69 @@ use crate::workspace::Place;
 const DIGEST_LIMIT: u64 = 1 << 20;
 
 impl View {
-    /// The fact of a path: kind, size, modification time, inode.
+    /// The fact of a path: what stands there, with the digest of a small file, and for a directory one digest of all that
+    /// is known of what is below. Of what this run itself has changed so far, only what its own acts determine.
     ///
     /// # Errors
     /// As [`View::stat`].
     pub fn fact(&self, place: &Place) -> Result<Fact> {
-        let seen = match self.stat(&place.absolute)? {
-            None => Value::Null,
-            Some(stat) => {
-                let mut seen = json!({
-                    "kind": stat.kind.name(), "size": stat.size, "mtime_ns": stat.mtime_ns, "inode": stat.inode,
-                });
-                if self.errand.preview {
-                    self.look_into(place, &stat, &mut seen)?;
-                }
-                seen
-            }
-        };
         Ok(Fact {
             about: place.shown.clone(),
-            seen,
+            seen: self.seen(&place.absolute)?,
+            path: Some(place.absolute.clone()),
         })
     }
 
-    /// Adds what a preview knows beyond the outside: the digest of a small file, and one of all names, sizes and times
-    /// in a directory.
-    fn look_into(&self, place: &Place, stat: &Stat, seen: &mut Value) -> Result<()> {
+    /// Looks at the paths of facts again.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Changed`] naming the first that is another now.
+    pub fn look_again(&self, facts: &[Fact]) -> Result<()> {
+        for fact in facts {
+            let Some(path) = &fact.path else { continue };
+            let now = self.seen(path)?;
+            if now != fact.seen {
+                return Err(Error::changed(format!(
+                    "`{}` changed while the question stood ({})",
+                    fact.about,
+                    fact.difference(&now)
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn seen(&self, path: &Path) -> Result<Value> {
+        let own = self.own();
+        if own.is_unsettled(path) {
+            return Ok(json!({ "unsettled": true }));
+        }
+        let Some(stat) = self.stat(path)? else {
+            return Ok(Value::Null);
+        };
+        let mut seen = outside(&self.errand, &own, path, &stat);
         match stat.kind {
-            // What is pretended has no contents yet that could be told twice alike: it may hold the time.
-            EntryKind::File
-                if stat.size <= DIGEST_LIMIT
-                    && matches!(self.overlay().seen(&place.absolute), Seen::Real(_)) =>
-            {
-                if let Ok(digest) = self.digest(place) {
-                    seen["digest"] = digest.into();
-                }
+            EntryKind::File if stat.size <= DIGEST_LIMIT && !matches!(own.seen(path), Seen::Unknown(_)) => {
+                let contents = self.read(&self.workspace.show(path), DIGEST_LIMIT)?;
+                seen["digest"] = self.errand.timeless_digest(&contents).into();
             }
             EntryKind::Directory => {
                 let mut hasher = blake3::Hasher::new();
-                self.walk(&place.absolute, &mut |path, stat| {
-                    let inside = path.strip_prefix(&place.absolute).unwrap_or(path);
-                    hasher.update(inside.as_os_str().as_encoded_bytes());
-                    let about = (stat.kind.name(), stat.size, stat.mtime_ns, stat.inode);
-                    hasher.update(format!("\0{about:?}\n").as_bytes());
+                self.walk(path, &mut |below, stat| {
+                    // A backup of this run has a manifest that no preview makes.
+                    let manifest = below.ends_with(MANIFEST) && own.covers(below);
+                    if !own.is_unsettled(below) && !manifest {
+                        let inside = below.strip_prefix(path).unwrap_or(below);
+                        hasher.update(inside.as_os_str().as_encoded_bytes());
+                        hasher.update(format!("\0{}\n", outside(&self.errand, &own, below, stat)).as_bytes());
+                    }
                     Ok(())
                 })?;
                 seen["tree"] = hasher.finalize().to_hex().to_string().into();
             }
             _ => {}
         }
-        Ok(())
+        Ok(seen)
     }
 
     /// Modification times of the directory that holds each path, or will hold what is made for it, to be put back by an
@@ -108,5 +125,28 @@ impl View {
         }
         absent.reverse();
         Ok(absent)
+    }
+}
+
+/// What is known of a path from outside.
+fn outside(errand: &Errand, own: &Overlay, path: &Path, stat: &Stat) -> Value {
+    // The run itself appends there.
+    if errand
+        .logs
+        .keys()
+        .any(|log| log == path || log.parent() == Some(path))
+    {
+        return json!({ "kind": stat.kind.name() });
+    }
+    let kind = stat.kind.name();
+    match own.seen(path) {
+        // What is made of it by a program that was not run.
+        Seen::Unknown(_) => json!({ "kind": "unknown" }),
+        _ if own.covers(path) && stat.kind == EntryKind::File => json!({ "kind": kind, "size": stat.size }),
+        // The directory's own size and times change with what this run does in it.
+        _ if own.covers(path) || own.touches_below(path) => json!({ "kind": kind }),
+        _ => json!({
+            "kind": kind, "size": stat.size, "mode": stat.mode, "mtime_ns": stat.mtime_ns, "inode": stat.inode,
+        }),
     }
 }

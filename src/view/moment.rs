@@ -1,5 +1,5 @@
 //! What a preview has seen already. A preview is of one moment: it looks at each thing once, however often its words
-//! ask. A real pass remembers nothing and looks anew.
+//! ask. A real pass looks anew for each proposal.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -29,6 +29,13 @@ pub(super) struct Moment {
 }
 
 impl Moment {
+    /// Forgets what was seen of paths.
+    pub(super) fn forget(&self) {
+        self.stats.borrow_mut().clear();
+        self.names.borrow_mut().clear();
+        self.entered.borrow_mut().clear();
+    }
+
     /// As [`crate::host::files::Files::stat`].
     pub(super) fn stat(&self, host: &Host, path: &Path) -> Result<Option<Stat>> {
         if let Some(known) = self.stats.borrow().get(path) {

@@ -108,7 +108,24 @@ impl View {
                 }
             }
         }
+        let pids = processes.iter().chain(&family).map(|process| process.pid);
+        let root = self.workspace.root();
+        let mut writes: Vec<PathBuf> = self
+            .host
+            .eyes
+            .written_by(pids.collect())?
+            .into_iter()
+            .filter(|path| path.starts_with(root) && path != root)
+            // Beside a file that is written others come and go; beside one in the workspace's root stands everything.
+            .map(|path| match path.parent() {
+                Some(parent) if parent != root && !path.is_dir() => parent.to_path_buf(),
+                _ => path,
+            })
+            .collect();
+        writes.sort();
+        writes.dedup();
         Ok(EndProcesses {
+            writes,
             processes,
             family,
             scope,

@@ -18,6 +18,7 @@ enum Question {
     Look(i32, Sender<Result<Option<Process>>>),
     Family(Box<Process>, Scope, Sender<Result<Found>>),
     Standing(Box<Process>, Sender<Result<Standing>>),
+    WrittenBy(Vec<i32>, Sender<Result<Vec<PathBuf>>>),
 }
 
 impl Question {
@@ -41,6 +42,9 @@ impl Question {
             }
             Self::Standing(process, back) => {
                 let _ = back.send(stop::standing(&process));
+            }
+            Self::WrittenBy(pids, back) => {
+                let _ = back.send(super::written_by(&pids));
             }
         }
     }
@@ -123,6 +127,14 @@ impl Eyes {
     /// As there.
     pub fn family(&self, process: &Process, scope: &Scope) -> Result<Found> {
         self.ask(|back| Question::Family(Box::new(process.clone()), scope.clone(), back))
+    }
+
+    /// As [`super::written_by`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn written_by(&self, pids: Vec<i32>) -> Result<Vec<PathBuf>> {
+        self.ask(|back| Question::WrittenBy(pids, back))
     }
 
     /// What stands behind the number of a process now. Whoever asks holds its pidfd, so that the answer stays true.

@@ -84,6 +84,30 @@ pub fn holders_among(path: &Path, open: &OpenFiles) -> Result<Vec<Holder>> {
     Ok(holders)
 }
 
+/// Files that these processes have open for writing, and the directories in which they work, by the names that they have
+/// for us.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn written_by(pids: &[i32]) -> Result<Vec<PathBuf>> {
+    let table = Table::open()?;
+    let mut written = Vec::new();
+    for pid in pids {
+        let Some(seen) = Seen::open(*pid) else { continue };
+        let opened = Opened::of(&seen);
+        written.extend(opened.cwd(*pid, &table).map(Path::to_path_buf));
+        if table.is_elsewhere(&seen) {
+            continue;
+        }
+        let writes = |file: &OpenFile| match &file.via {
+            Via::Descriptor(number) => descriptor(&seen, number).access == Access::Write,
+            Via::Mapping(access) => *access == Access::Write,
+        };
+        written.extend(opened.files.into_iter().filter(writes).map(|file| file.path));
+    }
+    Ok(written)
+}
+
 /// How one process holds one file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hold {
