@@ -336,7 +336,10 @@ impl View {
                 names.remove(name);
             }
         }
-        names.retain(|name, _| !self.is_hidden(&place.join(name)));
+        names.retain(|name, _| {
+            let path = place.join(name);
+            !self.is_hidden(&path) && self.errand.logs.get(&path) != Some(&None)
+        });
         Ok(names.into_iter().collect())
     }
 

@@ -49,10 +49,13 @@ fn operations_are_pretended_in_one_place_and_executed_in_one_place() {
         .expect("the gate")
         .1;
     assert_eq!(
-        gate.matches(".pretend(").count(),
+        gate.matches(".pretend(&mut view.overlay_mut())").count(),
         1,
         "there is one dry-run branch"
     );
+    // What a real pass has done is noted in the same way, where nothing is looked up but whose a change is.
+    assert_eq!(gate.matches(".pretend(&mut view.done_mut())").count(), 1);
+    assert_eq!(gate.matches(".pretend(").count(), 2);
     assert_eq!(gate.matches(".execute(").count(), 1);
 }
 

@@ -8,6 +8,7 @@
 
 mod alerts;
 mod apply;
+mod approved;
 mod architecture;
 mod backups;
 mod bad_input;

@@ -195,6 +195,9 @@ fn real_pass(
             let touched = session.journal.borrow().touched;
             report.exit_code = plan::code_after_changes(error, touched).number();
             report.error = Some(FailureRecord::of("", error));
+            if touched {
+                plan::tell_what_stands(&mut report, &context.workspace);
+            }
         }
     }
     report.next = vec![

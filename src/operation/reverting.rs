@@ -455,10 +455,7 @@ impl Operation for Revert {
     }
 
     fn effect(&self) -> Value {
-        let mut effect = json!({ "take_back": self.undo, "only_times": self.is_late });
-        // What stands in the way goes into the store; where exactly is no matter.
-        effect["displaces"] = self.displaced.len().into();
-        effect
+        json!({ "take_back": self.undo, "only_times": self.is_late })
     }
 
     fn facts(&self) -> Vec<Fact> {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde_json::json;
 
 use super::Request;
+use crate::cli::terminal::plural;
 use crate::error::{Error, Kind};
 use crate::exit_code::ExitCode;
 use crate::gate::expected::Step;
@@ -13,6 +14,7 @@ use crate::operation::Outcome;
 use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
 use crate::script::session::{Journal, Session};
 use crate::view::{Errand, View};
+use crate::workspace::Workspace;
 use crate::workspace::catalogue::Story;
 
 /// The report of a pass, as far as the journal tells it; outcome, plan id and next steps are set by the caller.
@@ -168,6 +170,48 @@ pub fn conclude(report: &mut Report, journal: &Journal, error: Option<&Error>, r
             .next
             .push(format!("rollback backup restore {}", backup.name));
     }
+}
+
+/// A real pass that failed after its first change says what stands, where what it took away lies, and how it is taken back.
+pub fn tell_what_stands(report: &mut Report, workspace: &Workspace) {
+    let Some(failure) = &mut report.error else { return };
+    let done = report
+        .operations
+        .iter()
+        .filter(|operation| operation.outcome == Outcome::Done)
+        .count();
+    let mut kept: Vec<String> = report
+        .backups
+        .iter()
+        .map(|backup| format!("`{}`", workspace.show(&workspace.backups().join(&backup.name))))
+        .collect();
+    let store = workspace.run_directory(&report.run);
+    let stored = ["removed", "saved"].into_iter().map(|sort| store.join(sort));
+    kept.extend(
+        stored
+            .filter(|path| path.is_dir())
+            .map(|path| format!("`{}`", workspace.show(&path))),
+    );
+    let (stand, took) = if done == 1 {
+        ("stands", "it")
+    } else {
+        ("stand", "they")
+    };
+    let mut stands = format!("{} {stand}", plural(done as u64, "operation"));
+    if !kept.is_empty() {
+        stands.push_str(&format!(
+            "; what {took} took away or changed lies in {}",
+            kept.join(", ")
+        ));
+    }
+    stands.push_str(&format!(
+        "; `rollback undo {}` takes back what was done",
+        report.run
+    ));
+    failure.hint = Some(match &failure.hint {
+        Some(hint) => format!("{hint}; {stands}"),
+        None => stands,
+    });
 }
 
 /// Codes 2, 3, 5 and 7 promise that nothing was changed.
