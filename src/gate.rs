@@ -142,6 +142,7 @@ impl Gate {
                 passed.accept(crate::broken::act(operation, &view.host)?);
                 return Ok(());
             }
+            view.require_records()?;
             let done = operation.pretend(&mut view.overlay_mut())?;
             passed.record.outcome = Outcome::Planned;
             passed.accept(done);

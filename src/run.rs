@@ -265,7 +265,8 @@ pub fn preview(context: &Context, request: &Request, listener: Box<dyn Listener>
     let before = plan::flags(&session.view, &request.stories);
     let error = stories::run_all(context, &session, request)
         .err()
-        .map(|error| context.by_signal(error));
+        .map(|error| context.by_signal(error))
+        .or_else(|| records::refused(context, &session));
     let after = plan::flags(&session.view, &request.stories);
     if let Some(warning) = not_read(&session.view.sources_not_read()) {
         session.warn(&warning);

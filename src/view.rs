@@ -5,7 +5,7 @@
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::flags::Flags;
 use crate::gate::Overlay;
 use crate::gate::overlay::Seen;
 use crate::host::Host;
-use crate::host::files::{EntryKind, Stat};
+use crate::host::files::{EntryKind, Stat, is_copied};
 use crate::operation::Capability;
 use crate::references::Index;
 use crate::script::allowance::Allowance;
@@ -187,6 +187,7 @@ impl View {
         let number = self.slots.get() + 1;
         self.slots.set(number);
         let directory = self.workspace.run_directory(&self.errand.run);
+        let name = crate::workspace::bounded_name(name);
         self.workspace
             .show(&directory.join(sort).join(format!("{number:04}")).join(name))
     }
@@ -374,6 +375,28 @@ impl View {
         Ok(size)
     }
 
+    /// Sizes of what a copy of a tree would hold, and the sockets that it would leave out, by the path from the top.
+    ///
+    /// # Errors
+    /// As [`View::size`]; as the copy itself for what can't be copied.
+    pub fn size_of_copy(&self, place: &Place) -> Result<(Size, Vec<PathBuf>)> {
+        let mut left_out = Vec::new();
+        self.walk(&place.absolute, &mut |path, stat| {
+            let inside = path.strip_prefix(&place.absolute).unwrap_or(path);
+            if !is_copied(
+                Path::new(&self.workspace.show(path).shown),
+                stat,
+                inside.components().count(),
+            )? {
+                left_out.push(inside.to_path_buf());
+            }
+            Ok(())
+        })?;
+        let mut size = self.size(&place.absolute)?;
+        size.entries = size.entries.saturating_sub(left_out.len() as u64);
+        Ok((size, left_out))
+    }
+
     /// BLAKE3 of a file's contents, in hexadecimal.
     ///
     /// # Errors
@@ -479,15 +502,70 @@ impl View {
         Ok(all)
     }
 
+    /// Makes sure that a backup is what its manifest says, in all but the contents of its files; one that is only
+    /// pretended will be.
+    ///
+    /// # Errors
+    /// As [`backup::verify::verify`]; `Corrupt` with the first differences.
+    pub fn require_sound(&self, directory: &Place) -> Result<()> {
+        let real = Seen::Real(directory.absolute.clone());
+        if self.overlay().touches(&directory.absolute) || self.overlay().seen(&directory.absolute) != real {
+            return Ok(());
+        }
+        backup::verify::verify(
+            &self.host.files,
+            &directory.absolute,
+            backup::verify::Depth::Structure,
+        )?
+        .sound(&directory.absolute)
+    }
+
     /// A free name for a backup of this run.
     ///
     /// # Errors
     /// [`Kind::Invalid`] for a name with other characters than letters, digits, `_`, `.` and `-`.
     pub fn backup_directory(&self, name: &str) -> Result<Place> {
         let backups = self.workspace.backups();
-        let taken = |candidate: &str| self.exists(&backups.join(candidate)).unwrap_or(true);
+        self.require_place_of_backups(&backups)?;
+        let taken = |candidate: &str| self.exists(&backups.join(candidate));
         let directory = backup::directory_name(name, &self.errand.stamp, taken)?;
         Ok(self.workspace.show(&backups.join(directory)))
+    }
+}
+
+impl View {
+    /// Makes sure that backups can stand there: in a directory, or where one can be made.
+    fn require_place_of_backups(&self, backups: &Path) -> Result<()> {
+        let shown = self.workspace.show(backups);
+        match self.stat(backups)?.map(|stat| stat.kind) {
+            None => self.absent_parents(&shown).map(|_| ()),
+            Some(EntryKind::Directory) => Ok(()),
+            Some(EntryKind::Symlink) => Err(Error::denied(format!(
+                "`{shown}`, the place of backups, is a symbolic link"
+            ))
+            .hint("make it a real directory, or name another as backups.dir in `rollback.yaml`")),
+            Some(other) => Err(Error::exists(format!(
+                "`{shown}`, the place of backups, is a {}, not a directory",
+                other.name()
+            ))
+            .hint("move it aside, or name another place as backups.dir in `rollback.yaml`")),
+        }
+    }
+
+    /// Makes sure, once a preview, that what it shows could be recorded.
+    ///
+    /// # Errors
+    /// As [`crate::host::records::Records::require_state`].
+    pub fn require_records(&self) -> Result<()> {
+        self.moment.recordable(&self.host)
+    }
+
+    /// Makes sure that lines can be appended to the logs.
+    ///
+    /// # Errors
+    /// As [`crate::host::logs::Logs::require`].
+    pub fn require_logs(&self) -> Result<()> {
+        self.host.logs.require()
     }
 }
 

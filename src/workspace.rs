@@ -61,6 +61,23 @@ pub fn text(path: &Path, limit: u64) -> std::io::Result<String> {
     })
 }
 
+/// The longest name of a file that we make of somebody else's, in bytes: what is put before or behind it fits into the
+/// 255 of the system.
+const LONGEST_NAME: usize = 200;
+
+/// A name for a file of ours that is `name` itself, or where that is too long its beginning and a digest of it.
+#[must_use]
+pub fn bounded_name(name: &str) -> String {
+    if name.len() <= LONGEST_NAME {
+        return name.to_owned();
+    }
+    let digest = blake3::hash(name.as_bytes()).to_hex();
+    let start = name
+        .get(..name.floor_char_boundary(LONGEST_NAME - 17))
+        .unwrap_or_default();
+    format!("{start}~{}", digest.get(..16).unwrap_or_default())
+}
+
 /// The state directory below the root.
 pub const STATE: &str = ".rollback";
 
@@ -332,6 +349,20 @@ impl Workspace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_bounded_length_stay_readable_and_different() {
+        assert_eq!(bounded_name("store"), "store");
+        let long = "é".repeat(127);
+        let (one, other) = (
+            bounded_name(&format!("{long}a")),
+            bounded_name(&format!("{long}b")),
+        );
+        assert_ne!(one, other);
+        for name in [&one, &other] {
+            assert!(name.len() <= LONGEST_NAME && name.starts_with("éé"), "{name}");
+        }
+    }
 
     #[test]
     fn paths_that_lead_out_are_refused() {

@@ -146,6 +146,7 @@ fn check(
     let comparison = Comparison {
         contents: Contents::Known(&copied),
         set_id: outcome.not_owned.is_empty(),
+        sockets: false,
     };
     let mut manifest = finished(files, backup)?;
     compare(files, staged, &mut manifest, &comparison)?.sound(backup)

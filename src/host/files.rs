@@ -23,6 +23,7 @@ mod walk;
 mod write;
 
 pub use attributes::Attributes;
+pub(crate) use copy::is_copied;
 pub use copy::{Copied, CopyOutcome, Record};
 pub use meter::{Meter, Progress};
 pub use rename::{Relocated, Renamed};

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::durable::Durable;
-use super::{Copied, CopyOutcome};
+use super::{Copied, CopyOutcome, is_copied};
 use crate::error::{Error, Result};
 use crate::host::files::attributes::{self, imitate, imitate_open, set_mtime_at};
 use crate::host::files::contents::{self, BUFFER, LARGE, differs, reading_back, writing};
@@ -21,9 +21,8 @@ use crate::host::files::crew::{self, Heap, lock};
 use crate::host::files::look::{changed_meanwhile, names, open_known, read_link_at};
 use crate::host::files::meter::Meter;
 use crate::host::files::resolve::{
-    Place, failure, on_other_mount, open_directory, open_directory_on_mount, stat_at, stat_open,
+    Place, failure, open_directory, open_directory_on_mount, stat_at, stat_open,
 };
-use crate::host::files::walk::{DEPTH_LIMIT, too_deep};
 use crate::host::files::write::make_directory_at;
 use crate::host::files::{EntryKind, Stat, below, shown};
 
@@ -206,7 +205,7 @@ impl Tree<'_> {
     /// Makes a directory and hands out its names.
     fn directory(&self, item: Item, own: &mut Own, heap: &Heap<Job>) -> Result<()> {
         let path = below(self.from, &item.relative);
-        refuse(&item, &path)?;
+        is_copied(&path, &item.stat, item.depth)?;
         // The top itself may be a mount point: its contents were asked for.
         let source = if item.depth == 0 {
             open_directory(item.source(), &item.name, &path)?
@@ -277,9 +276,11 @@ impl Tree<'_> {
     /// Anything but a directory.
     fn entry(&self, item: Item, own: &mut Own, heap: &Heap<Job>) -> Result<()> {
         let path = below(self.from, &item.relative);
-        refuse(&item, &path)?;
+        if !is_copied(&path, &item.stat, item.depth)? {
+            own.part.skipped.push(item.relative);
+            return Ok(());
+        }
         let digest = match item.stat.kind {
-            EntryKind::Directory => return Err(Error::bug("a directory is no other entry")),
             EntryKind::File => match self.file(&item, &path, own, heap)? {
                 Done::Copied(digest) => Some(digest),
                 Done::Later => return self.wait(item, heap),
@@ -298,16 +299,8 @@ impl Tree<'_> {
                 self.finish(&item, own)?;
                 None
             }
-            EntryKind::Socket | EntryKind::Device => {
-                if item.depth == 0 {
-                    return Err(Error::invalid(format!(
-                        "`{}` is a {}, which can't be copied",
-                        shown(&path),
-                        item.stat.kind.name()
-                    )));
-                }
-                own.part.skipped.push(item.relative);
-                return Ok(());
+            EntryKind::Directory | EntryKind::Socket | EntryKind::Device => {
+                return Err(Error::bug("only files, links and pipes are copied one by one"));
             }
         };
         own.part.entries += 1;
@@ -505,16 +498,6 @@ impl Tree<'_> {
             }
         }
     }
-}
-
-fn refuse(item: &Item, path: &Path) -> Result<()> {
-    if item.depth > DEPTH_LIMIT {
-        return Err(too_deep(path));
-    }
-    if item.stat.mount_point && item.depth > 0 {
-        return Err(on_other_mount(path));
-    }
-    Ok(())
 }
 
 /// What became of a file's name.
