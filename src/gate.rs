@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
-use crate::operation::{Act, BackupMade, Capability, Operation, Outcome, Proposal};
+use crate::operation::{Act, BackupMade, Capability, Done, Operation, Outcome, Proposal};
 use crate::report::OperationRecord;
 use crate::view::View;
 
@@ -142,7 +142,7 @@ impl Gate {
                 passed.accept(crate::broken::act(operation, &view.host)?);
                 return Ok(());
             }
-            view.require_records()?;
+            view.require_recordable()?;
             let done = operation.pretend(&mut view.overlay_mut())?;
             passed.record.outcome = Outcome::Planned;
             passed.accept(done);
@@ -156,6 +156,7 @@ impl Gate {
         let permit = audit.begin(&Intent::of(&passed.record, scene, &undo))?;
         passed.touched = true;
         let result = crate::panic::guard(|| operation.execute(&permit, &view.host));
+        let result = Done::telling(result, view.host.note_leftovers());
         audit.finish(
             permit,
             self.count,

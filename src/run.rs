@@ -42,6 +42,9 @@ pub mod plan;
 /// Reports, log lines and the documentation entry of a real run.
 pub mod records;
 
+/// What earlier commands left behind.
+mod leftovers;
+
 /// Plans in files, and doing what they say.
 pub mod plan_file;
 

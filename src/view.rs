@@ -383,11 +383,8 @@ impl View {
         let mut left_out = Vec::new();
         self.walk(&place.absolute, &mut |path, stat| {
             let inside = path.strip_prefix(&place.absolute).unwrap_or(path);
-            if !is_copied(
-                Path::new(&self.workspace.show(path).shown),
-                stat,
-                inside.components().count(),
-            )? {
+            let shown = self.workspace.show(path).shown;
+            if !is_copied(Path::new(&shown), stat.kind, inside.components().count())? {
                 left_out.push(inside.to_path_buf());
             }
             Ok(())
@@ -556,7 +553,7 @@ impl View {
     ///
     /// # Errors
     /// As [`crate::host::records::Records::require_state`].
-    pub fn require_records(&self) -> Result<()> {
+    pub fn require_recordable(&self) -> Result<()> {
         self.moment.recordable(&self.host)
     }
 

@@ -387,3 +387,106 @@ fn closed(run: &dyn Fn(&Sandbox, &[&str]) -> Finished) {
         std::fs::set_permissions(sandbox.path(place), PermissionsExt::from_mode(0o755)).unwrap();
     }
 }
+
+/// A leftover of the command that ended with it, as it notes it.
+fn leave(sandbox: &Sandbox, path: &str) {
+    use base64::Engine as _;
+    use std::os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _};
+    sandbox.write(&format!("{path}/inner/part"), "rest");
+    let path = sandbox.path(path);
+    let metadata = path.metadata().unwrap();
+    let encoded = base64::engine::general_purpose::STANDARD.encode(path.as_os_str().as_bytes());
+    let line = format!(
+        "{{\"path_b64\":\"{encoded}\",\"inode\":{},\"device\":{}}}\n",
+        metadata.ino(),
+        metadata.dev()
+    );
+    let list = sandbox.path(".rollback/leftovers");
+    let before = std::fs::read_to_string(&list).unwrap_or_default();
+    sandbox.write(".rollback/leftovers", format!("{before}{line}"));
+}
+
+/// Only what is still the thing that was left, under a name of ours, and only by a command that changes something.
+#[test]
+fn leftovers_are_swept_by_the_next_change_and_nothing_else_is() {
+    let sandbox = workspace("write_text(\"note\", \"x\");");
+    for path in ["data/.rollback-7-0.tmp", "data/.rollback-7-1.tmp", "data/store"] {
+        leave(&sandbox, path);
+    }
+    // Somebody else's by now.
+    std::fs::rename(sandbox.path("data/.rollback-7-1.tmp"), sandbox.path("data/mine")).unwrap();
+    sandbox.write("data/.rollback-7-1.tmp/inner/part", "mine");
+    let before = sandbox.snapshot(&[]);
+    for looking in [&["run", "9.1", "-n"] as &[&str], &["status"], &["backup", "list"]] {
+        sandbox.run(looking).assert_code(0);
+    }
+    assert_unchanged(&before, &sandbox.snapshot(&[]));
+    sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
+    assert!(!sandbox.exists("data/.rollback-7-0.tmp") && !sandbox.exists(".rollback/leftovers"));
+    for kept in ["data/.rollback-7-1.tmp", "data/mine", "data/store"] {
+        assert!(sandbox.exists(&format!("{kept}/inner/part")), "{kept}");
+    }
+    let log = sandbox.run(&["audit", "show", "--json"]).stdout;
+    assert!(
+        log.contains("data/.rollback-7-0.tmp") && !log.contains("data/.rollback-7-1.tmp"),
+        "{log}"
+    );
+    // It was ours: no undo brings it back, and none is kept from it.
+    sandbox.run(&["undo", "--yes"]).assert_code(0);
+    assert!(!sandbox.exists("note") && !sandbox.exists("data/.rollback-7-0.tmp"));
+    sandbox.run(&["audit", "verify"]).assert_code(0);
+}
+
+/// A manifest that was being written when its command was cut off; what a backup holds as data is no leftover.
+#[test]
+fn temporaries_in_backups_are_swept_unless_they_are_data() {
+    let sandbox = workspace("retire_dir(\"data/store\", \"store\");");
+    sandbox.write("data/store/.rollback-7-0.tmp", "of a program that was backed up");
+    sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
+    let directory = backup(&sandbox);
+    sandbox.write(&format!("{directory}/.rollback-7-1.tmp"), "{");
+    sandbox.run(&["backup", "verify", "-n"]).assert_code(8);
+    sandbox.run(&["feature", "list"]).assert_code(0);
+    sandbox.write("rollback/9.2.rhai", story("9.2", "write_text(\"note\", \"x\");"));
+    sandbox.run(&["run", "9.2", "--yes"]).assert_code(0);
+    assert!(sandbox.exists(&format!("{directory}/.rollback-7-0.tmp")));
+    assert!(!sandbox.exists(&format!("{directory}/.rollback-7-1.tmp")));
+    sandbox.run(&["backup", "verify", "-n"]).assert_code(0);
+}
+
+/// The whole way: backups on another disk, an original of which a part can't be removed. Either the preview refuses it,
+/// or the move is done, says what is left, and a later command sweeps it.
+#[test]
+fn what_cannot_be_removed_after_a_copy_is_told_and_swept_later() {
+    crate::disk::in_namespace(|| {
+        let sandbox = workspace("retire_dir(\"data/store\", \"store\");");
+        std::fs::create_dir(sandbox.path("rollback_backups")).unwrap();
+        // Held by descriptor: the name of the file changes.
+        let fixed = std::fs::File::open(sandbox.path("data/store/inner/two")).unwrap();
+        let flags = rustix::fs::ioctl_getflags(&fixed).unwrap_or(rustix::fs::IFlags::empty());
+        if rustix::fs::ioctl_setflags(&fixed, flags | rustix::fs::IFlags::IMMUTABLE).is_err() {
+            return crate::disk::skipped("no file can be made immutable here");
+        }
+        crate::disk::mount(&["-t", "ramfs", "ramfs"], &sandbox.path("rollback_backups"));
+        let finished = sandbox.run(&["run", "9.1", "--yes"]);
+        let loosened = rustix::fs::ioctl_setflags(&fixed, flags);
+        if finished.code == Some(0) {
+            assert_says(&finished, &["left behind", "data/.rollback-"]);
+            let directory = backup(&sandbox);
+            assert_eq!(sandbox.read(&format!("{directory}/inner/two")), "2");
+            sandbox.run(&["backup", "verify"]).assert_code(0);
+        } else {
+            finished.assert_code(3);
+            assert_eq!(sandbox.read("data/store/inner/two"), "2");
+        }
+        loosened.unwrap();
+        sandbox.write("rollback/9.2.rhai", story("9.2", "write_text(\"note\", \"x\");"));
+        sandbox.run(&["run", "9.2", "--yes"]).assert_code(0);
+        let names: Vec<_> = std::fs::read_dir(sandbox.path("data"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert!(names.iter().all(|name| name == "store"), "{names:?}");
+        crate::disk::unmount(&sandbox.path("rollback_backups"));
+    });
+}

@@ -172,13 +172,10 @@ fn discard(permit: &Permit, files: &Files, staged: &Path, error: Error) -> Error
         Ok(None) => error,
         _ => match files.remove_tree(permit, staged) {
             Ok(()) => error,
-            Err(left) => error
-                .context(format!(
-                    "an unfinished copy is left at `{}` ({})",
-                    shown(staged),
-                    left.message()
-                ))
-                .after_changes(),
+            Err(left) => {
+                files.leave(staged, &left);
+                error.after_changes()
+            }
         },
     }
 }

@@ -131,6 +131,26 @@ pub(super) fn finished(files: &Files, directory: &Path) -> Result<Reading> {
     Reading::open(files, directory)
 }
 
+/// Whether a path of a backup is none of its own, by its manifest; and the modification time that the backup's directory
+/// has without it, in nanoseconds, where the manifest tells.
+///
+/// # Errors
+/// As [`verify`].
+pub fn is_stray(files: &Files, directory: &Path, path: &Path) -> Result<(bool, Option<i64>)> {
+    let mut manifest = Reading::open(files, directory)?;
+    let mut time = None;
+    while let Some(entry) = manifest.next()? {
+        if entry.path == Path::new(TOP) {
+            time = Some(entry.mtime_ns);
+        }
+        match entry.path.as_os_str().as_bytes().cmp(path.as_os_str().as_bytes()) {
+            Ordering::Less => {}
+            order => return Ok((order != Ordering::Equal, time)),
+        }
+    }
+    Ok((true, time))
+}
+
 /// The footer of a manifest that was read to its end.
 pub(super) fn footer_of<'a>(manifest: &'a Reading, directory: &Path) -> Result<&'a Footer> {
     manifest.footer().ok_or_else(|| cut_short(directory))

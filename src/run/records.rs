@@ -300,6 +300,7 @@ pub fn close(context: &Context, session: &Session, report: &mut Report, mark: Ma
 fn try_close(context: &Context, session: &Session, report: &mut Report, mark: Mark) -> Result<()> {
     report.finished = context.host.clock.timestamp();
     if let Some(audit) = session.gate.borrow_mut().audit() {
+        report.warnings.extend(super::leftovers::sweep(context, audit)?);
         if let Some(what) = audit.disturbance()? {
             report.warnings.push(what);
             if report.exit_code == ExitCode::Done.number() {

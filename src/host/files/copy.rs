@@ -13,9 +13,8 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::resolve::on_other_mount;
 use super::walk::{DEPTH_LIMIT, too_deep};
-use super::{EntryKind, Files, Stat, shown};
+use super::{EntryKind, Files, is_temporary, shown};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
 
@@ -51,22 +50,18 @@ pub struct CopyOutcome {
 /// a living program, which makes it again when it starts, so it is left out.
 ///
 /// # Errors
-/// `Failed` for a device, and for a socket that was asked for by its name; `Denied` where something is mounted inside;
-/// `Limit` for what lies too deep.
-pub(crate) fn is_copied(path: &Path, stat: &Stat, depth: usize) -> Result<bool> {
+/// `Failed` for a device, and for a socket that was asked for by its name; `Limit` for what lies too deep.
+pub(crate) fn is_copied(path: &Path, kind: EntryKind, depth: usize) -> Result<bool> {
     if depth > DEPTH_LIMIT {
         return Err(too_deep(path));
     }
-    if stat.mount_point && depth > 0 {
-        return Err(on_other_mount(path));
-    }
-    match stat.kind {
+    match kind {
         EntryKind::File | EntryKind::Directory | EntryKind::Symlink | EntryKind::Fifo => Ok(true),
         EntryKind::Socket if depth > 0 => Ok(false),
         EntryKind::Socket | EntryKind::Device => Err(Error::failed(format!(
             "`{}` is a {}, which can't be copied",
             shown(path),
-            stat.kind.name()
+            kind.name()
         ))
         .hint("leave it out, or move the whole within its file system: that keeps it")),
     }
@@ -143,6 +138,10 @@ impl Files {
         }
         match self.remove_tree(permit, to) {
             Ok(()) => Err(error),
+            Err(left) if is_temporary(to) => {
+                self.leave(to, &left);
+                Err(error.after_changes())
+            }
             Err(left) => Err(error
                 .context(format!(
                     "an unfinished copy is left at `{}` ({})",

@@ -21,8 +21,9 @@ use crate::host::files::crew::{self, Heap, lock};
 use crate::host::files::look::{changed_meanwhile, names, open_known, read_link_at};
 use crate::host::files::meter::Meter;
 use crate::host::files::resolve::{
-    Place, failure, open_directory, open_directory_on_mount, stat_at, stat_open,
+    Place, failure, on_other_mount, open_directory, open_directory_on_mount, stat_at, stat_open,
 };
+use crate::host::files::walk::{DEPTH_LIMIT, too_deep};
 use crate::host::files::write::make_directory_at;
 use crate::host::files::{EntryKind, Stat, below, shown};
 
@@ -205,7 +206,7 @@ impl Tree<'_> {
     /// Makes a directory and hands out its names.
     fn directory(&self, item: Item, own: &mut Own, heap: &Heap<Job>) -> Result<()> {
         let path = below(self.from, &item.relative);
-        is_copied(&path, &item.stat, item.depth)?;
+        refuse(&item, &path)?;
         // The top itself may be a mount point: its contents were asked for.
         let source = if item.depth == 0 {
             open_directory(item.source(), &item.name, &path)?
@@ -276,7 +277,8 @@ impl Tree<'_> {
     /// Anything but a directory.
     fn entry(&self, item: Item, own: &mut Own, heap: &Heap<Job>) -> Result<()> {
         let path = below(self.from, &item.relative);
-        if !is_copied(&path, &item.stat, item.depth)? {
+        refuse(&item, &path)?;
+        if !is_copied(&path, item.stat.kind, item.depth)? {
             own.part.skipped.push(item.relative);
             return Ok(());
         }
@@ -498,6 +500,16 @@ impl Tree<'_> {
             }
         }
     }
+}
+
+fn refuse(item: &Item, path: &Path) -> Result<()> {
+    if item.depth > DEPTH_LIMIT {
+        return Err(too_deep(path));
+    }
+    if item.stat.mount_point && item.depth > 0 {
+        return Err(on_other_mount(path));
+    }
+    Ok(())
 }
 
 /// What became of a file's name.
