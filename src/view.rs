@@ -28,6 +28,9 @@ use crate::workspace::{Place, Workspace};
 /// Facts that a plan rests on.
 mod facts;
 
+/// Who holds what stands at a path.
+mod holders;
+
 /// Where symbolic links lead.
 mod links;
 
@@ -197,6 +200,7 @@ impl View {
     /// # Errors
     /// [`Kind::Denied`] where the path leads through a link, or what the system says.
     pub fn stat(&self, path: &Path) -> Result<Option<Stat>> {
+        let path = &*self.workspace.aliases().first_name_below(path);
         match self.overlay().seen(path) {
             Seen::Real(real) if self.errand.preview => self.moment.stat(&self.host, &real),
             Seen::Real(real) => self.host.files.stat(&real),
@@ -236,7 +240,10 @@ impl View {
     /// contents depend on a command that was not run.
     pub fn read(&self, place: &Place, limit: u64) -> Result<Vec<u8>> {
         self.require(&place.absolute, EntryKind::File)?;
-        match self.overlay().seen(&place.absolute) {
+        match self
+            .overlay()
+            .seen(&self.workspace.aliases().first_name(&place.absolute))
+        {
             Seen::Real(real) => self.host.files.read(&real, limit),
             Seen::Text(bytes) => Ok(bytes.to_vec()),
             Seen::Unknown(why) => Err(unknown(place, why)),
@@ -277,6 +284,7 @@ impl View {
     /// As [`View::read`].
     pub fn list(&self, place: &Path) -> Result<Vec<(OsString, EntryKind)>> {
         self.require(place, EntryKind::Directory)?;
+        let place = &*self.workspace.aliases().first_name(place);
         let overlay = self.overlay();
         let mut names: BTreeMap<OsString, EntryKind> = match overlay.seen(place) {
             Seen::Real(real) if self.errand.preview => self.moment.list(&self.host, &real)?,
@@ -325,7 +333,8 @@ impl View {
             }
             visit(&path, &stat)?;
             if stat.kind == EntryKind::Directory && (path == top || !stat.mount_point) {
-                if let (true, Seen::Real(real)) = (self.errand.preview, self.overlay().seen(&path)) {
+                let first = self.workspace.aliases().first_name(&path);
+                if let (true, Seen::Real(real)) = (self.errand.preview, self.overlay().seen(&first)) {
                     self.moment.enter(&self.host, &real)?;
                 }
                 let mut children = Vec::new();
@@ -400,7 +409,10 @@ impl View {
     /// As [`View::read`].
     pub fn digest(&self, place: &Place) -> Result<String> {
         self.require(&place.absolute, EntryKind::File)?;
-        match self.overlay().seen(&place.absolute) {
+        match self
+            .overlay()
+            .seen(&self.workspace.aliases().first_name(&place.absolute))
+        {
             Seen::Real(real) => self.host.files.digest_while(&real, &|| self.allowance.check()),
             Seen::Text(bytes) => Ok(blake3::hash(bytes).to_hex().to_string()),
             Seen::Unknown(why) => Err(unknown(place, why)),

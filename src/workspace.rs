@@ -7,6 +7,9 @@ use std::path::{Component, Path, PathBuf};
 use crate::broken::{Own, is_down};
 use crate::error::{Error, Result};
 
+/// Second names of the same directories.
+pub mod aliases;
+
 /// Stories: embedded and the workspace's own.
 pub mod catalogue;
 
@@ -103,6 +106,7 @@ pub struct Workspace {
     roots: Vec<PathBuf>,
     /// The directories of policy.write, each with its name in the configuration.
     writable: Vec<(PathBuf, String)>,
+    aliases: aliases::Aliases,
     config: Config,
     /// What was odd about the configuration.
     pub warnings: Vec<String>,
@@ -192,7 +196,7 @@ impl Workspace {
         let root = root
             .canonicalize()
             .map_err(|error| Error::usage(format!("cannot open workspace `{}`: {error}", root.display())))?;
-        let (config, warnings) = Config::load(&root)?;
+        let (config, mut warnings) = Config::load(&root)?;
         let mut roots = vec![root.clone()];
         let mut writable = Vec::new();
         for extra in &config.policy.write {
@@ -208,9 +212,16 @@ impl Workspace {
             }
             writable.push((directory, extra.clone()));
         }
+        let aliases = aliases::Aliases::read(&roots).unwrap_or_else(|error| {
+            warnings.push(format!(
+                "what is mounted in the workspace is not known: cannot read the kernel's list: {error}"
+            ));
+            aliases::Aliases::default()
+        });
         Ok(Self {
             root,
             roots,
+            aliases,
             writable,
             config,
             warnings,
@@ -275,7 +286,13 @@ impl Workspace {
 
     /// A path of the configuration, which was validated when it was read.
     fn configured(&self, path: &str) -> Place {
-        self.show(&self.root.join(path))
+        self.show(&self.aliases.first_name(&self.root.join(path)))
+    }
+
+    /// Second names of directories, by what is mounted.
+    #[must_use]
+    pub fn aliases(&self) -> &aliases::Aliases {
+        &self.aliases
     }
 
     /// The place of an absolute path.
@@ -292,7 +309,7 @@ impl Workspace {
         }
     }
 
-    /// The place that a script names.
+    /// The place that a script names, by its first name where it has several.
     ///
     /// # Errors
     /// [`crate::error::Kind::Invalid`] for an empty path, `~` or a NUL; [`crate::error::Kind::Denied`] for a path
@@ -342,7 +359,7 @@ impl Workspace {
                 )),
             );
         }
-        Ok(self.show(&absolute))
+        Ok(self.show(&self.aliases.first_name(&absolute)))
     }
 }
 

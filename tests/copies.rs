@@ -6,6 +6,8 @@ use std::os::unix::net::UnixListener;
 
 use crate::sandbox::{Finished, Sandbox, Snapshot, assert_says, assert_unchanged};
 
+mod names;
+
 const IN_PLACE: &[&str] = &[
     ".rollback",
     "logs",
