@@ -33,17 +33,22 @@ const NAME_LIMIT: usize = 100;
 /// the local time as `YYYYMMDD_HHMMSS`.
 ///
 /// # Errors
-/// As [`check_name`]; `Exists` where a thousand of that second are taken.
-pub fn directory_name(name: &str, stamp: &str, taken: impl Fn(&str) -> bool) -> Result<String> {
+/// As [`check_name`]; what `taken` says; `Exists` where a thousand of that second are taken.
+pub fn directory_name(name: &str, stamp: &str, taken: impl Fn(&str) -> Result<bool>) -> Result<String> {
     check_name(name)?;
     let first = format!("{name}_{stamp}");
-    if !taken(&first) {
+    if !taken(&first)? {
         return Ok(first);
     }
-    (2..=1000)
-        .map(|number| format!("{first}_{number}"))
-        .find(|candidate| !taken(candidate))
-        .ok_or_else(|| Error::exists(format!("no name is free for another backup `{first}`")))
+    for number in 2..=1000 {
+        let candidate = format!("{first}_{number}");
+        if !taken(&candidate)? {
+            return Ok(candidate);
+        }
+    }
+    Err(Error::exists(format!(
+        "no name is free for another backup `{first}`"
+    )))
 }
 
 /// Makes sure that a name can be a backup's: letters, digits, `_`, `.` and `-`, the first a letter or digit, at most

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Kind, Result};
 use crate::host::logs::Level;
-use crate::operation::{Act, BackupMade, Capability, Fact, Operation, Outcome, Proposal};
+use crate::operation::{Act, BackupMade, Capability, Done, Fact, Operation, Outcome, Proposal};
 use crate::report::OperationRecord;
 use crate::view::View;
 
@@ -178,6 +178,7 @@ impl Gate {
                 passed.accept(crate::broken::act(operation, &view.host)?);
                 return Ok(());
             }
+            view.require_recordable()?;
             let done = operation.pretend(&mut view.overlay_mut())?;
             passed.record.outcome = Outcome::Planned;
             passed.accept(done);
@@ -206,6 +207,7 @@ impl Gate {
         confirm.expected().acts();
         passed.touched = true;
         let result = crate::panic::guard(|| operation.execute(&permit, &view.host));
+        let result = Done::telling(result, view.host.note_leftovers());
         audit.finish(
             permit,
             self.count,

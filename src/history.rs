@@ -138,8 +138,10 @@ impl History {
     /// The run that was cut off, if one was; only true while nobody holds the workspace.
     #[must_use]
     pub fn unfinished(&self) -> Option<String> {
+        use std::io::ErrorKind;
         match std::fs::read_to_string(self.mark()) {
-            Err(_) => None,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+            Err(error) => Some(format!("(unreadable mark .rollback/active: {error})")),
             Ok(text) => Some(serde_json::from_str::<Active>(&text).map_or_else(
                 |_| "(unreadable mark .rollback/active)".to_owned(),
                 |active| active.run,

@@ -29,6 +29,9 @@ pub mod files;
 /// A run that the monitor starts, as a program of its own.
 pub mod launch;
 
+/// Temporaries that could not be removed.
+pub mod leftovers;
+
 /// A page for programs on the loopback interface.
 pub mod listen;
 

@@ -302,6 +302,30 @@ pub struct Done {
     pub output: Option<String>,
 }
 
+impl Done {
+    /// What an operation tells, and what the host says of it.
+    ///
+    /// # Errors
+    /// The operation's own, with the words as a hint.
+    pub fn telling(result: Result<Self>, said: Option<String>) -> Result<Self> {
+        let Some(said) = said else { return result };
+        let joined = |before: Option<&str>| match before {
+            Some(before) => format!("{before}; {said}"),
+            None => said.clone(),
+        };
+        match result {
+            Ok(done) => Ok(Self {
+                why: Some(joined(done.why.as_deref())),
+                ..done
+            }),
+            Err(error) => {
+                let hint = joined(error.hint_text());
+                Err(error.hint(hint))
+            }
+        }
+    }
+}
+
 /// What was asked for. Plain data with its effect: pretended on the overlay, or executed on the host.
 pub trait Operation: std::fmt::Debug {
     /// What at stake.

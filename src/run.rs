@@ -47,6 +47,9 @@ pub mod plan;
 /// Reports, log lines and the documentation entry of a real run.
 pub mod records;
 
+/// What earlier commands left behind.
+mod leftovers;
+
 /// Plans in files, and doing what they say.
 pub mod plan_file;
 
@@ -284,7 +287,8 @@ fn preview_as(
     let before = plan::flags(&session.view, &request.stories);
     let error = stories::run_all(context, &session, request)
         .err()
-        .map(|error| context.by_signal(error));
+        .map(|error| context.by_signal(error))
+        .or_else(|| records::refused(context, &session));
     let after = plan::flags(&session.view, &request.stories);
     if let Some(warning) = not_read(&session.view.sources_not_read()) {
         session.warn(&warning);

@@ -5,7 +5,7 @@
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::flags::Flags;
 use crate::gate::Overlay;
 use crate::gate::overlay::Seen;
 use crate::host::Host;
-use crate::host::files::{EntryKind, Stat};
+use crate::host::files::{EntryKind, Stat, is_copied};
 use crate::operation::Capability;
 use crate::references::Index;
 use crate::script::allowance::Allowance;
@@ -30,6 +30,9 @@ mod errand;
 
 /// Facts that a plan rests on.
 mod facts;
+
+/// Who holds what stands at a path.
+mod holders;
 
 /// Where symbolic links lead.
 mod links;
@@ -203,6 +206,7 @@ impl View {
         let number = self.slots.get() + 1;
         self.slots.set(number);
         let directory = self.workspace.run_directory(&self.errand.run);
+        let name = crate::workspace::bounded_name(name);
         self.workspace
             .show(&directory.join(sort).join(format!("{number:04}")).join(name))
     }
@@ -219,6 +223,7 @@ impl View {
             let stat = self.host.files.stat(path)?;
             return Ok(size.and_then(|size| stat.map(|stat| Stat { size, ..stat })));
         }
+        let path = &*self.workspace.aliases().first_name_below(path);
         match self.overlay().seen(path) {
             Seen::Real(real) if self.remembers() => self.moment.stat(&self.host, &real),
             Seen::Real(real) => self.host.files.stat(&real),
@@ -273,7 +278,10 @@ impl View {
     /// contents depend on a command that was not run.
     pub fn read(&self, place: &Place, limit: u64) -> Result<Vec<u8>> {
         self.require(&place.absolute, EntryKind::File)?;
-        match self.overlay().seen(&place.absolute) {
+        match self
+            .overlay()
+            .seen(&self.workspace.aliases().first_name(&place.absolute))
+        {
             Seen::Real(real) => Ok(self.as_begun(&place.absolute, self.host.files.read(&real, limit)?)),
             Seen::Text(bytes) => Ok(bytes.to_vec()),
             Seen::Unknown(why) => Err(unknown(place, why)),
@@ -314,6 +322,7 @@ impl View {
     /// As [`View::read`].
     pub fn list(&self, place: &Path) -> Result<Vec<(OsString, EntryKind)>> {
         self.require(place, EntryKind::Directory)?;
+        let place = &*self.workspace.aliases().first_name(place);
         let overlay = self.overlay();
         let mut names: BTreeMap<OsString, EntryKind> = match overlay.seen(place) {
             Seen::Real(real) if self.remembers() => self.moment.list(&self.host, &real)?,
@@ -366,7 +375,8 @@ impl View {
             }
             visit(&path, &stat)?;
             if stat.kind == EntryKind::Directory && (path == top || !stat.mount_point) {
-                if let (true, Seen::Real(real)) = (self.remembers(), self.overlay().seen(&path)) {
+                let first = self.workspace.aliases().first_name(&path);
+                if let (true, Seen::Real(real)) = (self.remembers(), self.overlay().seen(&first)) {
                     self.moment.enter(&self.host, &real)?;
                 }
                 let mut children = Vec::new();
@@ -416,6 +426,25 @@ impl View {
         Ok(size)
     }
 
+    /// Sizes of what a copy of a tree would hold, and the sockets that it would leave out, by the path from the top.
+    ///
+    /// # Errors
+    /// As [`View::size`]; as the copy itself for what can't be copied.
+    pub fn size_of_copy(&self, place: &Place) -> Result<(Size, Vec<PathBuf>)> {
+        let mut left_out = Vec::new();
+        self.walk(&place.absolute, &mut |path, stat| {
+            let inside = path.strip_prefix(&place.absolute).unwrap_or(path);
+            let shown = self.workspace.show(path).shown;
+            if !is_copied(Path::new(&shown), stat.kind, inside.components().count())? {
+                left_out.push(inside.to_path_buf());
+            }
+            Ok(())
+        })?;
+        let mut size = self.size(&place.absolute)?;
+        size.entries = size.entries.saturating_sub(left_out.len() as u64);
+        Ok((size, left_out))
+    }
+
     /// BLAKE3 of a file's contents, in hexadecimal.
     ///
     /// # Errors
@@ -426,7 +455,10 @@ impl View {
             let contents = self.read(place, u64::MAX)?;
             return Ok(blake3::hash(&contents).to_hex().to_string());
         }
-        match self.overlay().seen(&place.absolute) {
+        match self
+            .overlay()
+            .seen(&self.workspace.aliases().first_name(&place.absolute))
+        {
             Seen::Real(real) => self.host.files.digest_while(&real, &|| self.allowance.check()),
             Seen::Text(bytes) => Ok(blake3::hash(bytes).to_hex().to_string()),
             Seen::Unknown(why) => Err(unknown(place, why)),
@@ -525,15 +557,70 @@ impl View {
         Ok(all)
     }
 
+    /// Makes sure that a backup is what its manifest says, in all but the contents of its files; one that is only
+    /// pretended will be.
+    ///
+    /// # Errors
+    /// As [`backup::verify::verify`]; `Corrupt` with the first differences.
+    pub fn require_sound(&self, directory: &Place) -> Result<()> {
+        let real = Seen::Real(directory.absolute.clone());
+        if self.overlay().touches(&directory.absolute) || self.overlay().seen(&directory.absolute) != real {
+            return Ok(());
+        }
+        backup::verify::verify(
+            &self.host.files,
+            &directory.absolute,
+            backup::verify::Depth::Structure,
+        )?
+        .sound(&directory.absolute)
+    }
+
     /// A free name for a backup of this run.
     ///
     /// # Errors
     /// [`Kind::Invalid`] for a name with other characters than letters, digits, `_`, `.` and `-`.
     pub fn backup_directory(&self, name: &str) -> Result<Place> {
         let backups = self.workspace.backups();
-        let taken = |candidate: &str| self.exists(&backups.join(candidate)).unwrap_or(true);
+        self.require_place_of_backups(&backups)?;
+        let taken = |candidate: &str| self.exists(&backups.join(candidate));
         let directory = backup::directory_name(name, &self.errand.stamp, taken)?;
         Ok(self.workspace.show(&backups.join(directory)))
+    }
+}
+
+impl View {
+    /// Makes sure that backups can stand there: in a directory, or where one can be made.
+    fn require_place_of_backups(&self, backups: &Path) -> Result<()> {
+        let shown = self.workspace.show(backups);
+        match self.stat(backups)?.map(|stat| stat.kind) {
+            None => self.absent_parents(&shown).map(|_| ()),
+            Some(EntryKind::Directory) => Ok(()),
+            Some(EntryKind::Symlink) => Err(Error::denied(format!(
+                "`{shown}`, the place of backups, is a symbolic link"
+            ))
+            .hint("make it a real directory, or name another as backups.dir in `rollback.yaml`")),
+            Some(other) => Err(Error::exists(format!(
+                "`{shown}`, the place of backups, is a {}, not a directory",
+                other.name()
+            ))
+            .hint("move it aside, or name another place as backups.dir in `rollback.yaml`")),
+        }
+    }
+
+    /// Makes sure, once a preview, that what it shows could be recorded.
+    ///
+    /// # Errors
+    /// As [`crate::host::records::Records::require_state`].
+    pub fn require_recordable(&self) -> Result<()> {
+        self.moment.recordable(&self.host)
+    }
+
+    /// Makes sure that lines can be appended to the logs.
+    ///
+    /// # Errors
+    /// As [`crate::host::logs::Logs::require`].
+    pub fn require_logs(&self) -> Result<()> {
+        self.host.logs.require()
     }
 }
 

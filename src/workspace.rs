@@ -7,6 +7,9 @@ use std::path::{Component, Path, PathBuf};
 use crate::broken::{Own, is_down};
 use crate::error::{Error, Result};
 
+/// Second names of the same directories.
+pub mod aliases;
+
 /// Stories: embedded and the workspace's own.
 pub mod catalogue;
 
@@ -61,6 +64,23 @@ pub fn text(path: &Path, limit: u64) -> std::io::Result<String> {
     })
 }
 
+/// The longest name of a file that we make of somebody else's, in bytes: what is put before or behind it fits into the
+/// 255 of the system.
+const LONGEST_NAME: usize = 200;
+
+/// A name for a file of ours that is `name` itself, or where that is too long its beginning and a digest of it.
+#[must_use]
+pub fn bounded_name(name: &str) -> String {
+    if name.len() <= LONGEST_NAME {
+        return name.to_owned();
+    }
+    let digest = blake3::hash(name.as_bytes()).to_hex();
+    let start = name
+        .get(..name.floor_char_boundary(LONGEST_NAME - 17))
+        .unwrap_or_default();
+    format!("{start}~{}", digest.get(..16).unwrap_or_default())
+}
+
 /// The state directory below the root.
 pub const STATE: &str = ".rollback";
 
@@ -86,6 +106,7 @@ pub struct Workspace {
     roots: Vec<PathBuf>,
     /// The directories of policy.write, each with its name in the configuration.
     writable: Vec<(PathBuf, String)>,
+    aliases: aliases::Aliases,
     config: Config,
     /// What was odd about the configuration.
     pub warnings: Vec<String>,
@@ -175,7 +196,7 @@ impl Workspace {
         let root = root
             .canonicalize()
             .map_err(|error| Error::usage(format!("cannot open workspace `{}`: {error}", root.display())))?;
-        let (config, warnings) = Config::load(&root)?;
+        let (config, mut warnings) = Config::load(&root)?;
         let mut roots = vec![root.clone()];
         let mut writable = Vec::new();
         for extra in &config.policy.write {
@@ -191,9 +212,16 @@ impl Workspace {
             }
             writable.push((directory, extra.clone()));
         }
+        let aliases = aliases::Aliases::read(&roots).unwrap_or_else(|error| {
+            warnings.push(format!(
+                "what is mounted in the workspace is not known: cannot read the kernel's list: {error}"
+            ));
+            aliases::Aliases::default()
+        });
         Ok(Self {
             root,
             roots,
+            aliases,
             writable,
             config,
             warnings,
@@ -258,7 +286,13 @@ impl Workspace {
 
     /// A path of the configuration, which was validated when it was read.
     fn configured(&self, path: &str) -> Place {
-        self.show(&self.root.join(path))
+        self.show(&self.aliases.first_name(&self.root.join(path)))
+    }
+
+    /// Second names of directories, by what is mounted.
+    #[must_use]
+    pub fn aliases(&self) -> &aliases::Aliases {
+        &self.aliases
     }
 
     /// The place of an absolute path.
@@ -275,7 +309,7 @@ impl Workspace {
         }
     }
 
-    /// The place that a script names.
+    /// The place that a script names, by its first name where it has several.
     ///
     /// # Errors
     /// [`crate::error::Kind::Invalid`] for an empty path, `~` or a NUL; [`crate::error::Kind::Denied`] for a path
@@ -325,13 +359,27 @@ impl Workspace {
                 )),
             );
         }
-        Ok(self.show(&absolute))
+        Ok(self.show(&self.aliases.first_name(&absolute)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_bounded_length_stay_readable_and_different() {
+        assert_eq!(bounded_name("store"), "store");
+        let long = "é".repeat(127);
+        let (one, other) = (
+            bounded_name(&format!("{long}a")),
+            bounded_name(&format!("{long}b")),
+        );
+        assert_ne!(one, other);
+        for name in [&one, &other] {
+            assert!(name.len() <= LONGEST_NAME && name.starts_with("éé"), "{name}");
+        }
+    }
 
     #[test]
     fn paths_that_lead_out_are_refused() {

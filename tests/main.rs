@@ -13,6 +13,7 @@ mod architecture;
 mod backups;
 mod bad_input;
 mod commands;
+mod copies;
 mod disk;
 mod faults;
 mod fuzzed;

@@ -146,6 +146,7 @@ fn check(
     let comparison = Comparison {
         contents: Contents::Known(&copied),
         set_id: outcome.not_owned.is_empty(),
+        sockets: false,
     };
     let mut manifest = finished(files, backup)?;
     compare(files, staged, &mut manifest, &comparison)?.sound(backup)
@@ -171,13 +172,10 @@ fn discard(permit: &Permit, files: &Files, staged: &Path, error: Error) -> Error
         Ok(None) => error,
         _ => match files.remove_tree(permit, staged) {
             Ok(()) => error,
-            Err(left) => error
-                .context(format!(
-                    "an unfinished copy is left at `{}` ({})",
-                    shown(staged),
-                    left.message()
-                ))
-                .after_changes(),
+            Err(left) => {
+                files.leave(staged, &left);
+                error.after_changes()
+            }
         },
     }
 }

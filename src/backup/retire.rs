@@ -394,18 +394,6 @@ fn copy_into(
         files.make_directory(permit, backup, 0o755)?;
     }
     let outcome = files.copy_tree(permit, from, to, &|_| false)?;
-    for skipped in &outcome.skipped {
-        let path = from.join(skipped);
-        if files
-            .stat(&path)?
-            .is_some_and(|stat| stat.kind == EntryKind::Device)
-        {
-            return Err(
-                Error::failed(format!("`{}` is a device, which can't be copied", shown(&path)))
-                    .hint("remove it, or back up by moving"),
-            );
-        }
-    }
     let known = |relative: &Path| {
         let relative = if kind == EntryKind::Directory {
             relative

@@ -88,11 +88,11 @@ fn names_of_backups_are_plain_and_free() {
         assert_eq!(check_name(name).unwrap_err().kind(), Kind::Invalid, "{name:?}");
     }
     let taken = ["data_20261123_013000", "data_20261123_013000_2"];
-    let name = directory_name("data", "20261123_013000", |name| taken.contains(&name)).unwrap();
+    let name = directory_name("data", "20261123_013000", |name| Ok(taken.contains(&name))).unwrap();
     assert_eq!(name, "data_20261123_013000_3");
-    directory_name("../data", "20261123_013000", |_| false).unwrap_err();
+    directory_name("../data", "20261123_013000", |_| Ok(false)).unwrap_err();
     assert_eq!(
-        directory_name("data", "x", |_| true).unwrap_err().kind(),
+        directory_name("data", "x", |_| Ok(true)).unwrap_err().kind(),
         Kind::Exists
     );
 }

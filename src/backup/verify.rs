@@ -103,6 +103,7 @@ pub fn verify(files: &Files, directory: &Path, depth: Depth) -> Result<Verified>
     let comparison = Comparison {
         contents: Contents::Read(depth),
         set_id: true,
+        sockets: true,
     };
     compare(files, directory, &mut manifest, &comparison)
 }
@@ -128,6 +129,26 @@ pub(super) fn finished(files: &Files, directory: &Path) -> Result<Reading> {
         return Err(cut_short(directory));
     }
     Reading::open(files, directory)
+}
+
+/// Whether a path of a backup is none of its own, by its manifest; and the modification time that the backup's directory
+/// has without it, in nanoseconds, where the manifest tells.
+///
+/// # Errors
+/// As [`verify`].
+pub fn is_stray(files: &Files, directory: &Path, path: &Path) -> Result<(bool, Option<i64>)> {
+    let mut manifest = Reading::open(files, directory)?;
+    let mut time = None;
+    while let Some(entry) = manifest.next()? {
+        if entry.path == Path::new(TOP) {
+            time = Some(entry.mtime_ns);
+        }
+        match entry.path.as_os_str().as_bytes().cmp(path.as_os_str().as_bytes()) {
+            Ordering::Less => {}
+            order => return Ok((order != Ordering::Equal, time)),
+        }
+    }
+    Ok((true, time))
 }
 
 /// The footer of a manifest that was read to its end.
@@ -157,6 +178,8 @@ pub(super) struct Comparison<'a> {
     pub(super) contents: Contents<'a>,
     /// Whether set-id bits count; they can't be kept on files that change hands.
     pub(super) set_id: bool,
+    /// Whether sockets count; a copy has none.
+    pub(super) sockets: bool,
 }
 
 impl Comparison<'_> {
@@ -218,6 +241,9 @@ pub(super) fn compare(
     let mut expected = manifest.next()?;
     // Nothing stands at the path of this entry, unless it is the top.
     let absent = |entry: Entry, problems: &mut Vec<(PathBuf, String)>| {
+        if entry.kind == EntryKind::Socket && !comparison.sockets {
+            return Ok(());
+        }
         if entry.path != Path::new(TOP) {
             problems.push((entry.path, "is missing".to_owned()));
             return Ok(());

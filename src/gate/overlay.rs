@@ -126,6 +126,18 @@ impl Overlay {
             .take_while(move |(pretended, _)| pretended.starts_with(path))
     }
 
+    /// What stands below `path` and was brought there from elsewhere: where it is pretended, and where it really is.
+    #[must_use]
+    pub fn brought(&self, path: &Path) -> Vec<(PathBuf, PathBuf)> {
+        let below = self.below(path).filter(|(pretended, _)| *pretended != path);
+        below
+            .filter_map(|(pretended, node)| match node {
+                Node::From(real) => Some((pretended.clone(), real.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Names directly below `directory` that are pretended, with whether something stands there.
     pub fn children<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = (&'a std::ffi::OsStr, bool)> {
         self.below(directory).filter_map(move |(path, node)| {

@@ -123,7 +123,11 @@ impl Policy {
                     self.check_path(shown)
                 };
                 check(shown)?;
+                for second in view.workspace.aliases().second_names(absolute) {
+                    check(&view.workspace.show(&second).shown)?;
+                }
                 if *whole {
+                    one_name(view, shown, absolute)?;
                     view.walk_names(absolute, &mut |path| check(&view.workspace.show(path).shown))?;
                 }
                 writable(view, shown, absolute)
@@ -180,6 +184,23 @@ impl Policy {
         }
         Ok(())
     }
+}
+
+/// Refuses to take a directory away that can be reached by another name: it would stay there.
+fn one_name(view: &View, shown: &str, absolute: &Path) -> Result<()> {
+    let Some((first, second)) = view.workspace.aliases().within(absolute) else {
+        return Ok(());
+    };
+    let show = |path: &Path| view.workspace.show(path).shown;
+    Err(Error::denied(format!(
+        "`{shown}` can't go as a whole: `{}` is mounted at `{}` too",
+        show(first),
+        show(second)
+    ))
+    .hint(format!(
+        "unmount `{}` first, or name what is inside",
+        show(second)
+    )))
 }
 
 /// The rule that opens the directory of a path.

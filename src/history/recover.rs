@@ -210,7 +210,8 @@ fn sweep(context: &Context, active: &Active, begun: &Begun, audit: &mut AuditLog
         ..intent
     })?;
     let swept = left.sweep(&permit, host, workspace);
-    audit.finish(permit, begun.n, swept.as_ref().map(|()| None))?;
+    let still = host.note_leftovers();
+    audit.finish(permit, begun.n, swept.as_ref().map(|()| still.as_deref()))?;
     swept
 }
 

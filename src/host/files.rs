@@ -6,7 +6,9 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+
+use crate::error::Error;
 
 mod attributes;
 mod contents;
@@ -23,6 +25,7 @@ mod walk;
 mod write;
 
 pub use attributes::Attributes;
+pub(crate) use copy::is_copied;
 pub use copy::{Copied, CopyOutcome, Record};
 pub use meter::{Meter, Progress};
 pub use rename::{Relocated, Renamed};
@@ -35,9 +38,21 @@ pub use write::Expect;
 pub struct Files {
     roots: Vec<resolve::Root>,
     meter: Arc<Meter>,
+    /// Temporaries that could not be removed, and why.
+    left: Mutex<Vec<(PathBuf, String)>>,
 }
 
 impl Files {
+    /// Keeps in mind that something of ours is left where it is.
+    pub(crate) fn leave(&self, path: &Path, why: &Error) {
+        crew::lock(&self.left).push((path.to_path_buf(), why.message().to_owned()));
+    }
+
+    /// What was left since this was asked last.
+    pub(super) fn take_left(&self) -> Vec<(PathBuf, String)> {
+        std::mem::take(&mut *crew::lock(&self.left))
+    }
+
     /// How far the operation at hand is.
     #[must_use]
     pub fn meter(&self) -> &Arc<Meter> {

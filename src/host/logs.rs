@@ -77,6 +77,16 @@ impl Logs {
             .collect()
     }
 
+    /// Makes sure, without making anything, that lines can be appended to both files.
+    ///
+    /// # Errors
+    /// As [`Records::require_appendable`].
+    pub fn require(&self) -> Result<()> {
+        [SECURITY_LOG, AUDIT_LOG]
+            .iter()
+            .try_for_each(|name| self.records.require_appendable(&self.directory.join(name)))
+    }
+
     /// Appends one line to both files.
     ///
     /// # Errors

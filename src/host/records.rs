@@ -10,7 +10,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Access, AtFlags, OFlags};
 
 use crate::error::{Error, Result};
 use crate::workspace::{REPORTS, STATE, Workspace};
@@ -247,6 +247,72 @@ impl Records {
             .map_err(|error| self.failed("append to", path, &error))
     }
 
+    /// Makes sure, without making anything, that a run could be recorded: what a real run would meet, a preview says.
+    ///
+    /// # Errors
+    /// As [`Records::require_directory`].
+    pub fn require_state(&self) -> Result<()> {
+        ["audit", "runs", "tmp"]
+            .iter()
+            .try_for_each(|own| self.require_directory(&self.state().join(own)))
+    }
+
+    /// Makes sure that records can be made in a directory, or the directory itself.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Denied`] for a link or something else in its place, and where this user may not write.
+    pub fn require_directory(&self, path: &Path) -> Result<()> {
+        self.ours(&path.join(TEMPORARY))?;
+        let mut nearest = path;
+        loop {
+            match std::fs::symlink_metadata(nearest) {
+                Ok(metadata) if metadata.is_dir() => break,
+                Ok(_) => return Err(self.no_place(nearest, "is no directory")),
+                Err(error) if is_absent(&error) => nearest = nearest.parent().unwrap_or(&self.root),
+                Err(error) => return Err(self.failed("look at", nearest, &error)),
+            }
+        }
+        self.require_access(nearest, Access::WRITE_OK | Access::EXEC_OK)
+    }
+
+    /// Makes sure that lines can be appended to a file, or the file be made.
+    ///
+    /// # Errors
+    /// As [`Records::require_directory`].
+    pub fn require_appendable(&self, path: &Path) -> Result<()> {
+        match std::fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_file() => {
+                self.ours(path)?;
+                self.require_access(path, Access::WRITE_OK | Access::READ_OK)
+            }
+            Ok(metadata) if metadata.is_symlink() => self.ours(&path.join(TEMPORARY)),
+            Ok(_) => Err(self.no_place(path, "is no regular file")),
+            Err(error) if is_absent(&error) => self.require_directory(path.parent().unwrap_or(&self.root)),
+            Err(error) => Err(self.failed("look at", path, &error)),
+        }
+    }
+
+    fn require_access(&self, path: &Path, access: Access) -> Result<()> {
+        rustix::fs::accessat(rustix::fs::CWD, path, access, AtFlags::EACCESS).map_err(|error| {
+            let shown = match path.strip_prefix(&self.root) {
+                Ok(inside) if !inside.as_os_str().is_empty() => inside,
+                _ => path,
+            };
+            Error::denied(format!(
+                "cannot write `{}`: {}",
+                shown.display(),
+                std::io::Error::from(error)
+            ))
+            .hint("nothing is done that cannot be recorded; make the workspace writable for this user")
+        })
+    }
+
+    fn no_place(&self, path: &Path, what: &str) -> Error {
+        let shown = path.strip_prefix(&self.root).unwrap_or(path);
+        Error::denied(format!("`{}` {what}", shown.display()))
+            .hint("nothing is done that cannot be recorded; move it aside")
+    }
+
     fn ours(&self, path: &Path) -> Result<()> {
         let relative = path
             .strip_prefix(&self.root)
@@ -317,6 +383,13 @@ pub fn new_output(path: &Path) -> Result<File> {
             Error::usage(format!("cannot make `{}`: {error}", path.display()))
                 .hint("name a new file; nothing is replaced")
         })
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+    )
 }
 
 fn nofollow() -> i32 {

@@ -1,10 +1,12 @@
 //! Copying: a backup that leaves the source in place, and plain copies.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use crate::backup::manifest::Method;
 use crate::backup::{restore, retire};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::operation::{BackupMade, Capability, Done, Fact, Operation, Risk, Undo};
@@ -20,10 +22,12 @@ pub struct Copy {
     pub to: Place,
     /// `directory` or `file`.
     pub kind: &'static str,
-    /// Sizes of the source.
+    /// Sizes of what is copied.
     pub size: Size,
+    /// Sockets, which a copy leaves out, by the path from the source.
+    pub left_out: Vec<PathBuf>,
     /// The directory of the backup that is restored, where it is one.
-    pub restores: Option<std::path::PathBuf>,
+    pub restores: Option<PathBuf>,
     /// For a backup: what its manifest says of it.
     pub backup: Option<crate::backup::manifest::Origin>,
     /// Modification times of the directories that are touched.
@@ -93,6 +97,9 @@ impl Operation for Copy {
             }
             _ => overlay.copy(&self.from.absolute, &self.to.absolute),
         }
+        for left in &self.left_out {
+            overlay.remove(&self.to.absolute.join(left));
+        }
         if self.restores.is_some() && self.kind == "directory" {
             overlay.remove(&self.to.absolute.join(crate::backup::MANIFEST));
         }
@@ -136,18 +143,8 @@ impl Copy {
             restore::restore(permit, &host.files, backup, &self.to.absolute)?;
             return Ok(Done::default());
         }
-        let copied = host
-            .files
+        host.files
             .copy_tree(permit, &self.from.absolute, &self.to.absolute, &|_| false)?;
-        if let Some(skipped) = copied.skipped.first() {
-            host.files.remove_tree(permit, &self.to.absolute)?;
-            return Err(Error::failed(format!(
-                "`{}` holds `{}`, a socket or device, which can't be copied",
-                self.from,
-                skipped.display()
-            ))
-            .hint("nothing was copied"));
-        }
         Ok(Done::default())
     }
 }

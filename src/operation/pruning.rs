@@ -33,6 +33,7 @@ impl Prune {
             path.clone()
         } else {
             let parent = path.absolute.parent().unwrap_or(&path.absolute);
+            let name = crate::workspace::bounded_name(&name);
             view.workspace.show(&parent.join(format!("{ASIDE}{name}")))
         };
         Ok(Self {

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::gate::Permit;
 use crate::host::Host;
-use crate::host::files::{EntryKind, is_temporary_of};
+use crate::host::files::{EntryKind, is_temporary, is_temporary_of};
 use crate::operation::reverting::put_times;
 use crate::operation::{Move, Undo};
 use crate::workspace::{Place, Workspace};
@@ -133,7 +133,11 @@ impl Leftovers {
     /// What the system says.
     pub fn sweep(&self, permit: &Permit, host: &Host, workspace: &Workspace) -> Result<()> {
         for place in &self.paths {
-            host.files.remove_tree(permit, &place.absolute)?;
+            match host.files.remove_tree(permit, &place.absolute) {
+                // A recovery is not to fail for ever because of something that nobody needs.
+                Err(error) if is_temporary(&place.absolute) => host.files.leave(&place.absolute, &error),
+                removed => removed?,
+            }
         }
         put_times(permit, &host.files, workspace, &self.times)
     }

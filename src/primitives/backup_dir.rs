@@ -1,7 +1,8 @@
 //! `backup_dir(path, name)`.
 
 use crate::backup::manifest::Origin;
-use crate::error::{Error, Result};
+use crate::backup::retire;
+use crate::error::Result;
 use crate::operation::copying::Copy;
 use crate::operation::{Capability, Proposal};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
@@ -32,17 +33,23 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let (source, _) = view.follow(&place)?;
     let allow_open = arguments.option_flag(2, "allow_open") || view.errand.allow_open;
     super::require_quiet(view, &source, &[], allow_open)?;
-    let size = view.size(&source.absolute)?;
+    retire::plan(
+        &source.absolute,
+        &to.absolute,
+        &[],
+        &|path| view.stat(path).map(|stat| stat.map(|stat| stat.kind)),
+        &|path| view.list(path),
+    )?;
+    let (size, left_out) = view.size_of_copy(&source)?;
+    let why = super::left_out(&left_out);
     let facts = vec![view.fact(&source)?];
     let needs = Capability::Backup {
         source: source.shown.clone(),
     };
-    let summary = format!("copy {} into backup `{name}`", super::sized(view, &source)?);
-    if view.workspace.backups().starts_with(&source.absolute) {
-        return Err(
-            Error::invalid(format!("`{source}` holds the backups themselves")).hint("name a part of it")
-        );
-    }
+    let summary = format!(
+        "copy {} into backup `{name}`",
+        super::described(view, &source, size)?
+    );
     let directory = to
         .absolute
         .file_name()
@@ -68,11 +75,12 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         from: source,
         to,
         size,
+        left_out,
         times: Vec::new(),
         needs: vec![needs],
         facts,
     };
-    Ok(vec![
-        Proposal::act(WORD.name, place.shown, summary, copy).returning(directory),
-    ])
+    let mut proposal = Proposal::act(WORD.name, place.shown, summary, copy).returning(directory);
+    proposal.why = why;
+    Ok(vec![proposal])
 }

@@ -39,6 +39,8 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 .hint("take it out under another name first"),
         );
     }
+    let (size, left_out) = view.size_of_copy(&from)?;
+    let why = super::left_out(&left_out);
     let mut proposals = Vec::new();
     proposals.extend(super::displace(
         WORD.name,
@@ -46,12 +48,13 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         &to,
         arguments.option_flag(2, "overwrite"),
     )?);
-    let summary = format!("copy {} to `{to}`", super::sized(view, &from)?);
+    let summary = format!("copy {} to `{to}`", super::described(view, &from, size)?);
     let kind = view.kind(&from)?;
     let copy = Copy {
         kind,
         restores: None,
-        size: view.size(&from.absolute)?,
+        size,
+        left_out,
         backup: None,
         times: view.parent_times(&[&to]),
         made: view.absent_parents(&to)?,
@@ -60,6 +63,8 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         from: from.clone(),
         to,
     };
-    proposals.push(Proposal::act(WORD.name, from.shown, summary, copy));
+    let mut proposal = Proposal::act(WORD.name, from.shown, summary, copy);
+    proposal.why = why;
+    proposals.push(proposal);
     Ok(proposals)
 }

@@ -38,6 +38,25 @@ pub fn described(view: &View, place: &Place, size: Size) -> Result<String> {
     })
 }
 
+/// What a copy leaves out, for the plan; nothing where it leaves out nothing.
+#[must_use]
+pub fn left_out(left_out: &[PathBuf]) -> Option<String> {
+    let named = left_out
+        .iter()
+        .take(3)
+        .map(|path| format!("`{}`", path.display()));
+    let mut named: Vec<String> = named.collect();
+    if let Some(more) = left_out.len().checked_sub(3).filter(|more| *more > 0) {
+        named.push(format!("and {more} more"));
+    }
+    (!named.is_empty()).then(|| {
+        format!(
+            "left out, because a socket can't be copied and its program makes it anew: {}",
+            named.join(", ")
+        )
+    })
+}
+
 /// Nothing is there.
 #[must_use]
 pub fn not_present(word: &'static str, place: &Place, needs: Vec<Capability>) -> Proposal {

@@ -65,6 +65,9 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     };
     let directory = view.workspace.show(&view.workspace.backups().join(&name));
     let from = super::backup_contents(view, &directory, &text(backup, "kind"))?;
+    view.require_sound(&directory)?;
+    let (mut size, left_out) = view.size_of_copy(&from)?;
+    let why = super::left_out(&left_out);
     let mut proposals = Vec::new();
     if view.exists(&to.absolute)? {
         let slot = view.slot(
@@ -79,7 +82,6 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             moved,
         ));
     }
-    let mut size = view.size(&from.absolute)?;
     if let Some(manifest) = view.stat(&from.absolute.join(crate::backup::MANIFEST))? {
         size.entries -= 1;
         size.files -= 1;
@@ -97,11 +99,14 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         from,
         to: to.clone(),
         size,
+        left_out,
     };
     let summary = format!(
         "restore backup `{name}` ({}) to `{to}`",
         crate::cli::terminal::bytes(size.bytes)
     );
-    proposals.push(Proposal::act(WORD.name, to.shown, summary, copy));
+    let mut proposal = Proposal::act(WORD.name, to.shown, summary, copy);
+    proposal.why = why;
+    proposals.push(proposal);
     Ok(proposals)
 }

@@ -96,6 +96,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             Proposal::settled(WORD.name, name, Outcome::NotPresent, why, needs).returning(rhai::Array::new()),
         ]);
     }
+    view.require_logs()?;
     let changes: Vec<(&str, bool)> = changed.iter().map(|name| (name.as_str(), on)).collect();
     let edited = crate::flags::edit(&text, &changes, &view.errand.began)?;
     let after = super::edited_text(edited).unwrap_or_else(|| text.clone());

@@ -219,7 +219,7 @@ fn about(listed: &Listed) -> Map<String, Value> {
 
 /// Where the newest verdict on a backup stands.
 fn verdict(context: &Context, listed: &Listed) -> PathBuf {
-    let name = format!("{}.json", listed.name);
+    let name = format!("{}.json", crate::workspace::bounded_name(&listed.name));
     context.workspace.state().join("verified").join(name)
 }
 

@@ -78,6 +78,8 @@ pub fn carry_out(
     let session = context.session(errand, pass, Questions::Yes, listener)?;
     let result = act(&session).map_err(|error| context.by_signal(error));
     if let Some(audit) = session.gate.borrow_mut().audit() {
+        // What stays is told by the next run.
+        super::leftovers::sweep(context, audit)?;
         let (outcome, code) = match &result {
             Ok(()) => ("done", 0),
             Err(error) => ("failed", error.exit_code().number()),

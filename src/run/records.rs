@@ -12,7 +12,7 @@ use crate::host::logs::Level;
 use crate::operation::editing::Edit;
 use crate::operation::{Outcome, Proposal};
 use crate::report::text::touched;
-use crate::report::{Report, html, markdown};
+use crate::report::{FailureRecord, Report, html, markdown};
 use crate::script::session::Session;
 use crate::view::TEXT_LIMIT;
 use crate::workspace::REPORTS;
@@ -59,6 +59,25 @@ pub fn story_begun(context: &Context, session: &Session, story: &Story) -> Resul
     });
     session.gate.borrow_mut().begin_story(&story.id, data);
     Ok(())
+}
+
+/// What would keep a real pass from telling `logs/` of its stories; where it would only lack its reports, a warning.
+pub fn refused(context: &Context, session: &Session) -> Option<Error> {
+    let planned = |operation: &crate::report::OperationRecord| operation.outcome == Outcome::Planned;
+    if !session.journal.borrow().operations.iter().any(planned) {
+        return None;
+    }
+    let reports = context.workspace.root().join(REPORTS);
+    if let Err(error) = context.host.records.require_directory(&reports) {
+        session.warn(&format!("no reports will be in `{REPORTS}`: {error}"));
+    }
+    let error = session.view.require_logs().err()?;
+    session
+        .journal
+        .borrow_mut()
+        .failures
+        .push(FailureRecord::of("", &error));
+    Some(error)
 }
 
 /// `metadata.environment` of the flags file.
@@ -223,12 +242,27 @@ pub fn finish(context: &Context, session: &Session, report: &mut Report, mark: M
     }
 }
 
+/// The stories in the name of a report, up to so many bytes: the rest of the name fits into what the system allows.
+const STORIES_LIMIT: usize = 100;
+
+/// The stories as they stand in the name of a report: all of them, or the first and how many more.
+fn named(stories: &[String]) -> String {
+    let all = stories.join("_");
+    if all.len() <= STORIES_LIMIT {
+        return all;
+    }
+    let mut length = 0;
+    let fitting = stories.iter().take_while(|story| {
+        length += story.len() + 1;
+        length <= STORIES_LIMIT
+    });
+    let first: Vec<&str> = fitting.map(String::as_str).collect();
+    format!("{}_and_{}_more", first.join("_"), stories.len() - first.len())
+}
+
 /// Writes the three files of `rollback_reports/`, and gives the page.
 fn write_reports(context: &Context, session: &Session, report: &Report) -> Result<String> {
-    let stories = match report.stories.as_slice() {
-        [one] => one.clone(),
-        many => many.join("_"),
-    };
+    let stories = named(&report.stories);
     let base = context.workspace.root().join(REPORTS);
     let stamp = &session.view.errand.stamp;
     let mut name = format!("rollback_{stories}_{stamp}");
@@ -275,6 +309,7 @@ pub fn close(context: &Context, session: &Session, report: &mut Report, mark: Ma
 fn try_close(context: &Context, session: &Session, report: &mut Report, mark: Mark) -> Result<()> {
     report.finished = context.host.clock.timestamp();
     if let Some(audit) = session.gate.borrow_mut().audit() {
+        report.warnings.extend(super::leftovers::sweep(context, audit)?);
         if let Some(what) = audit.disturbance()? {
             report.warnings.push(what);
             if report.exit_code == ExitCode::Done.number() {

@@ -53,6 +53,7 @@ impl View {
 
     fn seen(&self, path: &Path) -> Result<Value> {
         let own = self.own();
+        let path = &*self.workspace.aliases().first_name(path);
         if own.is_unsettled(path) {
             return Ok(json!({ "unsettled": true }));
         }
@@ -62,8 +63,10 @@ impl View {
         let mut seen = outside(&self.errand, &own, path, &stat);
         match stat.kind {
             EntryKind::File if stat.size <= DIGEST_LIMIT && !matches!(own.seen(path), Seen::Unknown(_)) => {
-                let contents = self.read(&self.workspace.show(path), DIGEST_LIMIT)?;
-                seen["digest"] = self.errand.timeless_digest(&contents).into();
+                // Of what may not be read, what is seen from outside is all that can be known.
+                if let Ok(contents) = self.read(&self.workspace.show(path), DIGEST_LIMIT) {
+                    seen["digest"] = self.errand.timeless_digest(&contents).into();
+                }
             }
             EntryKind::Directory => {
                 let mut hasher = blake3::Hasher::new();

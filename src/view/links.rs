@@ -30,6 +30,7 @@ impl View {
             Error::not_found(format!("the link `{place}` leads nowhere: {why}"))
                 .hint("remove the link itself with remove_path()")
         })?;
+        let resolved = self.workspace.aliases().first_name(&resolved).into_owned();
         if !self.is_inside(&resolved) {
             return Err(Error::denied(format!(
                 "the link `{place}` leads to `{}`, outside the workspace",

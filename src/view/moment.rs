@@ -1,7 +1,7 @@
 //! What a preview has seen already. A preview is of one moment: it looks at each thing once, however often its words
 //! ask. A real pass looks anew for each proposal.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,8 @@ pub(super) struct Moment {
     open_files: RefCell<Option<Arc<OpenFiles>>>,
     /// What leaves with the run's stories, after so many pretended operations.
     leaving: RefCell<Option<(u64, Rc<BTreeSet<PathBuf>>)>>,
+    /// Whether a run could be recorded.
+    recordable: OnceCell<()>,
 }
 
 impl Moment {
@@ -90,6 +92,15 @@ impl Moment {
         let leaving = Rc::new(work_out()?);
         *self.leaving.borrow_mut() = Some((pretended, Rc::clone(&leaving)));
         Ok(leaving)
+    }
+
+    /// As [`crate::host::records::Records::require_state`].
+    pub(super) fn recordable(&self, host: &Host) -> Result<()> {
+        if self.recordable.get().is_none() {
+            host.records.require_state()?;
+            self.recordable.get_or_init(|| ());
+        }
+        Ok(())
     }
 
     /// What every process has open.

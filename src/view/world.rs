@@ -61,7 +61,7 @@ impl View {
     }
 
     /// In a preview, what every process had open at one moment of it, read once; a real pass looks anew each time.
-    fn moment(&self) -> Result<Option<Arc<OpenFiles>>> {
+    pub(super) fn moment(&self) -> Result<Option<Arc<OpenFiles>>> {
         if !self.errand.preview {
             return Ok(None);
         }
@@ -84,7 +84,10 @@ impl View {
 
     /// As [`View::find`], among what processes had open at a moment, or now.
     fn find_at(&self, query: &Query, open: Option<Arc<OpenFiles>>) -> Result<Found> {
-        let mut found = self.host.eyes.find(query, &self.scope(), open)?;
+        let Some(query) = self.really(query) else {
+            return Ok(Found::default());
+        };
+        let mut found = self.host.eyes.find(&query, &self.scope(), open)?;
         found
             .processes
             .retain(|process| !self.overlay().has_ended(process.pid, process.started_ticks));
@@ -174,7 +177,7 @@ impl View {
     /// # Errors
     /// What the system says.
     pub fn holders(&self, place: &Place) -> Result<Vec<Holder>> {
-        let mut holders = self.host.eyes.holders(&place.absolute, self.moment()?)?;
+        let mut holders = self.holders_of(&place.absolute)?;
         holders.retain(|holder| {
             !self
                 .overlay()

@@ -49,13 +49,13 @@ fn a_workspace_that_is_read_only_can_be_looked_at() {
         let before = sandbox.snapshot(&[]);
         make_read_only(&sandbox.root());
         sandbox.run(&["status"]).assert_code(0);
-        sandbox.run(&["run", "9.1", "-n"]).assert_code(0);
         for command in [
-            &["run", "9.1", "--yes"] as &[&str],
+            &["run", "9.1", "-n"] as &[&str],
+            &["run", "9.1", "--yes"],
             &["feature", "disable", "alpha"],
             &["backup", "create", "data/store"],
         ] {
-            let finished = sandbox.run(command).assert_code(1);
+            let finished = sandbox.run(command).assert_code(3);
             assert_says(
                 &finished,
                 &["Read-only file system", "nothing was changed", "writable"],

@@ -13,7 +13,8 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{EntryKind, Files, shown};
+use super::walk::{DEPTH_LIMIT, too_deep};
+use super::{EntryKind, Files, is_temporary, shown};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
 
@@ -34,7 +35,7 @@ pub struct CopyOutcome {
     pub bytes: u64,
     /// What was copied, by the path from the top.
     pub copied: Record,
-    /// Sockets and devices, which were left out, by the path from the top.
+    /// Sockets, which were left out, by the path from the top.
     pub skipped: Vec<PathBuf>,
     /// Regular files whose copies share their blocks with the original.
     pub shared: u64,
@@ -42,6 +43,28 @@ pub struct CopyOutcome {
     pub written: u64,
     /// Copies that now belong to the current user, because only root can give files away.
     pub not_owned: Vec<PathBuf>,
+}
+
+/// Whether a copy holds what stands at a path of its original, `depth` directories below the top (0: the top itself).
+/// Copies and previews of copies decide by this alone. Named pipes are made anew; a socket is the end of a connection to
+/// a living program, which makes it again when it starts, so it is left out.
+///
+/// # Errors
+/// `Failed` for a device, and for a socket that was asked for by its name; `Limit` for what lies too deep.
+pub(crate) fn is_copied(path: &Path, kind: EntryKind, depth: usize) -> Result<bool> {
+    if depth > DEPTH_LIMIT {
+        return Err(too_deep(path));
+    }
+    match kind {
+        EntryKind::File | EntryKind::Directory | EntryKind::Symlink | EntryKind::Fifo => Ok(true),
+        EntryKind::Socket if depth > 0 => Ok(false),
+        EntryKind::Socket | EntryKind::Device => Err(Error::failed(format!(
+            "`{}` is a {}, which can't be copied",
+            shown(path),
+            kind.name()
+        ))
+        .hint("leave it out, or move the whole within its file system: that keeps it")),
+    }
 }
 
 impl Files {
@@ -66,8 +89,8 @@ impl Files {
     /// is read back and compared, everything is synced at the end. `leave_out` gets paths from the top, on any thread.
     ///
     /// # Errors
-    /// `Exists`; `Changed` where the original changes meanwhile; `Denied` where something is mounted inside; `Failed`
-    /// for what can't be read or kept. What was made at `to` is then removed again.
+    /// `Exists`; `Changed` where the original changes meanwhile; `Denied` where something is mounted inside;
+    /// `Failed` for a device, and for what can't be read or kept. What was made at `to` is then removed again.
     pub fn copy_tree(
         &self,
         permit: &Permit,
@@ -115,6 +138,10 @@ impl Files {
         }
         match self.remove_tree(permit, to) {
             Ok(()) => Err(error),
+            Err(left) if is_temporary(to) => {
+                self.leave(to, &left);
+                Err(error.after_changes())
+            }
             Err(left) => Err(error
                 .context(format!(
                     "an unfinished copy is left at `{}` ({})",

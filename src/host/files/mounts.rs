@@ -1,8 +1,6 @@
 //! What is mounted inside a tree, from the kernel's own list: one read, however large the tree.
 
-use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use super::resolve::on_other_mount;
@@ -45,26 +43,9 @@ impl Files {
     }
 }
 
-/// The mount point of a line: its fifth word, in which blanks are written as three octal digits.
+/// The mount point of a line: its fifth word.
 fn mount_point(line: &[u8]) -> Option<PathBuf> {
-    let word = line.split(|byte| *byte == b' ').nth(4)?;
-    let mut path = Vec::with_capacity(word.len());
-    let mut rest = word;
-    while let Some((first, after)) = rest.split_first() {
-        let escaped = after
-            .get(..3)
-            .filter(|_| *first == b'\\')
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        if let Some(byte) = escaped {
-            path.push(byte);
-            rest = after.get(3..)?;
-        } else {
-            path.push(*first);
-            rest = after;
-        }
-    }
-    Some(PathBuf::from(OsString::from_vec(path)))
+    crate::workspace::aliases::field(line, 4)
 }
 
 #[cfg(test)]

@@ -105,19 +105,20 @@ impl Files {
             Err(error) => {
                 return Err(match self.remove_tree(permit, to) {
                     Ok(()) => error,
-                    Err(left) => error.context(left.message()).after_changes(),
+                    Err(left) => error
+                        .context(format!(
+                            "a copy that nobody needs is left at `{}` ({})",
+                            shown(to),
+                            left.message()
+                        ))
+                        .after_changes(),
                 });
             }
         };
-        self.remove_tree(permit, &aside).map_err(|error| {
-            error
-                .hint(format!(
-                    "`{}` is complete; what is left of the original is `{}`, which can be removed",
-                    shown(to),
-                    shown(&aside)
-                ))
-                .after_changes()
-        })?;
+        // The copy is whole, and the original has gone from its place: the move is done, whatever becomes of the rest.
+        if let Err(error) = self.remove_tree(permit, &aside) {
+            self.leave(&aside, &error);
+        }
         Ok(outcome)
     }
 

@@ -72,6 +72,7 @@ impl Files {
         Ok(Self {
             roots: opened,
             meter: std::sync::Arc::default(),
+            left: std::sync::Mutex::default(),
         })
     }
 

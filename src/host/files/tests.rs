@@ -512,6 +512,37 @@ fn a_move_by_copy_keeps_the_original_where_the_copy_lacks_something() {
     assert_eq!(portrait_without_socket(&tree), before);
 }
 
+/// What can't be removed of the original, while its copy is whole: the move is done, the rest kept in mind.
+#[test]
+fn a_move_by_copy_is_done_though_the_rest_of_the_original_stays() {
+    let scene = Scene::new();
+    fs::create_dir_all(scene.path("tree/inner")).unwrap();
+    fs::write(scene.path("tree/inner/fixed"), "2").unwrap();
+    let flag = |flag: &str, path: &Path| {
+        let done = std::process::Command::new("chattr").arg(flag).arg(path).output();
+        done.is_ok_and(|output| output.status.success())
+    };
+    if !flag("+i", &scene.path("tree/inner/fixed")) {
+        println!("skipped: no file can be made immutable here");
+        return;
+    }
+    let moved = scene
+        .files
+        .relocate_by_copy(&permit(), &scene.path("tree"), &scene.path("to"));
+    let left = scene.files.take_left();
+    for (path, _) in &left {
+        flag("-i", &path.join("inner/fixed"));
+    }
+    moved.unwrap();
+    let [(path, why)] = left.as_slice() else {
+        panic!("{left:?}")
+    };
+    assert!(super::is_temporary(path) && path.join("inner/fixed").exists() && why.contains("not permitted"));
+    assert!(!scene.path("tree").exists());
+    assert_eq!(fs::read_to_string(scene.path("to/inner/fixed")).unwrap(), "2");
+    assert!(scene.files.take_left().is_empty());
+}
+
 fn portrait_without_socket(tree: &Path) -> Vec<(PathBuf, u64)> {
     let mut names: Vec<_> = fs::read_dir(tree)
         .unwrap()

@@ -132,8 +132,10 @@ impl Files {
         .and_then(|()| complete(&place, &temporary, &file, before.as_ref()))
         .and_then(|()| put_in_place(&place, &temporary, expect, before.as_ref()));
         if let Err(error) = written {
-            // It is ours alone; the failure of the write is the one to tell.
-            let _ = rustix::fs::unlinkat(&place.parent, &temporary, AtFlags::empty());
+            if let Err(left) = rustix::fs::unlinkat(&place.parent, &temporary, AtFlags::empty()) {
+                let temporary = path.with_file_name(&temporary);
+                self.leave(&temporary, &failure("remove", &temporary, left));
+            }
             return Err(error);
         }
         place.sync_parent().map_err(Error::after_changes)

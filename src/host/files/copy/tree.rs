@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::durable::Durable;
-use super::{Copied, CopyOutcome};
+use super::{Copied, CopyOutcome, is_copied};
 use crate::error::{Error, Result};
 use crate::host::files::attributes::{self, imitate, imitate_open, set_mtime_at};
 use crate::host::files::contents::{self, BUFFER, LARGE, differs, reading_back, writing};
@@ -278,8 +278,11 @@ impl Tree<'_> {
     fn entry(&self, item: Item, own: &mut Own, heap: &Heap<Job>) -> Result<()> {
         let path = below(self.from, &item.relative);
         refuse(&item, &path)?;
+        if !is_copied(&path, item.stat.kind, item.depth)? {
+            own.part.skipped.push(item.relative);
+            return Ok(());
+        }
         let digest = match item.stat.kind {
-            EntryKind::Directory => return Err(Error::bug("a directory is no other entry")),
             EntryKind::File => match self.file(&item, &path, own, heap)? {
                 Done::Copied(digest) => Some(digest),
                 Done::Later => return self.wait(item, heap),
@@ -298,16 +301,8 @@ impl Tree<'_> {
                 self.finish(&item, own)?;
                 None
             }
-            EntryKind::Socket | EntryKind::Device => {
-                if item.depth == 0 {
-                    return Err(Error::invalid(format!(
-                        "`{}` is a {}, which can't be copied",
-                        shown(&path),
-                        item.stat.kind.name()
-                    )));
-                }
-                own.part.skipped.push(item.relative);
-                return Ok(());
+            EntryKind::Directory | EntryKind::Socket | EntryKind::Device => {
+                return Err(Error::bug("only files, links and pipes are copied one by one"));
             }
         };
         own.part.entries += 1;
