@@ -67,7 +67,7 @@ pub fn in_namespace<F: FnOnce()>(body: F) {
 }
 
 #[expect(clippy::print_stdout, reason = "a test that can't run says why")]
-fn skipped(why: &str) {
+pub fn skipped(why: &str) {
     println!("skipped: {why}");
 }
 
@@ -82,7 +82,7 @@ pub fn mount(arguments: &[&str], at: &Path) {
 }
 
 /// Mounts a directory onto itself, read-only.
-fn make_read_only(path: &Path) {
+pub fn make_read_only(path: &Path) {
     mount(&["--bind", path.to_str().unwrap()], path);
     mount(&["-o", "remount,bind,ro"], path);
 }

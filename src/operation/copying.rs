@@ -5,6 +5,7 @@ use crate::backup::{restore, retire};
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
+use crate::host::files::Demand;
 use crate::operation::{BackupMade, Capability, Done, Fact, Operation, Risk, Undo};
 use crate::view::Size;
 use crate::workspace::Place;
@@ -59,6 +60,18 @@ impl Operation for Copy {
 
     fn needs(&self) -> Vec<Capability> {
         self.needs.clone()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        let (from, to) = (self.from.absolute.clone(), self.to.absolute.clone());
+        vec![
+            Demand::Make(to.clone()),
+            Demand::Read {
+                path: from.clone(),
+                contents: true,
+            },
+            Demand::Room { from, to },
+        ]
     }
 
     fn undo(&self) -> Undo {
@@ -129,7 +142,7 @@ impl Copy {
         }
         let copied = host
             .files
-            .copy_tree(permit, &self.from.absolute, &self.to.absolute, &|_| false)?;
+            .copy_across(permit, &self.from.absolute, &self.to.absolute)?;
         if let Some(skipped) = copied.skipped.first() {
             host.files.remove_tree(permit, &self.to.absolute)?;
             return Err(Error::failed(format!(

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
-use crate::host::files::Renamed;
+use crate::host::files::{Demand, Renamed};
 use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
 use crate::view::View;
 use crate::workspace::Place;
@@ -58,6 +58,10 @@ impl Operation for Prune {
     fn needs(&self) -> Vec<Capability> {
         // No word makes this: only the person's own command does.
         Vec::new()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        vec![Demand::Remove(self.path.absolute.clone())]
     }
 
     fn undo(&self) -> Undo {

@@ -74,9 +74,19 @@ impl CutOff<'_> {
         };
         self.temporaries(host, workspace, &to, true, left)?;
         match original {
-            // Within one file system nothing is copied; and what came later is no original.
-            Some(original) if original.device != copy.device && original.ctime_ns < self.begun_ns => {
+            // It was given its new name, and still has its former one.
+            Some(original) if original.same_thing(&copy) && original.kind != EntryKind::Directory => {
                 left.paths.push(to);
+            }
+            // Within one file system a copy is made into places of ours alone; and what came later is no original.
+            Some(original)
+                if original.ctime_ns < self.begun_ns
+                    && (original.device != copy.device || is_ours(workspace, &to)) =>
+            {
+                // What is mounted there stood before.
+                if !copy.mount_point || copy.ctime_ns >= self.begun_ns {
+                    left.paths.push(to);
+                }
             }
             Some(_) => {}
             None => self.beside_with(host, workspace, &each.from, false, left)?,
@@ -126,6 +136,13 @@ impl CutOff<'_> {
     }
 }
 
+/// Whether only this program makes anything there.
+fn is_ours(workspace: &Workspace, place: &Place) -> bool {
+    [workspace.state(), workspace.backups()]
+        .iter()
+        .any(|own| place.absolute.starts_with(own))
+}
+
 impl Leftovers {
     /// Removes them, and puts the times of their directories back.
     ///
@@ -133,8 +150,8 @@ impl Leftovers {
     /// What the system says.
     pub fn sweep(&self, permit: &Permit, host: &Host, workspace: &Workspace) -> Result<()> {
         for place in &self.paths {
-            host.files.remove_tree(permit, &place.absolute)?;
+            host.files.empty_out(permit, &place.absolute)?;
         }
-        put_times(permit, &host.files, workspace, &self.times)
+        put_times(permit, &host.files, workspace, &self.times).map(|_| ())
     }
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::gate::redact::redact;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
+use crate::host::files::Demand;
 use crate::operation::{Capability, Done, Fact, Operation, Proposal, Risk, Undo};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
@@ -52,6 +53,10 @@ impl Operation for Notify {
 
     fn needs(&self) -> Vec<Capability> {
         vec![Capability::Notify]
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        Vec::new()
     }
 
     fn undo(&self) -> Undo {

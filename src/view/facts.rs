@@ -53,7 +53,7 @@ impl View {
             }
             EntryKind::Directory => {
                 let mut hasher = blake3::Hasher::new();
-                self.walk(&place.absolute, &mut |path, stat| {
+                self.walk_across(&place.absolute, &mut |path, stat| {
                     let inside = path.strip_prefix(&place.absolute).unwrap_or(path);
                     hasher.update(inside.as_os_str().as_encoded_bytes());
                     let about = (stat.kind.name(), stat.size, stat.mtime_ns, stat.inode);

@@ -26,6 +26,17 @@ impl Files {
         }
     }
 
+    /// Whether a directory stands at `path` itself.
+    ///
+    /// # Errors
+    /// As [`Files::stat`].
+    pub fn is_directory(&self, path: &Path) -> Result<bool> {
+        Ok(self.contains(path)
+            && self
+                .stat(path)?
+                .is_some_and(|stat| stat.kind == EntryKind::Directory))
+    }
+
     /// Modification time in nanoseconds since the epoch.
     ///
     /// # Errors
