@@ -8,12 +8,13 @@ use std::process::Command;
 use crate::disk::skipped;
 use crate::sandbox::{Finished, Sandbox, Snapshot, assert_says, assert_unchanged};
 
+mod cuts;
 mod mounts;
 
 const NOBODY: u32 = 65534;
 
 /// A harmless first act, and one that the world may not let happen.
-const WORDS: [(&str, &str); 8] = [
+const WORDS: [(&str, &str); 10] = [
     ("retire", "retire_dir(\"data/store\", \"store\");"),
     ("remove", "remove_path(\"data/store\");"),
     ("remove-file", "remove_path(\"data/settings.yaml\");"),
@@ -21,6 +22,14 @@ const WORDS: [(&str, &str); 8] = [
     ("copy", "copy_path(\"data/store\", \"data/copy\");"),
     ("edit", "set_yaml(\"data/settings.yaml\", \"key\", \"other\");"),
     ("make", "write_text(\"data/new/text\", \"new\");"),
+    (
+        "restore",
+        "restore_backup(retire_dir(\"data/store\", \"store\"), \"data/store\");",
+    ),
+    (
+        "move-two",
+        "move_path(\"data/store\", \"kept/store\"); if path_exists(\"data/other\") { move_path(\"data/other\", \"kept/more\"); }",
+    ),
     ("backup", "backup_dir(\"data/store\", \"store\");"),
 ];
 
@@ -28,6 +37,8 @@ const WORDS: [(&str, &str); 8] = [
 pub struct World {
     pub sandbox: Sandbox,
     stepping_down: bool,
+    /// Plays a file system without `RENAME_NOREPLACE`.
+    without_noreplace: bool,
 }
 
 impl World {
@@ -51,6 +62,7 @@ impl World {
         Self {
             sandbox,
             stepping_down: false,
+            without_noreplace: false,
         }
     }
 
@@ -72,8 +84,11 @@ impl World {
         Some(world)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let plain = self.sandbox.command(arguments);
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut plain = self.sandbox.command(arguments);
+        if self.without_noreplace {
+            plain.env("ROLLBACK_WITHOUT_NOREPLACE", "1");
+        }
         if !self.stepping_down {
             return plain;
         }
@@ -115,15 +130,26 @@ impl World {
         assert_says(&self.run(&["run", word, "-n"]).assert_code(0), said);
         assert_says(&self.run(&["run", word, "--yes"]).assert_code(0), said);
         self.run(&["undo", "--yes"]).assert_code(0);
-        let mut differences = Snapshot::diff(&before, &self.in_place());
-        // Our own directories were made in one; the other may belong to somebody else.
-        differences.retain(|line| line != "changed .: time" && line != "changed data: time");
-        assert!(differences.is_empty(), "{word}: {differences:#?}");
+        self.assert_in_place(&before);
         self.run(&["audit", "verify"]).assert_code(0);
     }
 
+    #[track_caller]
+    pub fn assert_in_place(&self, before: &Snapshot) {
+        self.assert_in_place_after(before, "");
+    }
+
+    /// As [`Self::assert_in_place`], after something that is told.
+    #[track_caller]
+    pub fn assert_in_place_after(&self, before: &Snapshot, what: &str) {
+        let mut differences = Snapshot::diff(before, &self.in_place());
+        // Our own directories were made in one; the other may belong to somebody else.
+        differences.retain(|line| line != "changed .: time" && line != "changed data: time");
+        assert!(differences.is_empty(), "{what}: {differences:#?}");
+    }
+
     /// What people have.
-    fn in_place(&self) -> Snapshot {
+    pub fn in_place(&self) -> Snapshot {
         self.sandbox.snapshot(&[
             ".rollback",
             "logs",
@@ -180,6 +206,22 @@ fn every_word_is_allowed_where_nothing_is_in_the_way() {
     for (word, _) in WORDS.iter().filter(|(word, _)| *word != "backup") {
         world.allows(word, &[]);
     }
+}
+
+/// P6: FUSE and network file systems.
+#[test]
+fn every_word_is_allowed_where_renames_can_not_be_told_to_replace_nothing() {
+    let Some(mut world) = World::ordinary() else {
+        return;
+    };
+    world.without_noreplace = true;
+    for (word, _) in WORDS.iter().filter(|(word, _)| *word != "backup") {
+        world.allows(word, &[]);
+    }
+    // What is taken stays.
+    world.sandbox.write("kept/store/precious", "precious");
+    world.run(&["run", "move", "--yes"]).assert_code(1);
+    assert_eq!(world.sandbox.read("kept/store/precious"), "precious");
 }
 
 /// P3.

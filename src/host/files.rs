@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 mod attributes;
+mod claim;
 mod contents;
 mod copy;
 mod crew;

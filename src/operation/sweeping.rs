@@ -78,6 +78,16 @@ impl CutOff<'_> {
             Some(original) if original.same_thing(&copy) && original.kind != EntryKind::Directory => {
                 left.paths.push(to);
             }
+            // A name that was claimed for it, and not yet given.
+            Some(original)
+                if original.kind == EntryKind::Directory
+                    && copy.kind == EntryKind::Directory
+                    && copy.ctime_ns >= self.begun_ns
+                    && !copy.mount_point
+                    && host.files.list(&to.absolute)?.is_empty() =>
+            {
+                left.paths.push(to);
+            }
             // Within one file system a copy is made into places of ours alone; and what came later is no original.
             Some(original)
                 if original.ctime_ns < self.begun_ns

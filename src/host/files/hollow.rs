@@ -235,3 +235,64 @@ impl Emptying<'_> {
         rustix::fs::fsync(&directory).map_err(|error| failure("sync", &path, error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::disallowed_methods,
+        reason = "a test sets its own scene, below a temporary directory"
+    )]
+
+    use std::fs;
+
+    use super::super::fixture::{Scene, portrait};
+    use super::*;
+
+    #[test]
+    fn a_tree_that_can_not_be_renamed_goes_only_as_it_was_copied() {
+        let permit = Permit::for_tests();
+        let scene = Scene::new();
+        let tree = scene.odd_tree("tree");
+        let copy = scene.path("copy");
+        let before = portrait(&tree);
+        let outcome = scene.files.copy_across(&permit, &tree, &copy).unwrap();
+        let late = scene.file("tree/deep/late", "new");
+        let error = scene.files.take_apart(&permit, &tree, &outcome).unwrap_err();
+        assert_eq!((error.kind(), error.changed_something()), (Kind::Changed, false));
+        assert_eq!(fs::read(&late).unwrap(), b"new");
+        fs::remove_dir_all(&copy).unwrap();
+        fs::remove_file(&late).unwrap();
+        let outcome = scene.files.copy_across(&permit, &tree, &copy).unwrap();
+        scene.files.take_apart(&permit, &tree, &outcome).unwrap();
+        assert!(!tree.exists());
+        assert_eq!(portrait(&copy).len(), before.len());
+    }
+
+    #[test]
+    fn what_a_cut_left_of_an_original_is_told_from_what_is_new() {
+        let permit = Permit::for_tests();
+        let scene = Scene::new();
+        let tree = scene.odd_tree("tree");
+        let copy = scene.path("copy");
+        scene.files.copy_across(&permit, &tree, &copy).unwrap();
+        let whole = portrait(&copy);
+        fs::remove_file(tree.join("a-b")).unwrap();
+        fs::remove_dir_all(tree.join("a")).unwrap();
+        assert!(scene.files.is_remainder(&tree, &copy).unwrap());
+        let file = tree.join("deep/er/data.txt");
+        let modified = fs::metadata(&file).unwrap().modified().unwrap();
+        let rewrite = |text: &str| {
+            fs::write(&file, text).unwrap();
+            let open = fs::File::options().write(true).open(&file).unwrap();
+            open.set_modified(modified).unwrap();
+        };
+        rewrite("CONTENTS");
+        assert!(!scene.files.is_remainder(&tree, &copy).unwrap());
+        scene.files.remove_remainder(&permit, &tree, &copy).unwrap_err();
+        assert_eq!(fs::read(&file).unwrap(), b"CONTENTS");
+        rewrite("contents");
+        scene.files.remove_remainder(&permit, &tree, &copy).unwrap();
+        assert!(!tree.exists());
+        assert_eq!(portrait(&copy), whole);
+    }
+}

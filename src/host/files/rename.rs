@@ -3,10 +3,10 @@
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
 use super::attributes::set_mtime_at;
+use super::claim::rename_new;
 use super::resolve::{absent, failure, on_other_mount, temporary_name};
 use super::{Cause, CopyOutcome, EntryKind, Files, Mounts, Route, shown};
 use crate::error::{Error, Result};
@@ -48,12 +48,9 @@ impl Files {
             )));
         }
         let before = source.existing()?;
-        match rustix::fs::renameat_with(
-            &source.parent,
-            &source.name,
-            &target.parent,
-            &target.name,
-            RenameFlags::NOREPLACE,
+        match rename_new(
+            (source.parent.as_fd(), &source.name),
+            (target.parent.as_fd(), &target.name),
         ) {
             Ok(()) => {}
             Err(Errno::XDEV) => return Ok(Renamed::CrossDevice),
