@@ -88,10 +88,15 @@ impl CutOff<'_> {
             {
                 left.paths.push(to);
             }
-            // Within one file system a copy is made into places of ours alone; and what came later is no original.
+            // What came later is no original. Within one file system little is copied: there it must be known to be ours.
             Some(original)
                 if original.ctime_ns < self.begun_ns
-                    && (original.device != copy.device || is_ours(workspace, &to)) =>
+                    && (original.device != copy.device
+                        || is_ours(workspace, &to)
+                        || host
+                            .files
+                            .born(&to.absolute)?
+                            .is_some_and(|born| born >= self.begun_ns)) =>
             {
                 // What is mounted there stood before.
                 if !copy.mount_point || copy.ctime_ns >= self.begun_ns {

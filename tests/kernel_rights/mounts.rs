@@ -25,6 +25,28 @@ pub fn mount_below(world: &World, path: &str, options: &[&str]) {
     std::fs::remove_dir_all(&aside).unwrap();
 }
 
+/// Lays an empty layer over the workspace, as over the image of a container. False where that can't be done here.
+pub fn mount_layer(world: &World, name: &str) -> bool {
+    let (root, home) = (world.sandbox.root(), world.sandbox.home());
+    let (upper, work) = (
+        home.join(format!("upper-{name}")),
+        home.join(format!("work-{name}")),
+    );
+    std::fs::create_dir(&upper).unwrap();
+    std::fs::create_dir(&work).unwrap();
+    let layers = format!(
+        "lowerdir={},upperdir={},workdir={},redirect_dir=off",
+        root.display(),
+        upper.display(),
+        work.display()
+    );
+    let mounted = Command::new("mount")
+        .args(["-t", "overlay", "overlay", "-o", &layers])
+        .arg(&root)
+        .status();
+    mounted.is_ok_and(|status| status.success())
+}
+
 /// P3.
 #[test]
 fn a_file_system_that_is_read_only_is_refused_in_the_preview() {
@@ -158,26 +180,10 @@ fn what_the_system_mounts_is_no_data() {
 fn a_directory_of_the_layer_below_is_moved_by_copying() {
     in_namespace(|| {
         let world = World::new();
-        let (root, home) = (world.sandbox.root(), world.sandbox.home());
+        let root = world.sandbox.root();
         let before = world.in_place();
         for word in ["retire", "remove", "move"] {
-            let (upper, work) = (
-                home.join(format!("upper-{word}")),
-                home.join(format!("work-{word}")),
-            );
-            std::fs::create_dir(&upper).unwrap();
-            std::fs::create_dir(&work).unwrap();
-            let layers = format!(
-                "lowerdir={},upperdir={},workdir={},redirect_dir=off",
-                root.display(),
-                upper.display(),
-                work.display()
-            );
-            let mounted = Command::new("mount")
-                .args(["-t", "overlay", "overlay", "-o", &layers])
-                .arg(&root)
-                .status();
-            if !mounted.is_ok_and(|status| status.success()) {
+            if !mount_layer(&world, word) {
                 return skipped("no OverlayFS can be mounted here");
             }
             let moved = std::fs::rename(root.join("data"), root.join("elsewhere"));

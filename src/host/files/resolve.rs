@@ -332,7 +332,7 @@ pub(super) fn stat_of(seen: &rustix::fs::Statx) -> Stat {
 }
 
 /// Nanoseconds since the epoch; times before 1677 and after 2262 are cut to those years.
-fn nanoseconds(time: StatxTimestamp) -> i64 {
+pub(super) fn nanoseconds(time: StatxTimestamp) -> i64 {
     time.tv_sec
         .saturating_mul(1_000_000_000)
         .saturating_add(i64::from(time.tv_nsec))
