@@ -172,6 +172,7 @@ impl Gate {
         passed: &mut Passed,
     ) -> Result<()> {
         passed.record.rule = self.policy.check(&operation.needs(), view)?;
+        passed.remark(view.demand(&operation.demands())?);
         let Pass::Real { confirm, audit } = &mut self.pass else {
             #[cfg(feature = "broken-walls")]
             if crate::broken::is_down(crate::broken::Own::Overlay) {
@@ -347,6 +348,14 @@ fn fact_of(fact: Fact, view: &View) -> Fact {
 }
 
 impl Passed {
+    fn remark(&mut self, way: Option<String>) {
+        let Some(way) = way else { return };
+        self.record.why = Some(match self.record.why.take() {
+            Some(why) => format!("{why}; {way}"),
+            None => way,
+        });
+    }
+
     fn accept(&mut self, done: crate::operation::Done) {
         if let Some(why) = done.why {
             self.record.why = Some(redact::redact(&why));

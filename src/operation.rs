@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
+use crate::host::files::Demand;
 
 /// Removing containers, images and volumes.
 pub mod containers;
@@ -332,6 +333,8 @@ pub trait Operation: std::fmt::Debug {
     fn risk(&self) -> Risk;
     /// What the policy must allow.
     fn needs(&self) -> Vec<Capability>;
+    /// What it will need of the kernel: the gate asks for it in both passes.
+    fn demands(&self) -> Vec<Demand>;
     /// How it will be taken back.
     fn undo(&self) -> Undo;
     /// What the act does, as far as its facts do not tell: where to, with which contents and options. It is part of a

@@ -17,13 +17,16 @@ use crate::flags::Flags;
 use crate::gate::Overlay;
 use crate::gate::overlay::Seen;
 use crate::host::Host;
-use crate::host::files::{EntryKind, Stat, is_copied};
+use crate::host::files::{EntryKind, Extent, Stat, is_copied};
 use crate::operation::Capability;
 use crate::references::Index;
 use crate::script::allowance::Allowance;
 use crate::workspace::catalogue::{Catalogue, Story};
 use crate::workspace::config::Limits;
 use crate::workspace::{Place, Workspace};
+
+/// Whether the kernel will let an act happen.
+mod demands;
 
 /// What a run is about.
 mod errand;
@@ -84,6 +87,8 @@ pub struct View {
     /// How often something was pretended.
     pretended: Cell<u64>,
     slots: Cell<u32>,
+    /// Room that a preview's copies will take, by device.
+    claimed: RefCell<BTreeMap<u64, Extent>>,
     /// Bytes of backups whose digests are computed at once.
     digested: Cell<u64>,
     /// Parameters that a script asked for.
@@ -111,6 +116,7 @@ impl View {
             proposing: Cell::new(false),
             pretended: Cell::new(0),
             slots: Cell::new(0),
+            claimed: RefCell::default(),
             digested: Cell::new(0),
             asked: RefCell::default(),
             index: RefCell::new(None),
@@ -357,6 +363,23 @@ impl View {
     /// # Errors
     /// What `visit` says; [`Kind::Invalid`] past the limit of paths.
     pub fn walk(&self, top: &Path, visit: &mut dyn FnMut(&Path, &Stat) -> Result<()>) -> Result<()> {
+        self.walk_as(top, false, visit)
+    }
+
+    /// As [`View::walk`], with what is mounted inside, where that is people's data: it goes along when a tree goes.
+    ///
+    /// # Errors
+    /// As [`View::walk`].
+    pub fn walk_across(&self, top: &Path, visit: &mut dyn FnMut(&Path, &Stat) -> Result<()>) -> Result<()> {
+        self.walk_as(top, true, visit)
+    }
+
+    fn walk_as(
+        &self,
+        top: &Path,
+        across: bool,
+        visit: &mut dyn FnMut(&Path, &Stat) -> Result<()>,
+    ) -> Result<()> {
         let Some(stat) = self.stat(top)? else {
             return Ok(());
         };
@@ -374,7 +397,8 @@ impl View {
                 .hint("policy.limits.max_paths sets the limit"));
             }
             visit(&path, &stat)?;
-            if stat.kind == EntryKind::Directory && (path == top || !stat.mount_point) {
+            let enters = path == top || !stat.mount_point || (across && self.host.files.holds_data(&path)?);
+            if stat.kind == EntryKind::Directory && enters {
                 let first = self.workspace.aliases().first_name(&path);
                 if let (true, Seen::Real(real)) = (self.remembers(), self.overlay().seen(&first)) {
                     self.moment.enter(&self.host, &real)?;
@@ -397,7 +421,7 @@ impl View {
     /// # Errors
     /// What `visit` says.
     pub fn walk_names(&self, top: &Path, visit: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
-        self.walk(top, &mut |path, _| if path == top { Ok(()) } else { visit(path) })
+        self.walk_across(top, &mut |path, _| if path == top { Ok(()) } else { visit(path) })
     }
 
     /// Sizes of a tree.
@@ -406,7 +430,7 @@ impl View {
     /// As [`View::walk`].
     pub fn size(&self, place: &Path) -> Result<Size> {
         let mut size = Size::default();
-        self.walk(place, &mut |_, stat| {
+        self.walk_across(place, &mut |_, stat| {
             size.entries += 1;
             if stat.kind == EntryKind::File {
                 size.files += 1;

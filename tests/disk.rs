@@ -82,7 +82,7 @@ pub fn mount(arguments: &[&str], at: &Path) {
 }
 
 /// Mounts a directory onto itself, read-only.
-fn make_read_only(path: &Path) {
+pub fn make_read_only(path: &Path) {
     mount(&["--bind", path.to_str().unwrap()], path);
     mount(&["-o", "remount,bind,ro"], path);
 }
@@ -103,7 +103,7 @@ fn assert_says(finished: &Finished, texts: &[&str]) {
 }
 
 /// Names that only live during an operation, left where people's files are.
-fn left_over(sandbox: &Sandbox) -> Vec<PathBuf> {
+pub fn left_over(sandbox: &Sandbox) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![sandbox.root()];
     while let Some(directory) = open.pop() {

@@ -20,6 +20,7 @@ mod fuzzed;
 mod hostile;
 mod interrupted;
 mod json;
+mod kernel_rights;
 mod legacy;
 mod monitor;
 mod primitives;

@@ -7,7 +7,7 @@ use super::manifest::{Entry, TOP};
 use super::verify::{Comparison, Contents, compare, finished, footer_of};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
-use crate::host::files::{Copied, CopyOutcome, EntryKind, Files, Renamed, shown};
+use crate::host::files::{Copied, CopyOutcome, EntryKind, Files, Mounts, Renamed, shown};
 
 /// What was put back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,7 @@ pub fn restore(permit: &Permit, files: &Files, backup: &Path, destination: &Path
     let kind = known.kind;
     let empty = match files.stat(destination)? {
         None => false,
+        Some(_) if files.is_hollow(destination)? => false,
         Some(stat) if stat.kind == EntryKind::Directory && files.list(destination)?.is_empty() => true,
         Some(_) => {
             return Err(Error::exists(format!("`{}` exists already", shown(destination)))
@@ -153,6 +154,11 @@ fn check(
 }
 
 fn place(permit: &Permit, files: &Files, staged: &Path, destination: &Path, empty: bool) -> Result<()> {
+    if files.is_hollow(destination)? {
+        return files
+            .relocate(permit, staged, destination, Mounts::Refused)
+            .map(|_| ());
+    }
     if empty {
         files.remove_directory(permit, destination)?;
     }

@@ -8,7 +8,7 @@ use super::MANIFEST;
 use super::manifest::{self, Digests, Header, Method, Origin};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
-use crate::host::files::{Copied, EntryKind, Expect, Files, Listed, Relocated, Stat, shown};
+use crate::host::files::{Copied, EntryKind, Expect, Files, Listed, Mounts, Relocated, Stat, shown};
 
 /// A rename: from, to.
 pub type Rename = (PathBuf, PathBuf);
@@ -270,9 +270,10 @@ impl Making {
         }
         let mut method = Method::Moved;
         for (from, to) in moves {
-            let outcome = files.relocate(permit, from, to);
+            let outcome = files.relocate(permit, from, to, Mounts::Contents);
             // A failure that comes after the fact leaves the thing at its new place.
-            if files.stat(from)?.is_none() && files.stat(to)?.is_some() {
+            let gone = files.stat(from)?.is_none() || files.is_hollow(from)?;
+            if gone && files.stat(to)?.is_some() {
                 self.done.push((from.clone(), to.clone()));
             }
             if matches!(outcome?, Relocated::Copied(_)) {
@@ -326,7 +327,7 @@ impl Making {
             }
         }
         for (from, to) in self.done.iter().rev() {
-            files.relocate(permit, to, from)?;
+            files.relocate(permit, to, from, Mounts::Contents)?;
         }
         for directory in self.created.iter().rev() {
             files.remove_directory(permit, directory)?;
@@ -393,7 +394,7 @@ fn copy_into(
     if kind != EntryKind::Directory {
         files.make_directory(permit, backup, 0o755)?;
     }
-    let outcome = files.copy_tree(permit, from, to, &|_| false)?;
+    let outcome = files.copy_across(permit, from, to)?;
     let known = |relative: &Path| {
         let relative = if kind == EntryKind::Directory {
             relative

@@ -58,7 +58,10 @@ fn undone(scene: &Scene, moves: &[Rename], times: &BTreeMap<PathBuf, i64>) {
         .remove_file(&permit(), &backup.join(MANIFEST))
         .unwrap();
     for (from, to) in moves.iter().rev() {
-        scene.files.relocate(&permit(), to, from).unwrap();
+        scene
+            .files
+            .relocate(&permit(), to, from, crate::host::files::Mounts::Refused)
+            .unwrap();
     }
     for directory in retire::made(&backup, moves).iter().rev() {
         scene.files.remove_directory(&permit(), directory).unwrap();

@@ -127,7 +127,12 @@ pub fn memory() -> Result<Memory> {
 
 /// The name of the user whose rights we have, from `/etc/passwd`, or the number.
 pub fn user_name() -> String {
-    table::user_name(rustix::process::geteuid().as_raw())
+    name_of(rustix::process::geteuid().as_raw())
+}
+
+/// The name of a user, from `/etc/passwd`, or the number.
+pub fn name_of(uid: u32) -> String {
+    table::user_name(uid)
 }
 
 /// The name of this machine, as the kernel knows it.

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::docker::Engine;
+use crate::host::files::Demand;
 use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
 
 /// What an engine holds.
@@ -52,6 +53,10 @@ impl Operation for RemoveFromEngine {
 
     fn needs(&self) -> Vec<Capability> {
         vec![Capability::Containers]
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        Vec::new()
     }
 
     fn undo(&self) -> Undo {

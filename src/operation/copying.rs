@@ -9,6 +9,7 @@ use crate::backup::{restore, retire};
 use crate::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
+use crate::host::files::Demand;
 use crate::operation::{BackupMade, Capability, Done, Fact, Operation, Risk, Undo};
 use crate::view::Size;
 use crate::workspace::Place;
@@ -65,6 +66,18 @@ impl Operation for Copy {
 
     fn needs(&self) -> Vec<Capability> {
         self.needs.clone()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        let (from, to) = (self.from.absolute.clone(), self.to.absolute.clone());
+        vec![
+            Demand::Make(to.clone()),
+            Demand::Read {
+                path: from.clone(),
+                contents: true,
+            },
+            Demand::Room { from, to },
+        ]
     }
 
     fn undo(&self) -> Undo {
@@ -144,7 +157,7 @@ impl Copy {
             return Ok(Done::default());
         }
         host.files
-            .copy_tree(permit, &self.from.absolute, &self.to.absolute, &|_| false)?;
+            .copy_across(permit, &self.from.absolute, &self.to.absolute)?;
         Ok(Done::default())
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
-use crate::host::files::{Expect, Renamed};
+use crate::host::files::{Demand, Expect, Renamed};
 use crate::operation::{Capability, Done, Fact, Operation, Risk, Saved, Undo};
 use crate::view::View;
 use crate::workspace::Place;
@@ -76,6 +76,14 @@ impl Operation for Edit {
 
     fn needs(&self) -> Vec<Capability> {
         self.needs.clone()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        let place = self.place.absolute.clone();
+        match self.before {
+            None => vec![Demand::Make(place)],
+            Some(_) => vec![Demand::Make(self.saved.absolute.clone()), Demand::Replace(place)],
+        }
     }
 
     fn undo(&self) -> Undo {

@@ -1,10 +1,13 @@
 //! Moving paths: removal is a move into the run's own store.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
+use crate::host::files::{Demand, Mounts};
 use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Undo};
 use crate::view::View;
 use crate::workspace::Place;
@@ -17,6 +20,9 @@ pub struct MovePaths {
     both: bool,
     times: Vec<(String, i64)>,
     made: Vec<String>,
+    mounts: Mounts,
+    /// Mount points, and what leads to them: they stay, emptied.
+    staying: Vec<PathBuf>,
     needs: Vec<Capability>,
     facts: Vec<Fact>,
 }
@@ -41,6 +47,10 @@ impl MovePaths {
             .iter()
             .flat_map(|(from, to)| if both { vec![from, to] } else { vec![from] })
             .collect();
+        let mut staying = Vec::new();
+        for (from, _) in &moves {
+            staying.extend(view.left_standing(&from.absolute)?);
+        }
         let mut made = Vec::new();
         for (_, to) in moves.iter().filter(|_| both) {
             made.extend(view.absent_parents(to)?);
@@ -50,9 +60,21 @@ impl MovePaths {
             moves,
             both,
             made,
+            // A name that a person gives to something else can't be given to what is mounted there.
+            mounts: if both { Mounts::Refused } else { Mounts::Itself },
+            staying,
             needs,
             facts,
         })
+    }
+}
+
+impl MovePaths {
+    /// What is mounted below goes along, as data.
+    #[must_use]
+    pub fn with_mounts(mut self) -> Self {
+        self.mounts = Mounts::Contents;
+        self
     }
 }
 
@@ -63,6 +85,10 @@ impl Operation for MovePaths {
 
     fn needs(&self) -> Vec<Capability> {
         self.needs.clone()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        demands(&self.moves, self.mounts)
     }
 
     fn undo(&self) -> Undo {
@@ -102,12 +128,15 @@ impl Operation for MovePaths {
             }
             overlay.rename(&from.absolute, &to.absolute);
         }
+        for directory in &self.staying {
+            overlay.make_directory(directory);
+        }
         Ok(Done::default())
     }
 
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
         for (index, (from, to)) in self.moves.iter().enumerate() {
-            if let Err(error) = move_one(permit, host, from, to) {
+            if let Err(error) = move_one(permit, host, from, to, self.mounts) {
                 return Err(take_back(
                     permit,
                     host,
@@ -120,14 +149,27 @@ impl Operation for MovePaths {
     }
 }
 
+/// What moves demand.
+#[must_use]
+pub fn demands<'a>(moves: impl IntoIterator<Item = &'a (Place, Place)>, mounts: Mounts) -> Vec<Demand> {
+    moves
+        .into_iter()
+        .map(|(from, to)| Demand::Move {
+            from: from.absolute.clone(),
+            to: to.absolute.clone(),
+            mounts,
+        })
+        .collect()
+}
+
 /// Moves one path; across file systems it is copied, compared, and only then removed.
 ///
 /// # Errors
 /// [`crate::error::Kind::Exists`] where something stands at `to`, otherwise what the system says; `from` is then whole.
-pub fn move_one(permit: &Permit, host: &Host, from: &Place, to: &Place) -> Result<()> {
+pub fn move_one(permit: &Permit, host: &Host, from: &Place, to: &Place, mounts: Mounts) -> Result<()> {
     host.files.below_new_directories(permit, &to.absolute, || {
         host.files
-            .relocate(permit, &from.absolute, &to.absolute)
+            .relocate(permit, &from.absolute, &to.absolute, mounts)
             .map(|_| ())
     })
 }
@@ -135,7 +177,7 @@ pub fn move_one(permit: &Permit, host: &Host, from: &Place, to: &Place) -> Resul
 /// Takes back moves after a failure; says so where even that fails.
 pub fn take_back(permit: &Permit, host: &Host, done: &[(Place, Place)], error: Error) -> Error {
     for (from, to) in done.iter().rev() {
-        if let Err(second) = move_one(permit, host, to, from) {
+        if let Err(second) = move_one(permit, host, to, from, Mounts::Refused) {
             return error
                 .context(format!(
                     "`{from}` now stands at `{to}` and could not be moved back ({second})"

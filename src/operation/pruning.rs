@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
-use crate::host::files::Renamed;
+use crate::host::files::{Demand, Renamed};
 use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
 use crate::view::View;
 use crate::workspace::Place;
@@ -59,6 +59,10 @@ impl Operation for Prune {
     fn needs(&self) -> Vec<Capability> {
         // No word makes this: only the person's own command does.
         Vec::new()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        vec![Demand::Remove(self.path.absolute.clone())]
     }
 
     fn undo(&self) -> Undo {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
+use crate::host::files::{Demand, Mounts};
 use crate::operation::moving::move_one;
 use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
 use crate::view::View;
@@ -44,6 +45,17 @@ impl Operation for Purge {
         self.needs.clone()
     }
 
+    fn demands(&self) -> Vec<Demand> {
+        vec![
+            Demand::Move {
+                from: self.path.absolute.clone(),
+                to: self.aside.absolute.clone(),
+                mounts: Mounts::Refused,
+            },
+            Demand::Remove(self.path.absolute.clone()),
+        ]
+    }
+
     fn undo(&self) -> Undo {
         Undo::Nothing {
             why: "--purge removes for good".to_owned(),
@@ -65,8 +77,7 @@ impl Operation for Purge {
 
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
         // What something is mounted in must not even be moved.
-        host.files.refuse_mounts(&self.path.absolute)?;
-        move_one(permit, host, &self.path, &self.aside)?;
+        move_one(permit, host, &self.path, &self.aside, Mounts::Refused)?;
         host.files
             .remove_tree(permit, &self.aside.absolute)
             .map_err(crate::error::Error::after_changes)?;

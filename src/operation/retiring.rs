@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::backup::manifest::Method;
 use crate::backup::retire;
 use crate::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
+use crate::host::files::{Demand, Mounts, Route};
 use crate::operation::{BackupMade, Capability, Done, Fact, Move, Operation, Risk, Undo};
 use crate::view::{Size, View};
 use crate::workspace::Place;
@@ -36,6 +38,9 @@ pub struct Retire {
     /// Whether digests are computed at once.
     pub digests: bool,
     kind: &'static str,
+    method: Method,
+    /// Mount points, and what leads to them: they stay, emptied.
+    staying: Vec<PathBuf>,
     made: Vec<String>,
     moves: Vec<(Place, Place)>,
     times: Vec<(String, i64)>,
@@ -100,6 +105,16 @@ impl Retire {
             times.push((source.shown.clone(), stat.mtime_ns));
         }
         let kind = view.kind(&source)?;
+        let mut staying = Vec::new();
+        let mut method = Method::Moved;
+        for (from, to) in &moves {
+            staying.extend(view.left_standing(&from.absolute)?);
+            // What is refused, the gate refuses.
+            let route = view.route(&from.absolute, &to.absolute, Mounts::Contents);
+            if matches!(route, Ok(Some(Route::Copy(_)))) {
+                method = Method::Copied;
+            }
+        }
         let absolute: Vec<(PathBuf, PathBuf)> = moves
             .iter()
             .map(|(from, to)| (from.absolute.clone(), to.absolute.clone()))
@@ -109,6 +124,8 @@ impl Retire {
         let made = view.absent_parents(&backup)?.into_iter().chain(made).collect();
         Ok(Self {
             kind,
+            method,
+            staying,
             made,
             story: view
                 .story
@@ -168,6 +185,19 @@ impl Operation for Retire {
         self.needs.clone()
     }
 
+    fn demands(&self) -> Vec<Demand> {
+        let mut demands: Vec<Demand> = (self.moves.iter())
+            .map(|(from, _)| Demand::Read {
+                path: from.absolute.clone(),
+                contents: self.digests,
+            })
+            .collect();
+        demands.push(Demand::Make(self.backup.absolute.join(crate::backup::MANIFEST)));
+        demands.extend(super::moving::demands(&self.moves, Mounts::Contents));
+        demands.extend(super::moving::demands(&self.link, Mounts::Refused));
+        demands
+    }
+
     fn undo(&self) -> Undo {
         let moves = self
             .moves
@@ -212,7 +242,10 @@ impl Operation for Retire {
         for (from, to) in self.moves.iter().chain(&self.link) {
             overlay.rename(&from.absolute, &to.absolute);
         }
-        let made = self.made("moved", None);
+        for directory in &self.staying {
+            overlay.make_directory(directory);
+        }
+        let made = self.made(self.method.name(), None);
         overlay.add_backup(serde_json::json!({
             "name": made.name, "path": self.backup.shown, "kind": self.kind, "source": made.source, "story": self.story, "run": self.run,
             "created": self.created, "entries": made.entries, "bytes": made.bytes, "method": made.method,
@@ -243,7 +276,7 @@ impl Operation for Retire {
             self.digests,
         )?;
         if let Some((from, to)) = &self.link {
-            super::moving::move_one(permit, host, from, to)?;
+            super::moving::move_one(permit, host, from, to, Mounts::Refused)?;
         }
         Ok(Done {
             backup: Some(self.made(sealed.method, sealed.digest)),

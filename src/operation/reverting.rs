@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
-use crate::host::files::{EntryKind, Expect, Files};
+use crate::host::files::{Demand, EntryKind, Expect, Files, Mounts};
 use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Saved, Undo};
 use crate::view::View;
 use crate::workspace::{Place, Workspace};
@@ -44,6 +44,9 @@ pub struct Revert {
     /// Whether only these are still to be set.
     is_late: bool,
     workspace: Workspace,
+    /// Mount points, and what leads to them: they stay, emptied.
+    staying: Vec<std::path::PathBuf>,
+    demands: Vec<Demand>,
     facts: Vec<Fact>,
 }
 
@@ -61,6 +64,8 @@ impl Revert {
         let mut emptied: Vec<(Place, Place)> = Vec::new();
         let mut vanishing = Vec::new();
         let mut missing = Vec::new();
+        let mut demands = Vec::new();
+        let mut staying = Vec::new();
         let mut times = times_now(view, &workspace, &undo)?;
         let ready = match &undo {
             Undo::Nothing { why } => Ready::Never(why.clone()),
@@ -101,9 +106,16 @@ impl Revert {
                     facts.push(view.fact(&place(to)?)?);
                     if view.exists(&place(to)?.absolute)? {
                         there += 1;
-                        if view.exists(&place(from)?.absolute)? {
+                        let (from_now, to_then) = (place(to)?.absolute, place(from)?.absolute);
+                        if view.exists(&to_then)? && !view.is_remainder(&to_then, &from_now)? {
                             blocked = Some(from.clone());
                         }
+                        staying.extend(view.left_standing(&from_now)?);
+                        demands.push(Demand::Move {
+                            from: from_now,
+                            to: to_then,
+                            mounts: Mounts::Contents,
+                        });
                     } else if !view.exists(&place(from)?.absolute)? {
                         lost = Some(to.clone());
                     }
@@ -130,7 +142,16 @@ impl Revert {
                     }
                 }
                 facts.push(view.fact(&created)?);
-                displaced.push(view.slot("removed", name_of(path)));
+                let aside = view.slot("removed", name_of(path));
+                if view.exists(&created.absolute)? {
+                    staying.extend(view.left_standing(&created.absolute)?);
+                    demands.push(Demand::Move {
+                        from: created.absolute.clone(),
+                        to: aside.absolute.clone(),
+                        mounts: Mounts::Contents,
+                    });
+                }
+                displaced.push(aside);
                 match (view.stat(&created.absolute)?, after) {
                     (None, _) if is_left(view, &workspace, made)? => Ready::Yes,
                     (None, _) => Ready::Nothing(format!("`{path}` is not there")),
@@ -148,7 +169,12 @@ impl Revert {
                 };
                 for file in files {
                     facts.push(view.fact(&place(&file.path)?)?);
-                    displaced.push(view.slot("saved", name_of(&file.path)));
+                    let aside = view.slot("saved", name_of(&file.path));
+                    if view.exists(&place(&file.saved)?.absolute)? {
+                        demands.push(Demand::Make(aside.absolute.clone()));
+                        demands.push(Demand::Replace(place(&file.path)?.absolute));
+                    }
+                    displaced.push(aside);
                     match contents(view, &workspace, file)? {
                         Ready::Nothing(_) => {}
                         other @ Ready::ChangedSince(_) => {
@@ -185,6 +211,8 @@ impl Revert {
                 times,
                 is_late: false,
                 workspace,
+                staying,
+                demands,
                 facts,
             },
             ready,
@@ -207,18 +235,25 @@ impl Revert {
         // Files of ours inside what moves back go first, so that what comes back is what was.
         for (own, aside) in &self.dropped {
             if host.files.stat(&own.absolute)?.is_some() {
-                super::moving::move_one(permit, host, own, aside)?;
+                super::moving::move_one(permit, host, own, aside, Mounts::Refused)?;
             }
         }
         for Move { from, to } in moves.iter().rev() {
             let (from, to) = (self.place(from)?, self.place(to)?);
             if host.files.stat(&to.absolute)?.is_some() {
-                super::moving::move_one(permit, host, &to, &from)?;
+                // What a cut left of an original that was being removed behind its copy.
+                if host.files.stat(&from.absolute)?.is_some()
+                    && host.files.is_remainder(&from.absolute, &to.absolute)?
+                {
+                    host.files
+                        .remove_remainder(permit, &from.absolute, &to.absolute)?;
+                }
+                super::moving::move_one(permit, host, &to, &from, Mounts::Contents)?;
             }
         }
         for (own, aside) in self.emptied.iter().rev() {
             if host.files.list(&own.absolute)?.is_empty() {
-                super::moving::move_one(permit, host, own, aside)?;
+                super::moving::move_one(permit, host, own, aside, Mounts::Refused)?;
             }
         }
         self.drop_empty(permit, host, drop)
@@ -365,7 +400,7 @@ fn times_now(view: &View, workspace: &Workspace, undo: &Undo) -> Result<Vec<(Str
     Ok(now)
 }
 
-/// Sets modification times, of what is still there.
+/// Sets modification times, of what is still there and belongs to this user. Gives a remark on what does not.
 ///
 /// # Errors
 /// What the system says.
@@ -374,14 +409,25 @@ pub fn put_times(
     files: &Files,
     workspace: &Workspace,
     times: &[(String, i64)],
-) -> Result<()> {
+) -> Result<Option<String>> {
+    let mut left = Vec::new();
     for (shown, nanoseconds) in times {
         let place = own_place(workspace, shown)?;
-        if files.stat(&place.absolute)?.is_some() {
+        if files.stat(&place.absolute)?.is_none() {
+            continue;
+        }
+        if files.may_set_times(&place.absolute)? {
             files.set_mtime(permit, &place.absolute, *nanoseconds)?;
+        } else {
+            left.push(format!("`{shown}`"));
         }
     }
-    Ok(())
+    Ok((!left.is_empty()).then(|| {
+        format!(
+            "the modification time of {} was left as it is now: it belongs to another user",
+            left.join(", ")
+        )
+    }))
 }
 
 impl Operation for Revert {
@@ -404,6 +450,13 @@ impl Operation for Revert {
             // What an undo touches was allowed when it was done; its records are ours.
             _ => Vec::new(),
         }
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        if self.is_late {
+            return Vec::new();
+        }
+        self.demands.clone()
     }
 
     fn undo(&self) -> Undo {
@@ -473,6 +526,9 @@ impl Operation for Revert {
                     overlay.make_parents(&from, *missing);
                     overlay.rename(&self.place(to)?.absolute, &from);
                 }
+                for directory in &self.staying {
+                    overlay.make_directory(directory);
+                }
                 for shown in drop {
                     let own = self.place(shown)?;
                     // The directory of all backups goes only where no other is in it.
@@ -505,17 +561,18 @@ impl Operation for Revert {
     }
 
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
+        let mut why = None;
         match &self.undo {
             Undo::MoveBack { times, .. }
             | Undo::RemoveCreated { times, .. }
             | Undo::RestoreContents { times, .. }
                 if self.is_late =>
             {
-                put_times(permit, &host.files, &self.workspace, times)?;
+                why = put_times(permit, &host.files, &self.workspace, times)?;
             }
             Undo::MoveBack { moves, times, drop } => {
                 self.move_back(permit, host, moves, drop)?;
-                put_times(permit, &host.files, &self.workspace, times)?;
+                why = put_times(permit, &host.files, &self.workspace, times)?;
             }
             Undo::RemoveCreated {
                 path, made, times, ..
@@ -524,14 +581,14 @@ impl Operation for Revert {
                 if let Some(displaced) = self.displaced.first()
                     && host.files.stat(&created.absolute)?.is_some()
                 {
-                    super::moving::move_one(permit, host, &created, displaced)?;
+                    super::moving::move_one(permit, host, &created, displaced, Mounts::Contents)?;
                 }
                 self.drop_empty(permit, host, made)?;
-                put_times(permit, &host.files, &self.workspace, times)?;
+                why = put_times(permit, &host.files, &self.workspace, times)?;
             }
             Undo::RestoreContents { files, times } => {
                 self.restore_contents(permit, host, files)?;
-                put_times(permit, &host.files, &self.workspace, times)?;
+                why = put_times(permit, &host.files, &self.workspace, times)?;
             }
             Undo::InstallPackages {
                 manager,
@@ -553,7 +610,10 @@ impl Operation for Revert {
             }
             Undo::Nothing { why } => return Err(Error::failed(format!("it can't be taken back: {why}"))),
         }
-        Ok(Done::default())
+        Ok(Done {
+            why,
+            ..Done::default()
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use crate::backup::{restore, verify};
 use crate::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
+use crate::host::files::Demand;
 use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
 use crate::workspace::Place;
 
@@ -32,6 +33,16 @@ impl Operation for Seal {
 
     fn needs(&self) -> Vec<Capability> {
         Vec::new()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        vec![
+            Demand::Read {
+                path: self.backup.absolute.clone(),
+                contents: true,
+            },
+            Demand::Replace(self.backup.absolute.join(crate::backup::MANIFEST)),
+        ]
     }
 
     fn undo(&self) -> Undo {
@@ -68,6 +79,18 @@ impl Operation for TrialRestore {
 
     fn needs(&self) -> Vec<Capability> {
         Vec::new()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        let (from, to) = (self.backup.absolute.clone(), self.trial.absolute.clone());
+        vec![
+            Demand::Make(to.clone()),
+            Demand::Read {
+                path: from.clone(),
+                contents: true,
+            },
+            Demand::Room { from, to },
+        ]
     }
 
     fn undo(&self) -> Undo {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
+use crate::host::files::Demand;
 use crate::host::processes::{self, Ended, PassedOver, Process, Scope, Stop};
 use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
 
@@ -42,6 +43,10 @@ impl Operation for EndProcesses {
                 command: process.describe(),
             })
             .collect()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        Vec::new()
     }
 
     fn undo(&self) -> Undo {

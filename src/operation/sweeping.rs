@@ -74,9 +74,34 @@ impl CutOff<'_> {
         };
         self.temporaries(host, workspace, &to, true, left)?;
         match original {
-            // Within one file system nothing is copied; and what came later is no original.
-            Some(original) if original.device != copy.device && original.ctime_ns < self.begun_ns => {
+            // It was given its new name, and still has its former one.
+            Some(original) if original.same_thing(&copy) && original.kind != EntryKind::Directory => {
                 left.paths.push(to);
+            }
+            // A name that was claimed for it, and not yet given.
+            Some(original)
+                if original.kind == EntryKind::Directory
+                    && copy.kind == EntryKind::Directory
+                    && copy.ctime_ns >= self.begun_ns
+                    && !copy.mount_point
+                    && host.files.list(&to.absolute)?.is_empty() =>
+            {
+                left.paths.push(to);
+            }
+            // What came later is no original. Within one file system little is copied: there it must be known to be ours.
+            Some(original)
+                if original.ctime_ns < self.begun_ns
+                    && (original.device != copy.device
+                        || is_ours(workspace, &to)
+                        || host
+                            .files
+                            .born(&to.absolute)?
+                            .is_some_and(|born| born >= self.begun_ns)) =>
+            {
+                // What is mounted there stood before.
+                if !copy.mount_point || copy.ctime_ns >= self.begun_ns {
+                    left.paths.push(to);
+                }
             }
             Some(_) => {}
             None => self.beside_with(host, workspace, &each.from, false, left)?,
@@ -126,6 +151,13 @@ impl CutOff<'_> {
     }
 }
 
+/// Whether only this program makes anything there.
+fn is_ours(workspace: &Workspace, place: &Place) -> bool {
+    [workspace.state(), workspace.backups()]
+        .iter()
+        .any(|own| place.absolute.starts_with(own))
+}
+
 impl Leftovers {
     /// Removes them, and puts the times of their directories back.
     ///
@@ -133,12 +165,12 @@ impl Leftovers {
     /// What the system says.
     pub fn sweep(&self, permit: &Permit, host: &Host, workspace: &Workspace) -> Result<()> {
         for place in &self.paths {
-            match host.files.remove_tree(permit, &place.absolute) {
+            match host.files.empty_out(permit, &place.absolute) {
                 // A recovery is not to fail for ever because of something that nobody needs.
                 Err(error) if is_temporary(&place.absolute) => host.files.leave(&place.absolute, &error),
                 removed => removed?,
             }
         }
-        put_times(permit, &host.files, workspace, &self.times)
+        put_times(permit, &host.files, workspace, &self.times).map(|_| ())
     }
 }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::docker::Engine;
-use crate::host::files::{EntryKind, Expect};
+use crate::host::files::{Demand, EntryKind, Expect};
 use crate::operation::{BackupMade, Capability, Done, Fact, Operation, Risk, Undo};
 use crate::workspace::Place;
 
@@ -101,6 +101,10 @@ impl Operation for BackUpVolume {
                 source: self.origin.source.clone(),
             },
         ]
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        vec![Demand::Make(self.backup.absolute.clone())]
     }
 
     fn undo(&self) -> Undo {

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::gate::redact::redact;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
+use crate::host::files::Demand;
 use crate::operation::{Capability, Done, Fact, Operation, Proposal, Risk, Undo};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
@@ -54,6 +55,10 @@ impl Operation for Notify {
 
     fn needs(&self) -> Vec<Capability> {
         vec![Capability::Notify]
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        Vec::new()
     }
 
     fn undo(&self) -> Undo {

@@ -128,7 +128,7 @@ fn copied(
     };
     let mut proposals = propose_backup(&backup, view)?;
     let to = view.slot("removed", &super::last_name(place));
-    let gone = MovePaths::new(view, vec![(place.clone(), to)], false)?;
+    let gone = MovePaths::new(view, vec![(place.clone(), to)], false)?.with_mounts();
     proposals.push(Proposal::act(
         WORD.name,
         place.shown.clone(),

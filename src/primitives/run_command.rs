@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
-use crate::host::files::EntryKind;
+use crate::host::files::{Demand, EntryKind};
 use crate::host::{Host, commands};
 use crate::operation::{Capability, Done, Fact, Operation, Proposal, Risk, Undo};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
@@ -122,6 +122,10 @@ impl Operation for RunCommand {
                 program: program.clone(),
             })
             .collect()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        Vec::new()
     }
 
     fn undo(&self) -> Undo {

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::flags::Flags;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
+use crate::host::files::Demand;
 use crate::host::logs::Level;
 use crate::operation::editing::Edit;
 use crate::operation::{Capability, Done, Fact, Operation, Outcome, Proposal, Risk, Undo};
@@ -42,6 +43,10 @@ impl Operation for Switch {
 
     fn needs(&self) -> Vec<Capability> {
         vec![Capability::Flags]
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        self.edit.demands()
     }
 
     fn undo(&self) -> Undo {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
-use crate::host::files::Expect;
+use crate::host::files::{Demand, Expect};
 use crate::host::packages::{self, Manager, Packages, Removal};
 use crate::operation::{Capability, Done, Fact, Operation, Outcome, Proposal, Risk, Saved, Undo};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
@@ -249,6 +249,20 @@ impl Operation for Uninstall {
         vec![Capability::Packages {
             manager: self.manager.name().to_owned(),
         }]
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        let saved = self.saved.iter().flat_map(|(place, slot)| {
+            [
+                Demand::Make(slot.absolute.clone()),
+                Demand::Replace(place.absolute.clone()),
+            ]
+        });
+        let gone = self
+            .gone
+            .iter()
+            .map(|place| Demand::Remove(place.absolute.clone()));
+        saved.chain(gone).collect()
     }
 
     fn undo(&self) -> Undo {

@@ -70,7 +70,7 @@ impl View {
             }
             EntryKind::Directory => {
                 let mut hasher = blake3::Hasher::new();
-                self.walk(path, &mut |below, stat| {
+                self.walk_across(path, &mut |below, stat| {
                     // A backup of this run has a manifest that no preview makes.
                     let manifest = below.ends_with(MANIFEST) && own.covers(below);
                     if !own.is_unsettled(below) && !manifest {

@@ -194,7 +194,8 @@ fn nothing_is_done_where_nothing_can_be_recorded() {
     }
     // Looking still works, and a preview says what the run would meet.
     ordinary.run(&["status"]).assert_code(0);
-    ordinary.run(&["run", "9.1", "-n"]).assert_code(3);
+    let dry = ordinary.run(&["run", "9.1", "-n"]).assert_code(3);
+    assert_says(&dry, &["Permission denied", "recorded"]);
     ordinary.close(".rollback", 0o700);
     ordinary.run(&["run", "9.1", "--yes"]).assert_code(0);
 }

@@ -142,7 +142,11 @@ impl Case<'_> {
                 continue;
             }
             failed += 1;
-            let finished = finished.assert_code(1);
+            // A copy that can't fit is refused before it is begun.
+            assert!(matches!(finished.code, Some(1 | 3)), "{}", finished.transcript());
+            if finished.code == Some(3) {
+                assert_says(&finished, &["nothing was changed"]);
+            }
             refused(&sandbox, &before, &backups, &finished);
             make_room(&sandbox);
             if self.command[0] == "undo" && sandbox.json(&["status"])["unfinished_run"].is_string() {

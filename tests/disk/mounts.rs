@@ -140,7 +140,7 @@ fn what_comes_from_another_file_system_comes_back_to_it() {
 }
 
 #[test]
-fn what_is_mounted_inside_a_tree_stops_everything_that_would_take_it_along() {
+fn what_is_mounted_inside_a_tree_stops_whatever_would_remove_it_and_is_data_to_a_backup() {
     in_namespace(|| {
         let sandbox = workspace();
         let precious = sandbox.home().join("precious");
@@ -151,20 +151,29 @@ fn what_is_mounted_inside_a_tree_stops_everything_that_would_take_it_along() {
         mount(&["--bind", precious.to_str().unwrap()], &inside);
         let before = sandbox.snapshot(IN_PLACE);
         let purge: &[&str] = &["run", "9.3", "--purge", "--force"];
-        for command in [
-            &["run", "9.1", "--yes"] as &[&str],
-            &["run", "9.1", "--copy", "--yes"],
-            &["run", "9.2", "--yes"],
-            &["run", "9.3", "--yes"],
-            purge,
-        ] {
-            let finished = sandbox.run(command);
-            assert!(matches!(finished.code, Some(1 | 3)), "{}", finished.transcript());
+        for command in [&["run", "9.3", "-n"] as &[&str], &["run", "9.3", "--yes"], purge] {
+            let finished = sandbox.run(command).assert_code(3);
             assert_says(&finished, &["data/store/inner/mounted", "mount"]);
             unchanged(&sandbox, &before);
             assert_eq!(whole_backups(&sandbox), [] as [&str; 0]);
         }
         assert_eq!(std::fs::read_to_string(precious.join("letter")).unwrap(), "dear");
+        for command in [
+            &["run", "9.1", "--yes"] as &[&str],
+            &["run", "9.1", "--copy", "--yes"],
+        ] {
+            sandbox.run(command).assert_code(0);
+            assert_eq!(std::fs::read_dir(&precious).unwrap().count(), 0);
+            let backup = whole_backups(&sandbox).pop().unwrap();
+            let letter = format!("rollback_backups/{backup}/inner/mounted/letter");
+            assert_eq!(sandbox.read(&letter), "dear");
+            sandbox.run(&["undo", "--yes"]).assert_code(0);
+            assert_eq!(std::fs::read_to_string(precious.join("letter")).unwrap(), "dear");
+            unchanged(&sandbox, &before);
+        }
+        sandbox.run(&["run", "9.2", "--yes"]).assert_code(0);
+        whole_backups(&sandbox);
+        unchanged(&sandbox, &before);
         unmount(Path::new(&inside));
     });
 }

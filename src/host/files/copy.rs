@@ -98,6 +98,26 @@ impl Files {
         to: &Path,
         leave_out: &(dyn Fn(&Path) -> bool + Sync),
     ) -> Result<CopyOutcome> {
+        self.copy_as(permit, from, to, leave_out, false)
+    }
+
+    /// As [`Files::copy_tree`], of everything, with what is mounted inside; `to` may be what is left of a tree whose mount
+    /// points stayed, which are filled again.
+    ///
+    /// # Errors
+    /// As [`Files::copy_tree`], but for the mount points.
+    pub fn copy_across(&self, permit: &Permit, from: &Path, to: &Path) -> Result<CopyOutcome> {
+        self.copy_as(permit, from, to, &|_| false, true)
+    }
+
+    fn copy_as(
+        &self,
+        permit: &Permit,
+        from: &Path,
+        to: &Path,
+        leave_out: &(dyn Fn(&Path) -> bool + Sync),
+        across: bool,
+    ) -> Result<CopyOutcome> {
         if to.starts_with(from) {
             return Err(Error::invalid(format!(
                 "`{}` can't be copied into itself (`{}`)",
@@ -108,17 +128,18 @@ impl Files {
         let source = self.existing_place(from)?;
         let stat = source.existing()?;
         let target = self.changeable(to)?;
-        if target.stat()?.is_some() {
+        let hollow = across && self.is_hollow(to)?;
+        if target.stat()?.is_some() && !hollow {
             return Err(Error::exists(format!("`{}` exists already", shown(to)))
                 .hint("move it out of the way, or choose another name"));
         }
-        let durable = durable::Durable::new(target.parent.as_fd(), to)?;
+        let durable = durable::Durable::new(target.parent.as_fd(), to, hollow)?;
         // Whether what stands at the target is ours.
         let started = AtomicBool::new(false);
         let copied = tree::copy(
             (&source, stat),
             &target,
-            leave_out,
+            (leave_out, across),
             &durable,
             self.meter(),
             &started,
@@ -136,7 +157,12 @@ impl Files {
         if !started.load(Ordering::Relaxed) || target.stat()?.is_none() {
             return Err(error);
         }
-        match self.remove_tree(permit, to) {
+        let removed = if hollow {
+            self.hollow_out(permit, to, &|_, _| true)
+        } else {
+            self.remove_tree(permit, to)
+        };
+        match removed {
             Ok(()) => Err(error),
             Err(left) if is_temporary(to) => {
                 self.leave(to, &left);

@@ -7,10 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags};
 use rustix::io::Errno;
 
-use super::resolve::{absent, failure, stat_at, stat_open};
+use super::resolve::{absent, failure, nanoseconds, stat_at, stat_open};
 use super::{EntryKind, Files, Listed, Meter, Stat, contents, shown};
 use crate::error::{Error, Result};
 
@@ -24,6 +24,30 @@ impl Files {
             Some(place) => place.stat(),
             None => Ok(None),
         }
+    }
+
+    /// Whether a directory stands at `path` itself.
+    ///
+    /// # Errors
+    /// As [`Files::stat`].
+    pub fn is_directory(&self, path: &Path) -> Result<bool> {
+        Ok(self.contains(path)
+            && self
+                .stat(path)?
+                .is_some_and(|stat| stat.kind == EntryKind::Directory))
+    }
+
+    /// When what stands at `path` was made, nanoseconds since the epoch; `None` where the file system doesn't keep it.
+    ///
+    /// # Errors
+    /// As [`Files::stat`]; `NotFound` where there is nothing.
+    pub fn born(&self, path: &Path) -> Result<Option<i64>> {
+        let place = self.existing_place(path)?;
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        let seen = rustix::fs::statx(&place.parent, &place.name, flags, StatxFlags::BTIME)
+            .map_err(|error| failure("look at", path, error))?;
+        let known = StatxFlags::from_bits_retain(seen.stx_mask).contains(StatxFlags::BTIME);
+        Ok(known.then(|| nanoseconds(seen.stx_btime)))
     }
 
     /// Modification time in nanoseconds since the epoch.

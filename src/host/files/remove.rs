@@ -78,7 +78,7 @@ impl Files {
     }
 }
 
-fn unlink(parent: BorrowedFd<'_>, name: &OsStr, flags: AtFlags, path: &Path) -> Result<()> {
+pub(super) fn unlink(parent: BorrowedFd<'_>, name: &OsStr, flags: AtFlags, path: &Path) -> Result<()> {
     rustix::fs::unlinkat(parent, name, flags).map_err(|error| refused(path, error))
 }
 
@@ -218,7 +218,7 @@ impl Removal<'_> {
 }
 
 /// Gives the owner of a directory back the right to empty it.
-fn open_up(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
+pub(super) fn open_up(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
     let Some(stat) = stat_at(parent, name, path)? else {
         return Ok(());
     };

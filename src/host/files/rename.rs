@@ -3,12 +3,12 @@
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
 use super::attributes::set_mtime_at;
+use super::claim::rename_new;
 use super::resolve::{absent, failure, on_other_mount, temporary_name};
-use super::{CopyOutcome, EntryKind, Files, shown};
+use super::{Cause, CopyOutcome, EntryKind, Files, Mounts, Route, shown};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
 
@@ -48,12 +48,9 @@ impl Files {
             )));
         }
         let before = source.existing()?;
-        match rustix::fs::renameat_with(
-            &source.parent,
-            &source.name,
-            &target.parent,
-            &target.name,
-            RenameFlags::NOREPLACE,
+        match rename_new(
+            (source.parent.as_fd(), &source.name),
+            (target.parent.as_fd(), &target.name),
         ) {
             Ok(()) => {}
             Err(Errno::XDEV) => return Ok(Renamed::CrossDevice),
@@ -83,17 +80,48 @@ impl Files {
         Ok(Renamed::Done)
     }
 
-    /// Moves whatever stands at `from`, across file systems too. A copy is verified before the original goes, and
-    /// must have kept everything. Refuses trees in which something is mounted.
+    /// Moves whatever stands at `from`, by the way that [`Files::route`] finds. A copy is verified before the original
+    /// goes, and must have kept everything.
     ///
     /// # Errors
-    /// As [`Files::rename`] and [`Files::copy_tree`]; `Changed` where the original changed after it was copied. An error
-    /// that says `changed_something` names what is left where; `from` is then whole, or gone with `to` complete.
-    pub fn relocate(&self, permit: &Permit, from: &Path, to: &Path) -> Result<Relocated> {
-        self.refuse_mounts(from)?;
-        match self.rename(permit, from, to)? {
-            Renamed::Done => Ok(Relocated::Moved),
-            Renamed::CrossDevice => self.relocate_by_copy(permit, from, to).map(Relocated::Copied),
+    /// As [`Files::route`], [`Files::rename`] and [`Files::copy_tree`]; `Changed` where the original changed after it was
+    /// copied. An error that says `changed_something` names what is left where; `from` is then whole, or gone with `to`
+    /// complete.
+    pub fn relocate(&self, permit: &Permit, from: &Path, to: &Path, mounts: Mounts) -> Result<Relocated> {
+        let above = |path: &'_ Path| path.parent().unwrap_or(path).to_path_buf();
+        match self.route((&above(from), from), (&above(to), to), mounts)? {
+            Route::Rename | Route::RenameOrCopy => match self.rename(permit, from, to)? {
+                Renamed::Done => Ok(Relocated::Moved),
+                Renamed::CrossDevice => self.relocate_by_copy(permit, from, to).map(Relocated::Copied),
+            },
+            Route::Copy(Cause::OtherFileSystem) => {
+                self.relocate_by_copy(permit, from, to).map(Relocated::Copied)
+            }
+            Route::Copy(Cause::MountPoints(_) | Cause::StandingMounts) => {
+                self.relocate_across(permit, from, to).map(Relocated::Copied)
+            }
+        }
+    }
+
+    /// As [`Files::relocate_by_copy`], with mount points at either end; those stay.
+    fn relocate_across(&self, permit: &Permit, from: &Path, to: &Path) -> Result<CopyOutcome> {
+        let hollow = self.is_hollow(to)?;
+        let outcome = self.copy_across(permit, from, to)?;
+        let gone = refuse_incomplete(from, &outcome).and_then(|()| self.take_apart(permit, from, &outcome));
+        match gone {
+            Ok(()) => Ok(outcome),
+            Err(error) if error.changed_something() => Err(error),
+            Err(error) => {
+                let removed = if hollow {
+                    self.hollow_out(permit, to, &|_, _| true)
+                } else {
+                    self.remove_tree(permit, to)
+                };
+                Err(match removed {
+                    Ok(()) => error,
+                    Err(left) => error.context(left.message()).after_changes(),
+                })
+            }
         }
     }
 
@@ -101,7 +129,9 @@ impl Files {
     pub(super) fn relocate_by_copy(&self, permit: &Permit, from: &Path, to: &Path) -> Result<CopyOutcome> {
         let outcome = self.copy_tree(permit, from, to, &|_| false)?;
         let aside = match self.set_aside(permit, from, &outcome) {
-            Ok(aside) => aside,
+            Ok(Some(aside)) => aside,
+            Ok(None) => return Ok(outcome),
+            Err(error) if error.changed_something() => return Err(error),
             Err(error) => {
                 return Err(match self.remove_tree(permit, to) {
                     Ok(()) => error,
@@ -123,21 +153,21 @@ impl Files {
     }
 
     /// Takes the original out of everybody's way under a hidden name beside it, and makes sure that it is what was
-    /// copied. After a failure it is back under its own name.
-    pub(super) fn set_aside(&self, permit: &Permit, from: &Path, outcome: &CopyOutcome) -> Result<PathBuf> {
-        if let Some(left) = outcome.skipped.iter().chain(&outcome.not_owned).next() {
-            return Err(Error::failed(format!(
-                "`{}` can't be moved to another file system: its copy would lack its kind or owner",
-                shown(&super::below(from, left))
-            ))
-            .hint("remove it, run as its owner, or use a directory on the same file system"));
-        }
+    /// copied. After a failure it is back under its own name. `None` where the layer below an overlay does not let it be
+    /// renamed even beside itself: then it is taken apart in its place.
+    pub(super) fn set_aside(
+        &self,
+        permit: &Permit,
+        from: &Path,
+        outcome: &CopyOutcome,
+    ) -> Result<Option<PathBuf>> {
+        refuse_incomplete(from, outcome)?;
         let aside = from.with_file_name(temporary_name());
         if self.rename(permit, from, &aside)? == Renamed::CrossDevice {
-            return Err(on_other_mount(from));
+            return self.take_apart(permit, from, outcome).map(|()| None);
         }
         let Err(error) = self.is_what_was_copied(&aside, from, outcome) else {
-            return Ok(aside);
+            return Ok(Some(aside));
         };
         match self.rename(permit, &aside, from) {
             Ok(Renamed::Done) => Err(error),
@@ -178,5 +208,17 @@ impl Files {
         } else {
             Err(changed(Path::new("")))
         }
+    }
+}
+
+/// Refuses a copy that lacks something of its original.
+fn refuse_incomplete(from: &Path, outcome: &CopyOutcome) -> Result<()> {
+    match outcome.skipped.iter().chain(&outcome.not_owned).next() {
+        None => Ok(()),
+        Some(left) => Err(Error::failed(format!(
+            "`{}` can't be moved by copying: its copy would lack its kind or owner",
+            shown(&super::below(from, left))
+        ))
+        .hint("remove it, run as its owner, or use a directory on the same file system")),
     }
 }

@@ -199,6 +199,12 @@ impl Place {
         open_directory(self.parent.as_fd(), &self.name, &self.path)
     }
 
+    /// Holds the directory that stands there, to look at it alone: no right to read it is needed.
+    pub(super) fn hold(&self) -> Result<OwnedFd> {
+        open_beneath(self.parent.as_fd(), Path::new(&self.name), PATH_ONLY, BENEATH)
+            .map_err(|error| failure("look at the directory", &self.path, error))
+    }
+
     /// Makes the change to this directory durable. Only for places made by [`Files::changeable`].
     pub(super) fn sync_parent(&self) -> Result<()> {
         rustix::fs::fsync(&self.parent).map_err(|error| failure("sync the directory of", &self.path, error))
@@ -306,9 +312,12 @@ pub(super) fn stat_open(open: BorrowedFd<'_>, path: &Path) -> Result<Stat> {
 }
 
 fn statx(directory: BorrowedFd<'_>, name: &OsStr, flags: AtFlags) -> rustix::io::Result<Stat> {
-    let seen = rustix::fs::statx(directory, name, flags, StatxFlags::BASIC_STATS)?;
+    rustix::fs::statx(directory, name, flags, StatxFlags::BASIC_STATS).map(|seen| stat_of(&seen))
+}
+
+pub(super) fn stat_of(seen: &rustix::fs::Statx) -> Stat {
     let mode = u32::from(seen.stx_mode);
-    Ok(Stat {
+    Stat {
         kind: EntryKind::of(rustix::fs::FileType::from_raw_mode(mode)),
         size: seen.stx_size,
         mode: mode & 0o7777,
@@ -320,11 +329,11 @@ fn statx(directory: BorrowedFd<'_>, name: &OsStr, flags: AtFlags) -> rustix::io:
         device: rustix::fs::makedev(seen.stx_dev_major, seen.stx_dev_minor),
         links: u64::from(seen.stx_nlink),
         mount_point: seen.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
-    })
+    }
 }
 
 /// Nanoseconds since the epoch; times before 1677 and after 2262 are cut to those years.
-fn nanoseconds(time: StatxTimestamp) -> i64 {
+pub(super) fn nanoseconds(time: StatxTimestamp) -> i64 {
     time.tv_sec
         .saturating_mul(1_000_000_000)
         .saturating_add(i64::from(time.tv_nsec))

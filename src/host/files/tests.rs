@@ -11,7 +11,7 @@ use std::process::Command;
 use proptest::prelude::*;
 
 use super::fixture::{Scene, entries, grow, portrait};
-use super::{EntryKind, Expect, Files, Relocated, Renamed, Step, Walked};
+use super::{EntryKind, Expect, Files, Mounts, Relocated, Renamed, Step, Walked};
 use crate::error::Kind;
 use crate::gate::Permit;
 
@@ -592,7 +592,9 @@ fn another_file_system_is_reached_by_copy() {
         Renamed::CrossDevice
     );
     assert!(matches!(
-        files.relocate(&permit(), &scene.path("tree"), &to).unwrap(),
+        files
+            .relocate(&permit(), &scene.path("tree"), &to, Mounts::Refused)
+            .unwrap(),
         Relocated::Copied(_)
     ));
     assert_eq!(portrait(&to), before);
@@ -615,7 +617,9 @@ fn inside_a_mount_namespace() {
         files
             .copy_tree(&permit(), &tree, &top.join("copy"), &|_| false)
             .unwrap_err(),
-        files.relocate(&permit(), &tree, &top.join("copy")).unwrap_err(),
+        files
+            .relocate(&permit(), &tree, &top.join("copy"), Mounts::Refused)
+            .unwrap_err(),
         files.remove_tree(&permit(), &tree.join("z/mounted")).unwrap_err(),
     ] {
         assert_eq!(error.kind(), Kind::Denied);

@@ -6,10 +6,11 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::attributes::{self, imitate, set_mode_at, set_mtime_at};
+use super::claim::rename_new;
 use super::look::digest_at;
 use super::resolve::{Place, failure, open_directory_on_mount, stat_open, temporary_name};
 use super::{EntryKind, Files, Stat, shown};
@@ -314,22 +315,21 @@ fn complete(place: &Place, temporary: &OsStr, file: &File, replaced: Option<&Sta
 fn put_in_place(place: &Place, temporary: &OsStr, expect: &Expect, before: Option<&Stat>) -> Result<()> {
     let now = expected(place, expect)?;
     // A file that appeared since would lose its mode and owner, even where its contents may be replaced.
-    let flags = if now.is_none() {
-        RenameFlags::NOREPLACE
-    } else {
-        RenameFlags::empty()
-    };
     if now.is_some() && before.is_none() {
         return Err(
             Error::changed(format!("`{}` has appeared meanwhile", shown(&place.path)))
                 .hint("look at it again, then repeat"),
         );
     }
-    rustix::fs::renameat_with(&place.parent, temporary, &place.parent, &place.name, flags).map_err(|error| {
-        match error {
-            Errno::EXIST => Error::exists(format!("`{}` exists already", shown(&place.path))),
-            error => failure("put in place", &place.path, error),
-        }
+    let parent = place.parent.as_fd();
+    let renamed = if now.is_none() {
+        rename_new((parent, temporary), (parent, &place.name))
+    } else {
+        rustix::fs::renameat(parent, temporary, parent, &place.name)
+    };
+    renamed.map_err(|error| match error {
+        Errno::EXIST => Error::exists(format!("`{}` exists already", shown(&place.path))),
+        error => failure("put in place", &place.path, error),
     })
 }
 

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::host::files::crew::lock;
+use crate::host::files::mounts::kind_of;
 use crate::host::files::resolve::failure;
 
 /// Up to here each file and directory is synced by itself: `syncfs` also waits for what other programs have written.
@@ -43,14 +44,13 @@ pub(super) struct Durable {
 }
 
 impl Durable {
-    /// For a copy into the open directory `parent`.
-    pub(super) fn new(parent: BorrowedFd<'_>, to: &Path) -> Result<Self> {
+    /// For a copy into the open directory `parent`; `scattered` where it goes into file systems mounted below.
+    pub(super) fn new(parent: BorrowedFd<'_>, to: &Path, scattered: bool) -> Result<Self> {
         let looking = |error| failure("look at the file system of", to, error);
-        let kind = rustix::fs::fstatfs(parent).map_err(looking)?.f_type;
+        let kind = kind_of(parent, to)?;
         Ok(Self {
             top: rustix::io::fcntl_dupfd_cloexec(parent, 3).map_err(looking)?,
-            #[allow(clippy::useless_conversion, reason = "the type differs between platforms")]
-            as_a_whole: SYNCED_AS_A_WHOLE.contains(&i64::from(kind)),
+            as_a_whole: !scattered && SYNCED_AS_A_WHOLE.contains(&kind),
             few: Mutex::new(Some(Vec::new())),
             early: Mutex::new(Vec::new()),
         })

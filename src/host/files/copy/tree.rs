@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::durable::Durable;
 use super::{Copied, CopyOutcome, is_copied};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::host::files::attributes::{self, imitate, imitate_open, set_mtime_at};
 use crate::host::files::contents::{self, BUFFER, LARGE, differs, reading_back, writing};
 use crate::host::files::crew::{self, Heap, lock};
@@ -34,7 +34,7 @@ const BATCH: usize = 64;
 pub(super) fn copy(
     (source, stat): (&Place, Stat),
     target: &Place,
-    leave_out: &(dyn Fn(&Path) -> bool + Sync),
+    (leave_out, across): (&(dyn Fn(&Path) -> bool + Sync), bool),
     durable: &Durable,
     meter: &Meter,
     started: &AtomicBool,
@@ -47,6 +47,7 @@ pub(super) fn copy(
         from: &source.path,
         to: &target.path,
         leave_out,
+        across,
         durable,
         meter,
         started,
@@ -146,6 +147,8 @@ struct Tree<'a> {
     from: &'a Path,
     to: &'a Path,
     leave_out: &'a (dyn Fn(&Path) -> bool + Sync),
+    /// Whether what is mounted inside, at both ends, is a part of the tree.
+    across: bool,
     durable: &'a Durable,
     meter: &'a Meter,
     /// Set when something of ours stands at the target.
@@ -206,9 +209,9 @@ impl Tree<'_> {
     /// Makes a directory and hands out its names.
     fn directory(&self, item: Item, own: &mut Own, heap: &Heap<Job>) -> Result<()> {
         let path = below(self.from, &item.relative);
-        refuse(&item, &path)?;
+        self.refuse(&item, &path)?;
         // The top itself may be a mount point: its contents were asked for.
-        let source = if item.depth == 0 {
+        let source = if item.depth == 0 || self.across {
             open_directory(item.source(), &item.name, &path)?
         } else {
             open_directory_on_mount(item.source(), &item.name, &path)?
@@ -216,7 +219,13 @@ impl Tree<'_> {
         if !stat_open(source.as_fd(), &path)?.same_version(&item.stat) {
             return Err(changed_meanwhile(&path));
         }
-        let target = make_directory_at(item.target(), &item.new_name, &below(self.to, &item.relative))?;
+        let copy_path = below(self.to, &item.relative);
+        let target = match make_directory_at(item.target(), &item.new_name, &copy_path) {
+            Err(error) if self.across && error.kind() == Kind::Exists => {
+                open_directory(item.target(), &item.new_name, &copy_path)?
+            }
+            made => made?,
+        };
         self.started.store(true, Ordering::Relaxed);
         let names = names(source.as_fd(), &path)?;
         let level = Arc::new(Level {
@@ -277,7 +286,7 @@ impl Tree<'_> {
     /// Anything but a directory.
     fn entry(&self, item: Item, own: &mut Own, heap: &Heap<Job>) -> Result<()> {
         let path = below(self.from, &item.relative);
-        refuse(&item, &path)?;
+        self.refuse(&item, &path)?;
         if !is_copied(&path, item.stat.kind, item.depth)? {
             own.part.skipped.push(item.relative);
             return Ok(());
@@ -313,6 +322,16 @@ impl Tree<'_> {
             self.meter.file();
         }
         own.copied.push(Copied::new(&item.relative, &stat, digest));
+        Ok(())
+    }
+
+    fn refuse(&self, item: &Item, path: &Path) -> Result<()> {
+        if item.depth > DEPTH_LIMIT {
+            return Err(too_deep(path));
+        }
+        if item.stat.mount_point && item.depth > 0 && !self.across {
+            return Err(on_other_mount(path));
+        }
         Ok(())
     }
 
@@ -500,16 +519,6 @@ impl Tree<'_> {
             }
         }
     }
-}
-
-fn refuse(item: &Item, path: &Path) -> Result<()> {
-    if item.depth > DEPTH_LIMIT {
-        return Err(too_deep(path));
-    }
-    if item.stat.mount_point && item.depth > 0 {
-        return Err(on_other_mount(path));
-    }
-    Ok(())
 }
 
 /// What became of a file's name.
