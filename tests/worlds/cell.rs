@@ -1,5 +1,6 @@
 //! One cell: what the preview says of a word in a world, what happens then, and what comes back.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -66,21 +67,21 @@ fn differs(scene: &Scene, wrong: &mut Vec<String>) -> i32 {
     let approval = confirmed.map_or(vec!["-y"], |id| vec!["--confirm", id]);
     let real = scene.run(&[&["run", "9.1", "--json"], &approval[..], options].concat());
     let done = serde_json::from_str(&real.stdout).unwrap_or(Value::Null);
-    if real.code != dry.code {
+    if real.code == dry.code {
+        let (planned, acted) = (outcomes(&plan), outcomes(&done));
+        let only = |these: &[String], others: &[String], place: &str| -> Vec<String> {
+            let lines = these.iter().filter(|line| !others.contains(line));
+            lines.map(|line| format!("only in the {place}: {line}")).collect()
+        };
+        wrong.extend(only(&planned, &acted, "preview"));
+        wrong.extend(only(&acted, &planned, "run"));
+    } else {
         wrong.push(format!(
             "the preview ends with {}, the run with {}: {}",
             code(&dry),
             code(&real),
-            last_words(&real, &done)
+            last_words(scene, &real, &done)
         ));
-    } else {
-        let (planned, acted) = (outcomes(&plan), outcomes(&done));
-        for line in planned.iter().filter(|line| !acted.contains(line)) {
-            wrong.push(format!("only in the preview: {line}"));
-        }
-        for line in acted.iter().filter(|line| !planned.contains(line)) {
-            wrong.push(format!("only in the run: {line}"));
-        }
     }
     let after = scene.snapshot();
     // The mark of the run's own directory is the only one that may be there.
@@ -129,7 +130,7 @@ fn taken_back(scene: &Scene, before: &Snapshot, is_changed: bool, wrong: &mut Ve
         wrong.push(format!(
             "undo ends with {}: {}",
             code(&undo),
-            last_words(&undo, &told)
+            last_words(scene, &undo, &told)
         ));
     }
     let after = scene.snapshot();
@@ -143,8 +144,21 @@ fn taken_back(scene: &Scene, before: &Snapshot, is_changed: bool, wrong: &mut Ve
         "changed rollback_backups: time",
         "added docs",
     ];
-    compare(wrong, "undo", besides(left, &own));
+    let mut left = besides(left, &own);
+    left.retain(|line| !is_time_of_others(scene, line));
+    compare(wrong, "undo", left);
     left_over(scene, wrong);
+}
+
+/// Nobody can set the time of a directory of another user.
+fn is_time_of_others(scene: &Scene, line: &str) -> bool {
+    let path = line
+        .strip_prefix("changed ")
+        .and_then(|rest| rest.strip_suffix(": time"));
+    path.is_some_and(|path| {
+        let owner = scene.sandbox.path(path).symlink_metadata().unwrap().uid();
+        scene.user != 0 && owner != scene.user
+    })
 }
 
 fn compare(wrong: &mut Vec<String>, what: &str, differences: Vec<String>) {
@@ -172,16 +186,26 @@ fn code(finished: &Finished) -> String {
 }
 
 /// Why it ended as it did, in short.
-fn last_words(finished: &Finished, report: &Value) -> String {
+fn last_words(scene: &Scene, finished: &Finished, report: &Value) -> String {
     let operations = report["operations"].as_array().into_iter().flatten();
     let failed = operations
         .filter(|operation| matches!(operation["outcome"].as_str(), Some("failed" | "denied")))
         .filter_map(|operation| operation["why"].as_str())
         .next_back();
     let message = report["message"].as_str();
-    let last = finished.stderr.lines().rev().find(|line| line.contains("error"));
-    let text = failed.or(message).or(last).unwrap_or("").to_owned();
-    text.chars().take(200).collect()
+    let last = finished
+        .stderr
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("error"));
+    let text = failed
+        .or(message)
+        .filter(|text| !text.is_empty())
+        .or(last)
+        .unwrap_or("")
+        .to_owned();
+    let root = scene.sandbox.root().display().to_string();
+    text.replace(&root, "W").chars().take(200).collect()
 }
 
 /// What is to be done, or was, without times and with one word for both.
@@ -211,7 +235,8 @@ fn left_over(scene: &Scene, wrong: &mut Vec<String>) {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if name.starts_with(".rollback-") && name != ".rollback-manifest.jsonl" {
-                wrong.push(format!("a temporary file is left: {}", path.display()));
+                let shown = path.strip_prefix(scene.sandbox.root()).unwrap().display();
+                wrong.push(format!("a temporary file is left: {shown}"));
             } else if !path.is_symlink() && path.is_dir() {
                 open.push(path);
             }

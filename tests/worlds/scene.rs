@@ -57,7 +57,7 @@ impl Scene {
         };
         scene.fill();
         let top = scene.sandbox.root().parent().unwrap().to_path_buf();
-        scene.give(&top, user);
+        give(&top, user);
         scene
     }
 
@@ -119,17 +119,6 @@ impl Scene {
         }
     }
 
-    /// Gives a path and all below it to a user.
-    pub fn give(&self, path: &Path, user: u32) {
-        let is_tree = path.symlink_metadata().unwrap().is_dir();
-        lchown(path, Some(user), Some(user)).unwrap();
-        if is_tree {
-            for entry in path.read_dir().unwrap() {
-                self.give(&entry.unwrap().path(), user);
-            }
-        }
-    }
-
     /// What the word acts on.
     pub fn thing(&self) -> PathBuf {
         self.sandbox.path(&self.thing)
@@ -149,7 +138,7 @@ impl Scene {
     pub fn outside(&self) -> PathBuf {
         let outside = self.sandbox.root().parent().unwrap().join("outside");
         std::fs::create_dir_all(&outside).unwrap();
-        self.give(&outside, self.user);
+        give(&outside, self.user);
         outside
     }
 
@@ -219,7 +208,7 @@ impl Scene {
     pub fn serve(&mut self, user: u32, through: &[&str], first: &str) {
         let service = self.start(user, through, first);
         self.sandbox.write(&self.thing, format!("{}\n", service.pid()));
-        self.give(&self.thing(), self.user);
+        give(&self.thing(), self.user);
         self.service = Some(service);
     }
 
@@ -264,6 +253,16 @@ impl Drop for Scene {
             .output();
         for mount in self.mounts.iter().rev() {
             let _ = Command::new("umount").arg("--lazy").arg(mount).output();
+        }
+    }
+}
+
+/// Gives a path and all below it to a user.
+pub fn give(path: &Path, user: u32) {
+    lchown(path, Some(user), Some(user)).unwrap();
+    if path.symlink_metadata().unwrap().is_dir() {
+        for entry in path.read_dir().unwrap() {
+            give(&entry.unwrap().path(), user);
         }
     }
 }

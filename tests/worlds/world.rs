@@ -7,7 +7,7 @@ use std::process::Command;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 use crate::sandbox::Service;
-use crate::worlds::scene::{ORDINARY, STRANGER, Scene, ran};
+use crate::worlds::scene::{ORDINARY, STRANGER, Scene, give, ran};
 use crate::worlds::words::{Case, Kind};
 
 /// One thing that can be special about the world.
@@ -167,7 +167,7 @@ pub const ALL: &[World] = &[
         let name = std::os::unix::ffi::OsStrExt::from_bytes(b"\xff\xfename");
         let path = scene.thing().join::<&std::ffi::OsStr>(name);
         std::fs::write(&path, "odd\n").unwrap();
-        scene.give(&path, scene.user);
+        give(&path, scene.user);
         Ok(())
     }),
     world("extended attributes", on_own_things, attributes),
@@ -235,7 +235,7 @@ fn owned(scene: &mut Scene, path: PathBuf, bits: u32) -> Result<(), String> {
 
 fn sticky(scene: &mut Scene) -> Result<(), String> {
     let (place, thing) = (scene.place(), scene.thing());
-    scene.give(&place, STRANGER);
+    give(&place, STRANGER);
     mode(&place, 0o1777);
     if on_things(scene.case) {
         mode(&thing, if scene.is_tree() { 0o777 } else { 0o666 });
@@ -269,7 +269,7 @@ fn lower_layer(scene: &mut Scene) -> Result<(), String> {
     for layer in ["upper", "work"] {
         std::fs::create_dir(outside.join(layer)).unwrap();
     }
-    scene.give(&outside, scene.user);
+    give(&outside, scene.user);
     ran(Command::new("cp").arg("-a").arg(&root).arg(outside.join("lower")))?;
     let outside = outside.display();
     let options = format!("lowerdir={outside}/lower,upperdir={outside}/upper,workdir={outside}/work");
@@ -313,7 +313,7 @@ fn made_mount(scene: &mut Scene, at: &str) -> Result<(), String> {
     let path = scene.sandbox.path(at);
     std::fs::create_dir(&path).unwrap();
     mode(&path, 0o700);
-    scene.give(&path, scene.user);
+    give(&path, scene.user);
     scene.move_onto(&["-t", "tmpfs", "tmpfs"], &path)
 }
 
@@ -321,7 +321,7 @@ fn full_backups(scene: &mut Scene) -> Result<(), String> {
     plain(scene)?;
     let path = scene.sandbox.path("rollback_backups");
     std::fs::create_dir(&path).unwrap();
-    scene.give(&path, scene.user);
+    give(&path, scene.user);
     let image = scene.image(1 << 20, 256)?;
     scene.move_onto(&["-o", "loop", &image], &path)?;
     fill(&path)
@@ -391,7 +391,7 @@ fn special(scene: &mut Scene, kind: FileType, device: u64) -> Result<(), String>
         scene.thing()
     };
     mknodat(CWD, &at, kind, Mode::from_raw_mode(0o600), device).map_err(|error| format!("mknod: {error}"))?;
-    scene.give(&at, scene.user);
+    give(&at, scene.user);
     Ok(())
 }
 
@@ -413,7 +413,7 @@ fn held_open(scene: &mut Scene) -> Result<(), String> {
 /// Nobody but its owner may look at it, or not even the owner.
 fn closed(scene: &mut Scene, owner: u32) -> Result<(), String> {
     let thing = scene.thing();
-    scene.give(&thing, owner);
+    give(&thing, owner);
     let bits = match (owner == scene.user, scene.is_tree()) {
         (true, _) => 0,
         (false, true) => 0o700,
