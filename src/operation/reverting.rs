@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::host::files::{EntryKind, Expect, Files};
 use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Saved, Undo};
 use crate::view::View;
-use crate::workspace::{Place, Workspace};
+use crate::workspace::{Place, Workspace, spelling};
 
 /// The state in which an undo finds the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,18 @@ pub struct Revert {
     facts: Vec<Fact>,
 }
 
+impl Ready {
+    /// With its paths as people read them.
+    fn readable(self) -> Self {
+        match self {
+            Self::Yes => Self::Yes,
+            Self::Nothing(why) => Self::Nothing(spelling::for_people(&why)),
+            Self::ChangedSince(why) => Self::ChangedSince(spelling::for_people(&why)),
+            Self::Never(why) => Self::Never(spelling::for_people(&why)),
+        }
+    }
+}
+
 impl Revert {
     /// The reverse, as far as the world is as the operation left it.
     ///
@@ -71,9 +83,9 @@ impl Revert {
                         if let Some(above) = above
                             && let Some(stat) = view.stat(&above.absolute)?
                         {
-                            times.push((above.shown, stat.mtime_ns));
+                            times.push((above.spelled(), stat.mtime_ns));
                         }
-                        dropped.push((own, view.slot("removed", name_of(shown))));
+                        dropped.push((own, view.slot("removed", &name_of(shown))));
                     }
                 }
                 for shown in drop {
@@ -87,7 +99,7 @@ impl Revert {
                     {
                         times.push((shown.clone(), stat.mtime_ns));
                         if of_backup && !moves.iter().any(|each| each.to == *shown) {
-                            emptied.push((own, view.slot("removed", name_of(shown))));
+                            emptied.push((own, view.slot("removed", &name_of(shown))));
                         }
                     }
                 }
@@ -124,11 +136,11 @@ impl Revert {
                 // Made again by whoever takes this back, they get the times that they had.
                 for directory in &vanishing {
                     if let Some(stat) = view.stat(&directory.absolute)? {
-                        times.push((directory.shown.clone(), stat.mtime_ns));
+                        times.push((directory.spelled(), stat.mtime_ns));
                     }
                 }
                 facts.push(view.fact(&created)?);
-                displaced.push(view.slot("removed", name_of(path)));
+                displaced.push(view.slot("removed", &name_of(path)));
                 match (view.stat(&created.absolute)?, after) {
                     (None, _) if is_left(view, &workspace, made)? => Ready::Yes,
                     (None, _) => Ready::Nothing(format!("`{path}` is not there")),
@@ -146,7 +158,7 @@ impl Revert {
                 };
                 for file in files {
                     facts.push(view.fact(&place(&file.path)?)?);
-                    displaced.push(view.slot("saved", name_of(&file.path)));
+                    displaced.push(view.slot("saved", &name_of(&file.path)));
                     match contents(view, &workspace, file)? {
                         Ready::Nothing(_) => {}
                         other @ Ready::ChangedSince(_) => {
@@ -185,7 +197,7 @@ impl Revert {
                 workspace,
                 facts,
             },
-            ready,
+            ready.readable(),
         ))
     }
 
@@ -263,11 +275,11 @@ fn own_place(workspace: &Workspace, shown: &str) -> Result<Place> {
     workspace.place(shown)
 }
 
-fn name_of(shown: &str) -> &str {
-    Path::new(shown)
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or("file")
+/// The last name, as far as it is UTF-8: a slot is ours, and may be called otherwise.
+fn name_of(shown: &str) -> String {
+    let readable = spelling::for_people(shown);
+    let name = Path::new(&readable).file_name().and_then(|name| name.to_str());
+    name.unwrap_or("file").to_owned()
 }
 
 fn contents(view: &View, workspace: &Workspace, file: &Saved) -> Result<Ready> {
@@ -342,8 +354,8 @@ fn only_for(view: &View, created: &Place, made: &[String]) -> Result<Vec<Place>>
 
 fn apart((own, aside): &(Place, Place)) -> Move {
     Move {
-        from: own.shown.clone(),
-        to: aside.shown.clone(),
+        from: own.spelled(),
+        to: aside.spelled(),
     }
 }
 
@@ -423,7 +435,7 @@ impl Operation for Revert {
                     .first()
                     .map(|to| Move {
                         from: path.clone(),
-                        to: to.shown.clone(),
+                        to: to.spelled(),
                     })
                     .into_iter()
                     .collect(),
@@ -436,7 +448,7 @@ impl Operation for Revert {
                     .zip(&self.displaced)
                     .map(|(file, displaced)| Saved {
                         path: file.path.clone(),
-                        saved: displaced.shown.clone(),
+                        saved: displaced.spelled(),
                         after: None,
                     })
                     .collect(),
@@ -554,7 +566,7 @@ impl Operation for Revert {
 /// What an undo is about, for the plan.
 #[must_use]
 pub fn describe(undo: &Undo) -> String {
-    match undo {
+    let text = match undo {
         Undo::Nothing { why } => why.clone(),
         Undo::MoveBack { moves, .. } => match moves.as_slice() {
             [one] => format!("move `{}` back to `{}`", one.to, one.from),
@@ -578,13 +590,14 @@ pub fn describe(undo: &Undo) -> String {
             format!("install with {manager}: {}", names.join(", "))
         }
         Undo::Command { argv, .. } => format!("run `{}`", argv.join(" ")),
-    }
+    };
+    spelling::for_people(&text)
 }
 
 /// What a move or restoration is about, for the target column.
 #[must_use]
 pub fn target(undo: &Undo) -> String {
-    match undo {
+    let text = match undo {
         Undo::Nothing { .. } => String::new(),
         Undo::MoveBack { moves, .. } => moves.first().map(|each| each.from.clone()).unwrap_or_default(),
         Undo::RemoveCreated { path, .. } => path.clone(),
@@ -593,5 +606,6 @@ pub fn target(undo: &Undo) -> String {
         }
         Undo::InstallPackages { manager, .. } => manager.clone(),
         Undo::Command { argv, .. } => argv.join(" "),
-    }
+    };
+    spelling::for_people(&text)
 }
