@@ -124,7 +124,17 @@ fn differs(scene: &Scene, wrong: &mut Vec<String>) -> i32 {
 }
 
 fn taken_back(scene: &Scene, before: &Snapshot, is_changed: bool, wrong: &mut Vec<String>) {
+    let seen = scene.run(&["undo", "-n", "--json"]);
     let undo = scene.run(&["undo", "-y", "--json"]);
+    if seen.code != undo.code {
+        let told = serde_json::from_str(&undo.stdout).unwrap_or(Value::Null);
+        wrong.push(format!(
+            "the preview of the undo ends with {}, the undo with {}: {}",
+            code(&seen),
+            code(&undo),
+            last_words(scene, &undo, &told)
+        ));
+    }
     if undo.code != Some(0) && is_changed {
         let told = serde_json::from_str(&undo.stdout).unwrap_or(Value::Null);
         wrong.push(format!(
