@@ -85,7 +85,7 @@ impl Revert {
                         {
                             times.push((above.spelled(), stat.mtime_ns));
                         }
-                        dropped.push((own, view.slot("removed", &name_of(shown))));
+                        dropped.push((own, view.slot("removed", name_of(shown))));
                     }
                 }
                 for shown in drop {
@@ -99,7 +99,7 @@ impl Revert {
                     {
                         times.push((shown.clone(), stat.mtime_ns));
                         if of_backup && !moves.iter().any(|each| each.to == *shown) {
-                            emptied.push((own, view.slot("removed", &name_of(shown))));
+                            emptied.push((own, view.slot("removed", name_of(shown))));
                         }
                     }
                 }
@@ -140,7 +140,7 @@ impl Revert {
                     }
                 }
                 facts.push(view.fact(&created)?);
-                displaced.push(view.slot("removed", &name_of(path)));
+                displaced.push(view.slot("removed", name_of(path)));
                 match (view.stat(&created.absolute)?, after) {
                     (None, _) if is_left(view, &workspace, made)? => Ready::Yes,
                     (None, _) => Ready::Nothing(format!("`{path}` is not there")),
@@ -158,7 +158,7 @@ impl Revert {
                 };
                 for file in files {
                     facts.push(view.fact(&place(&file.path)?)?);
-                    displaced.push(view.slot("saved", &name_of(&file.path)));
+                    displaced.push(view.slot("saved", name_of(&file.path)));
                     match contents(view, &workspace, file)? {
                         Ready::Nothing(_) => {}
                         other @ Ready::ChangedSince(_) => {
@@ -275,11 +275,11 @@ fn own_place(workspace: &Workspace, shown: &str) -> Result<Place> {
     workspace.place(shown)
 }
 
-/// The last name, as far as it is UTF-8: a slot is ours, and may be called otherwise.
-fn name_of(shown: &str) -> String {
-    let readable = spelling::for_people(shown);
-    let name = Path::new(&readable).file_name().and_then(|name| name.to_str());
-    name.unwrap_or("file").to_owned()
+fn name_of(shown: &str) -> &str {
+    Path::new(shown)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("file")
 }
 
 fn contents(view: &View, workspace: &Workspace, file: &Saved) -> Result<Ready> {
