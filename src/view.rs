@@ -212,6 +212,8 @@ impl View {
         let number = self.slots.get() + 1;
         self.slots.set(number);
         let directory = self.workspace.run_directory(&self.errand.run);
+        // A name of ours, which need not be that of the thing.
+        let name = &crate::workspace::spelling::for_people(name);
         let name = crate::workspace::bounded_name(name);
         self.workspace
             .show(&directory.join(sort).join(format!("{number:04}")).join(name))

@@ -25,6 +25,9 @@ pub mod monitor_config;
 /// In which order stories are rolled back.
 pub mod order;
 
+/// Paths as text that leads back to them.
+pub mod spelling;
+
 use config::Config;
 
 /// The contents of a file that this program itself reads: a regular one of at most `limit` bytes. A pipe in its place would
@@ -129,6 +132,30 @@ impl Place {
             shown: join_shown(&self.shown, relative),
             absolute: self.absolute.join(relative),
         }
+    }
+
+    /// An entry of this directory, whatever its name.
+    #[must_use]
+    pub fn entry(&self, name: &std::ffi::OsStr) -> Self {
+        Self {
+            shown: join_shown(&self.shown, &name.to_string_lossy()),
+            absolute: self.absolute.join(name),
+        }
+    }
+
+    /// The path as shown, but so that [`Workspace::place`] leads back to it though it is not UTF-8.
+    #[must_use]
+    pub fn spelled(&self) -> String {
+        if self.absolute.to_str().is_some() || self.shown == "." {
+            return self.shown.clone();
+        }
+        if self.shown.starts_with('/') {
+            return spelling::spelled(&self.absolute);
+        }
+        let count = self.shown.split('/').count();
+        let above = self.absolute.components().count().saturating_sub(count);
+        let below: PathBuf = self.absolute.components().skip(above).collect();
+        spelling::spelled(&below)
     }
 }
 
@@ -320,9 +347,9 @@ impl Workspace {
                 Error::invalid("the path is empty").hint("name a path relative to the workspace, or `.`")
             );
         }
-        if text.contains('\0') {
+        let Some(given) = spelling::read(text) else {
             return Err(Error::invalid("the path contains a NUL character"));
-        }
+        };
         if text.len() > 4096 {
             return Err(Error::invalid(format!(
                 "the path is {} bytes long; 4096 are the most",
@@ -333,9 +360,8 @@ impl Workspace {
             return Err(Error::invalid(format!("`{text}`: `~` has no meaning here"))
                 .hint("name a path relative to the workspace"));
         }
-        let given = Path::new(text);
         if is_down(Own::Policy) {
-            return Ok(self.show(&self.root.join(given)));
+            return Ok(self.show(&self.root.join(&given)));
         }
         let mut absolute = if given.is_absolute() {
             PathBuf::from("/")

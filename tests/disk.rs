@@ -58,12 +58,19 @@ pub fn in_namespace<F: FnOnce()>(body: F) {
         told(&output.stdout),
         told(&output.stderr)
     );
-    for why in told(&output.stdout)
-        .lines()
-        .filter_map(|line| line.split_once("skipped: "))
-    {
-        skipped(why.1);
+    for line in told(&output.stdout).lines() {
+        if let Some((_, why)) = line.split_once("skipped: ") {
+            skipped(why);
+        } else if let Some((_, figures)) = line.split_once("counted: ") {
+            counted(figures);
+        }
     }
+}
+
+/// Figures of a test, shown with `--nocapture`.
+#[expect(clippy::print_stdout, reason = "the figures are the result")]
+pub fn counted(figures: &str) {
+    println!("counted: {figures}");
 }
 
 #[expect(clippy::print_stdout, reason = "a test that can't run says why")]

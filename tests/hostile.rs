@@ -16,6 +16,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::sandbox::{Sandbox, Snapshot};
 
+/// Scripts that behave differently in the two passes.
+pub mod passes;
+
 /// Cases that need a prepared world of their own.
 mod prepared;
 
@@ -466,7 +469,7 @@ fn cases() -> Vec<Case> {
     };
     let mut files: Vec<PathBuf> = entries(&top)
         .iter()
-        .filter(|path| path.is_dir())
+        .filter(|path| path.is_dir() && !path.ends_with("passes"))
         .flat_map(|group| entries(group))
         .filter(|path| path.extension().is_some_and(|extension| extension == "rhai"))
         .collect();

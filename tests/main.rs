@@ -34,6 +34,7 @@ mod rules;
 mod sandbox;
 mod script_check;
 mod script_test;
+mod second_program;
 mod stories;
 mod switches;
 mod tamper;
@@ -41,3 +42,4 @@ mod traced;
 mod undo;
 #[cfg(feature = "broken-walls")]
 mod walls;
+mod worlds;

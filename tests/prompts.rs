@@ -118,7 +118,7 @@ impl Person {
 
     /// Waits for the end of the program and gives the exit code and the whole screen.
     #[track_caller]
-    fn leaves(mut self) -> (Option<i32>, String) {
+    pub fn leaves(mut self) -> (Option<i32>, String) {
         while self.reads() {}
         let code = self.child.wait().unwrap().code();
         (code, std::mem::take(&mut self.screen).replace("\r\n", "\n"))

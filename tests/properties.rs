@@ -11,7 +11,7 @@ use crate::primitives::{RECORDS, context, seen, session};
 use crate::sandbox::{Sandbox, Snapshot, assert_unchanged};
 
 /// Paths that words act on: files, directories, nothing yet, and below something that may have gone.
-const PATHS: [&str; 11] = [
+pub const PATHS: [&str; 11] = [
     "a.txt",
     "b.txt",
     "dir",
@@ -31,7 +31,7 @@ const FLAGS: [&str; 3] = ["alpha", "beta", "gamma"];
 
 /// One call of a word.
 #[derive(Debug, Clone)]
-enum Step {
+pub enum Step {
     Retire(&'static str),
     RetireBut(&'static str, &'static str),
     BackUp(&'static str),
@@ -86,7 +86,8 @@ impl Step {
     }
 }
 
-fn step() -> impl Strategy<Value = Step> {
+/// A random call.
+pub fn step() -> impl Strategy<Value = Step> {
     let path = || proptest::sample::select(&PATHS[..]);
     let key = || proptest::sample::select(&KEYS[..]);
     let flag = proptest::sample::select(&FLAGS[..]);
@@ -121,7 +122,8 @@ fn body(steps: &[Step]) -> String {
     body
 }
 
-fn workspace(steps: &[Step]) -> Sandbox {
+/// A small workspace with a script of these calls, the story 9.1.
+pub fn workspace(steps: &[Step]) -> Sandbox {
     let sandbox = Sandbox::empty();
     sandbox
         .write(

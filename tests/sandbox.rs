@@ -183,7 +183,8 @@ pub struct Service {
 }
 
 impl Service {
-    fn start(command: &mut Command) -> Self {
+    /// Starts a command that says `ready` when it is, and that ends with its standard input.
+    pub fn start(command: &mut Command) -> Self {
         let mut child = command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -311,6 +312,10 @@ struct Entry {
     modified: i128,
     /// Bytes of a file; 0 for all else, whose size says nothing.
     size: u64,
+    /// User and group.
+    owner: (u32, u32),
+    /// Extended attributes of a file or a directory, in the order of their names.
+    attributes: Vec<(Vec<u8>, Vec<u8>)>,
     /// Of a symbolic link.
     target: Option<PathBuf>,
     /// Of a file.
@@ -325,6 +330,8 @@ impl Entry {
             mode: metadata.mode(),
             modified: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
             size: if is_file { metadata.size() } else { 0 },
+            owner: (metadata.uid(), metadata.gid()),
+            attributes: attributes(path),
             target: metadata.is_symlink().then(|| path.read_link().unwrap()),
             digest: is_file.then(|| blake3::hash(&std::fs::read(path).unwrap())),
         }
@@ -336,6 +343,8 @@ impl Entry {
             ("mode", self.mode != other.mode),
             ("time", self.modified != other.modified),
             ("size", self.size != other.size),
+            ("owner", self.owner != other.owner),
+            ("attributes", self.attributes != other.attributes),
             ("target", self.target != other.target),
             ("contents", self.digest != other.digest),
         ];
@@ -346,6 +355,24 @@ impl Entry {
             .collect::<Vec<_>>()
             .join(", ")
     }
+}
+
+/// None where the file system has none.
+fn attributes(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut buffer = vec![0; 1 << 16];
+    let Ok(length) = rustix::fs::llistxattr(path, &mut buffer) else {
+        return Vec::new();
+    };
+    let names = buffer[..length].split(|byte| *byte == 0).map(<[u8]>::to_vec);
+    let mut names: Vec<Vec<u8>> = names.filter(|name| !name.is_empty()).collect();
+    names.sort();
+    let valued = names.into_iter().filter_map(|name| {
+        let mut value = vec![0; 1 << 16];
+        let length = rustix::fs::lgetxattr(path, name.as_slice(), &mut value).ok()?;
+        value.truncate(length);
+        Some((name, value))
+    });
+    valued.collect()
 }
 
 /// A directory tree at one moment: all that a user could notice.

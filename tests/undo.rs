@@ -68,7 +68,7 @@ fn one_story_of_a_run_is_taken_back_and_the_other_stays_gone() {
         sandbox.run(&["undo", run, "--yes"]).assert_code(0);
         assert!(flag(&sandbox, gone));
         let after = sandbox.snapshot(crate::prompts::RECORDS);
-        let changed = crate::sandbox::Snapshot::diff(&before, &after);
+        let changed = Snapshot::diff(&before, &after);
         // All but the time in the flags file is as it was, and times of directories: parts went back in another order.
         let allowed = ["feature-flags.yaml", ": time", "docs", "added rollback_backups"];
         let told = |line: &String| allowed.iter().any(|allowed| line.contains(allowed));
@@ -171,5 +171,72 @@ fn a_log_with_a_damaged_end_takes_a_run_back_only_if_forced() {
         sandbox.run(&["audit", "verify"]).assert_code(8);
         sandbox.run(&["run", "9.2", "--yes"]).assert_code(0);
         sandbox.run(&["undo", "--yes"]).assert_code(0);
+    }
+}
+
+/// Names that are no text, as words name them, act on them, and as an undo finds them again.
+#[test]
+fn what_is_not_utf8_is_found_by_its_words_and_given_back() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let odd = |bytes: &'static [u8]| std::ffi::OsStr::from_bytes(bytes);
+    for call in [
+        r#"retire_dir("data", "data", #{ keep: "kept" });"#,
+        r#"remove_paths(find_paths("data/**/*.txt"));"#,
+        r#"for path in list_dir("data") { remove_path(path); }"#,
+        r#"for path in find_paths("data/**/*.txt") { move_path(path, "moved" + path_size(path)); }"#,
+        r#"for path in find_paths("data/**/*.txt") { write_text(path, "new", #{ overwrite: true }); }"#,
+        r#"for path in find_paths("data/**/*.txt") { remove_lines(path, "one"); }"#,
+        r#"for path in list_dir("data") { copy_path("kept.txt", path + ".copy"); }"#,
+    ] {
+        let sandbox = Sandbox::empty();
+        sandbox
+            .write("data/kept", "kept")
+            .write("kept.txt", "kept")
+            .write(
+                "rollback/9.1.rhai",
+                format!("const STORY = #{{ id: \"9.1\", title: \"Odd\" }};\n\nfn execute() {{ {call} }}\n"),
+            );
+        let directory = sandbox.path("data").join(odd(b"inner\xfe"));
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::write(directory.join(odd(b"\xffa.txt")), "one\ntwo\n").unwrap();
+        std::fs::write(sandbox.path("data").join(odd(b"\xff.txt")), "one\n").unwrap();
+        // Another one, which only looks like it.
+        sandbox.write("data/\u{fffd}.txt", "one, not the other\n");
+        let before = sandbox.snapshot(&[
+            ".rollback",
+            "rollback_backups",
+            "rollback_reports",
+            "logs",
+            "docs",
+        ]);
+        let plan = sandbox.json(&["run", "9.1", "-n"]);
+        assert_eq!(plan["exit_code"], 0, "{call} {plan:#}");
+        let told = |outcome: &str| {
+            plan["operations"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|each| each["outcome"] == outcome)
+        };
+        assert!(!told("not-present"), "{call} {plan:#}");
+        sandbox
+            .run(&["run", "9.1", "--confirm", plan["plan"].as_str().unwrap()])
+            .assert_code(0);
+        assert!(
+            !std::fs::read(sandbox.path("data").join(odd(b"\xff.txt"))).is_ok_and(|text| text == b"one\n")
+                || call.contains("copy")
+        );
+        let finished = sandbox.run(&["undo", "--yes"]).assert_code(0);
+        assert!(!finished.stderr.contains('\0'), "{}", finished.transcript());
+        let after = sandbox.snapshot(&[
+            ".rollback",
+            "rollback_backups",
+            "rollback_reports",
+            "logs",
+            "docs",
+        ]);
+        let mut left = Snapshot::diff(&before, &after);
+        left.retain(|line| line != "changed .: time");
+        assert!(left.is_empty(), "{call}: {left:?}");
     }
 }

@@ -82,7 +82,7 @@ impl Operation for Copy {
 
     fn undo(&self) -> Undo {
         Undo::RemoveCreated {
-            path: self.to.shown.clone(),
+            path: self.to.spelled(),
             after: None,
             made: self.made.clone(),
             times: self.times.clone(),

@@ -90,15 +90,15 @@ impl Operation for Edit {
         let after = Some(digest(&self.after));
         match self.before {
             None => Undo::RemoveCreated {
-                path: self.place.shown.clone(),
+                path: self.place.spelled(),
                 after,
                 made: self.made.clone(),
                 times: self.times.clone(),
             },
             Some(_) => Undo::RestoreContents {
                 files: vec![Saved {
-                    path: self.place.shown.clone(),
-                    saved: self.saved.shown.clone(),
+                    path: self.place.spelled(),
+                    saved: self.saved.spelled(),
                     after,
                 }],
                 times: self.times.clone(),

@@ -96,8 +96,8 @@ impl Operation for MovePaths {
             .moves
             .iter()
             .map(|(from, to)| Move {
-                from: from.shown.clone(),
-                to: to.shown.clone(),
+                from: from.spelled(),
+                to: to.spelled(),
             })
             .collect();
         Undo::MoveBack {

@@ -102,7 +102,7 @@ impl Retire {
             .collect();
         let mut times = view.parent_times(&touched);
         if let Some(stat) = view.stat(&source.absolute)? {
-            times.push((source.shown.clone(), stat.mtime_ns));
+            times.push((source.spelled(), stat.mtime_ns));
         }
         let kind = view.kind(&source)?;
         let mut staying = Vec::new();
@@ -120,7 +120,7 @@ impl Retire {
             .map(|(from, to)| (from.absolute.clone(), to.absolute.clone()))
             .collect();
         let made = retire::made(&backup.absolute, &absolute);
-        let made = made.iter().map(|path| view.workspace.show(path).shown);
+        let made = made.iter().map(|path| view.workspace.show(path).spelled());
         let made = view.absent_parents(&backup)?.into_iter().chain(made).collect();
         Ok(Self {
             kind,
@@ -204,8 +204,8 @@ impl Operation for Retire {
             .iter()
             .chain(&self.link)
             .map(|(from, to)| Move {
-                from: from.shown.clone(),
-                to: to.shown.clone(),
+                from: from.spelled(),
+                to: to.spelled(),
             })
             .collect();
         let manifest = format!("{}/{}", self.backup.shown, crate::backup::MANIFEST);

@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::host::files::{Demand, EntryKind, Expect, Files, Mounts};
 use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Saved, Undo};
 use crate::view::View;
-use crate::workspace::{Place, Workspace};
+use crate::workspace::{Place, Workspace, spelling};
 
 /// The state in which an undo finds the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,18 @@ pub struct Revert {
     facts: Vec<Fact>,
 }
 
+impl Ready {
+    /// With its paths as people read them.
+    fn readable(self) -> Self {
+        match self {
+            Self::Yes => Self::Yes,
+            Self::Nothing(why) => Self::Nothing(spelling::for_people(&why)),
+            Self::ChangedSince(why) => Self::ChangedSince(spelling::for_people(&why)),
+            Self::Never(why) => Self::Never(spelling::for_people(&why)),
+        }
+    }
+}
+
 impl Revert {
     /// The reverse, as far as the world is as the operation left it.
     ///
@@ -78,7 +90,7 @@ impl Revert {
                         if let Some(above) = above
                             && let Some(stat) = view.stat(&above.absolute)?
                         {
-                            times.push((above.shown, stat.mtime_ns));
+                            times.push((above.spelled(), stat.mtime_ns));
                         }
                         dropped.push((own, view.slot("removed", name_of(shown))));
                     }
@@ -138,7 +150,7 @@ impl Revert {
                 // Made again by whoever takes this back, they get the times that they had.
                 for directory in &vanishing {
                     if let Some(stat) = view.stat(&directory.absolute)? {
-                        times.push((directory.shown.clone(), stat.mtime_ns));
+                        times.push((directory.spelled(), stat.mtime_ns));
                     }
                 }
                 facts.push(view.fact(&created)?);
@@ -215,7 +227,7 @@ impl Revert {
                 demands,
                 facts,
             },
-            ready,
+            ready.readable(),
         ))
     }
 
@@ -379,8 +391,8 @@ fn only_for(view: &View, created: &Place, made: &[String]) -> Result<Vec<Place>>
 
 fn apart((own, aside): &(Place, Place)) -> Move {
     Move {
-        from: own.shown.clone(),
-        to: aside.shown.clone(),
+        from: own.spelled(),
+        to: aside.spelled(),
     }
 }
 
@@ -478,7 +490,7 @@ impl Operation for Revert {
                     .first()
                     .map(|to| Move {
                         from: path.clone(),
-                        to: to.shown.clone(),
+                        to: to.spelled(),
                     })
                     .into_iter()
                     .collect(),
@@ -491,7 +503,7 @@ impl Operation for Revert {
                     .zip(&self.displaced)
                     .map(|(file, displaced)| Saved {
                         path: file.path.clone(),
-                        saved: displaced.shown.clone(),
+                        saved: displaced.spelled(),
                         after: None,
                     })
                     .collect(),
@@ -620,7 +632,7 @@ impl Operation for Revert {
 /// What an undo is about, for the plan.
 #[must_use]
 pub fn describe(undo: &Undo) -> String {
-    match undo {
+    let text = match undo {
         Undo::Nothing { why } => why.clone(),
         Undo::MoveBack { moves, .. } => match moves.as_slice() {
             [one] => format!("move `{}` back to `{}`", one.to, one.from),
@@ -644,13 +656,14 @@ pub fn describe(undo: &Undo) -> String {
             format!("install with {manager}: {}", names.join(", "))
         }
         Undo::Command { argv, .. } => format!("run `{}`", argv.join(" ")),
-    }
+    };
+    spelling::for_people(&text)
 }
 
 /// What a move or restoration is about, for the target column.
 #[must_use]
 pub fn target(undo: &Undo) -> String {
-    match undo {
+    let text = match undo {
         Undo::Nothing { .. } => String::new(),
         Undo::MoveBack { moves, .. } => moves.first().map(|each| each.from.clone()).unwrap_or_default(),
         Undo::RemoveCreated { path, .. } => path.clone(),
@@ -659,5 +672,6 @@ pub fn target(undo: &Undo) -> String {
         }
         Undo::InstallPackages { manager, .. } => manager.clone(),
         Undo::Command { argv, .. } => argv.join(" "),
-    }
+    };
+    spelling::for_people(&text)
 }

@@ -62,12 +62,12 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
                 ))
                 .hint("begin the glob with a directory, or raise policy.limits.max_paths"));
             }
-            let place = directory.below(&name.to_string_lossy());
+            let place = directory.entry(&name);
             if ours.contains(&place.absolute) || LEFT_OUT.iter().any(|left_out| name == *left_out) {
                 continue;
             }
             if glob.is_match(&place.shown) {
-                found.push(Dynamic::from(place.shown.clone()));
+                found.push(Dynamic::from(place.spelled()));
             }
             if kind == EntryKind::Directory {
                 pending.push(place);

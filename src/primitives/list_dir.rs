@@ -11,7 +11,7 @@ pub static WORD: Primitive = Primitive {
     name: "list_dir",
     parameters: &[Parameter::needed("path", Type::Text)],
     returns: Type::Texts,
-    about: "The paths directly in a directory, sorted, relative to the workspace. A name that is not UTF-8 shows replacement characters.",
+    about: "The paths directly in a directory, sorted, relative to the workspace. In a name that is not UTF-8, a NUL and two hexadecimal digits stand for each such byte, here as in every path.",
     example: r#"list_dir("config").len() > 0"#,
     action: Action::Look(look),
 };
@@ -21,7 +21,7 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
     let paths: rhai::Array = view
         .list(&place.absolute)?
         .iter()
-        .map(|(name, _)| Dynamic::from(place.below(&name.to_string_lossy()).shown))
+        .map(|(name, _)| Dynamic::from(place.entry(name).spelled()))
         .collect();
     Ok(paths.into())
 }

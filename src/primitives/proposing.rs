@@ -215,5 +215,5 @@ pub fn backup_contents(view: &View, directory: &Place, kind: &str) -> Result<Pla
         .map(|(name, _)| name)
         .find(|name| name != crate::backup::MANIFEST)
         .ok_or_else(|| Error::corrupt(format!("backup `{directory}` holds no file")))?;
-    Ok(directory.below(&name.to_string_lossy()))
+    Ok(directory.entry(&name))
 }

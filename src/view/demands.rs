@@ -23,7 +23,6 @@ impl View {
     /// # Errors
     /// [`crate::error::Kind::Denied`] with the first thing that is in the way.
     pub fn demand(&self, demands: &[Demand]) -> Result<Option<String>> {
-        self.require_records()?;
         let mut remarks: Vec<String> = Vec::new();
         for demand in demands {
             let remark = self.require_one(demand).map_err(|error| match error.kind() {
@@ -71,16 +70,6 @@ impl View {
             (Some(rest), Some(whole)) => self.host.files.is_remainder(&rest, &whole),
             _ => Ok(false),
         }
-    }
-
-    /// A change is recorded before it happens: nothing begins where that can't be.
-    fn require_records(&self) -> Result<()> {
-        for own in [crate::workspace::STATE, crate::host::logs::LOGS] {
-            let own = self.workspace.root().join(own).join("record");
-            self.making(&own)
-                .map_err(|error| error.context("nothing can be recorded"))?;
-        }
-        Ok(())
     }
 
     fn refused(&self, demand: &Demand) -> String {

@@ -98,7 +98,7 @@ impl View {
                 match self.stat(above) {
                     Ok(None) => {}
                     Ok(Some(stat)) => {
-                        times.insert(self.workspace.show(above).shown, stat.mtime_ns);
+                        times.insert(self.workspace.show(above).spelled(), stat.mtime_ns);
                         break;
                     }
                     Err(_) => break,
@@ -116,7 +116,7 @@ impl View {
         let mut absent = Vec::new();
         for parent in place.absolute.ancestors().skip(1) {
             match self.stat(parent)? {
-                None => absent.push(self.workspace.show(parent).shown),
+                None => absent.push(self.workspace.show(parent).spelled()),
                 Some(stat) if stat.kind == EntryKind::File => {
                     return Err(Error::invalid(format!(
                         "`{}` is a file, so nothing can stand at `{place}`",

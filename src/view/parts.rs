@@ -62,7 +62,7 @@ impl View {
         Ok(names
             .iter()
             .filter(|(name, _)| glob.is_match(name))
-            .map(|(name, _)| top.below(&name.to_string_lossy()))
+            .map(|(name, _)| top.entry(name))
             .collect())
     }
 
