@@ -107,13 +107,10 @@ enum Language {
 }
 
 impl Language {
-    fn of(file: &str) -> Option<Self> {
-        // Lock files repeat what a manifest says.
-        if matches!(
-            file,
-            "package-lock.json" | "npm-shrinkwrap.json" | "pnpm-lock.yaml"
-        ) || file.starts_with(".rollback-")
-        {
+    /// The language of a file, by its path; none for what holds no program and is loaded by none.
+    fn of(path: &str) -> Option<Self> {
+        let file = path.rsplit('/').next().unwrap_or_default();
+        if file.starts_with(".rollback-") {
             return None;
         }
         let (stem, extension) = file.rsplit_once('.')?;
@@ -128,15 +125,19 @@ impl Language {
             _ => None,
         }
         .filter(|_| !stem.is_empty() || extension == "json")
+        .filter(|language| match language {
+            Self::Json | Self::Yaml => config::is_loaded(path),
+            _ => true,
+        })
     }
 
-    fn scan(self, text: &str) -> Vec<Mention> {
+    fn scan(self, file: &str, text: &str) -> Vec<Mention> {
         match self {
             Self::JavaScript => javascript::scan(text),
             Self::Python => python::scan(text),
             Self::Notebook => python::scan_notebook(text),
-            Self::Json => config::scan_json(text),
-            Self::Yaml => config::scan_yaml(text),
+            Self::Json => config::scan_json(file, text),
+            Self::Yaml => config::scan_yaml(file, text),
         }
     }
 }
@@ -172,16 +173,12 @@ impl Index {
                 continue;
             };
             let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
-            let Some(language) = entry
-                .file_name()
-                .to_str()
-                .and_then(Language::of)
-                .filter(|_| is_file)
-            else {
+            let shown = relative.to_string_lossy();
+            let Some(language) = Language::of(&shown).filter(|_| is_file) else {
                 continue;
             };
             let Some(relative) = relative.to_str() else {
-                index.unread.push(relative.display().to_string());
+                index.unread.push(shown.into_owned());
                 continue;
             };
             index.files += 1;
@@ -400,7 +397,7 @@ impl Index {
 /// What a file names, as it is entered, with the place for people. Paths are settled: only those of files that exist
 /// are left, relative to the root.
 fn scan(root: &Path, file: &str, language: Language, text: &str) -> Vec<(Named, Reference)> {
-    let mentions = language.scan(text);
+    let mentions = language.scan(file, text);
     if mentions.is_empty() {
         return Vec::new();
     }
