@@ -20,6 +20,7 @@ mod interrupted;
 mod json;
 mod legacy;
 mod monitor;
+mod packages;
 mod primitives;
 mod processes;
 mod prompts;
