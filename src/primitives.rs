@@ -15,7 +15,7 @@ mod confirm;
 mod copy_path;
 mod digest;
 mod disk_free;
-mod dry_run;
+pub(crate) mod dry_run;
 mod env_keys;
 mod fail;
 mod find_parts;

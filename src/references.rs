@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ignore::WalkBuilder;
 use rayon::prelude::*;
@@ -107,13 +107,10 @@ enum Language {
 }
 
 impl Language {
-    fn of(file: &str) -> Option<Self> {
-        // Lock files repeat what a manifest says.
-        if matches!(
-            file,
-            "package-lock.json" | "npm-shrinkwrap.json" | "pnpm-lock.yaml"
-        ) || file.starts_with(".rollback-")
-        {
+    /// The language of a file, by its path; none for what holds no program and is loaded by none.
+    fn of(path: &str) -> Option<Self> {
+        let file = path.rsplit('/').next().unwrap_or_default();
+        if file.starts_with(".rollback-") {
             return None;
         }
         let (stem, extension) = file.rsplit_once('.')?;
@@ -128,15 +125,19 @@ impl Language {
             _ => None,
         }
         .filter(|_| !stem.is_empty() || extension == "json")
+        .filter(|language| match language {
+            Self::Json | Self::Yaml => config::is_loaded(path),
+            _ => true,
+        })
     }
 
-    fn scan(self, text: &str) -> Vec<Mention> {
+    fn scan(self, file: &str, text: &str) -> Vec<Mention> {
         match self {
             Self::JavaScript => javascript::scan(text),
             Self::Python => python::scan(text),
             Self::Notebook => python::scan_notebook(text),
-            Self::Json => config::scan_json(text),
-            Self::Yaml => config::scan_yaml(text),
+            Self::Json => config::scan_json(file, text),
+            Self::Yaml => config::scan_yaml(file, text),
         }
     }
 }
@@ -147,17 +148,35 @@ impl Index {
     /// # Errors
     /// `limit` for more than 100,000 source files: an incomplete index would say that nothing needs a file.
     pub fn scan(root: &Path) -> Result<Self> {
+        Self::scan_with(root, &[], &|path| root.join(path).is_file(), Vec::new())
+    }
+
+    /// As [`Index::scan`], of a world that differs from the disk: without `skipped` (relative to the root, with all that
+    /// is below), with the `pretended` sources (path, and contents where they can be known), where `is_file` tells which paths lead to files.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn scan_with(
+        root: &Path,
+        skipped: &[&str],
+        is_file: &dyn Fn(&str) -> bool,
+        pretended: Vec<(String, Option<Vec<u8>>)>,
+    ) -> Result<Self> {
         let mut index = Self::default();
         let mut sources = Vec::new();
         let walk = WalkBuilder::new(root)
             .standard_filters(false)
             .follow_links(false)
             .sort_by_file_name(Ord::cmp)
-            .filter_entry(|entry| {
-                entry.depth() == 0
-                    || !entry.file_type().is_some_and(|kind| kind.is_dir())
-                    || !(SKIPPED.iter().any(|skipped| entry.file_name() == *skipped)
-                        || entry.path().join("pyvenv.cfg").exists())
+            .filter_entry({
+                let apart: Vec<PathBuf> = skipped.iter().map(|skipped| root.join(skipped)).collect();
+                move |entry| {
+                    entry.depth() == 0
+                        || !entry.file_type().is_some_and(|kind| kind.is_dir())
+                        || !(SKIPPED.iter().any(|skipped| entry.file_name() == *skipped)
+                            || apart.iter().any(|apart| entry.path() == apart)
+                            || entry.path().join("pyvenv.cfg").exists())
+                }
             })
             .build();
         for entry in walk {
@@ -172,16 +191,12 @@ impl Index {
                 continue;
             };
             let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
-            let Some(language) = entry
-                .file_name()
-                .to_str()
-                .and_then(Language::of)
-                .filter(|_| is_file)
-            else {
+            let shown = relative.to_string_lossy();
+            let Some(language) = Language::of(&shown).filter(|_| is_file) else {
                 continue;
             };
             let Some(relative) = relative.to_str() else {
-                index.unread.push(relative.display().to_string());
+                index.unread.push(shown.into_owned());
                 continue;
             };
             index.files += 1;
@@ -196,15 +211,37 @@ impl Index {
         }
         let scanned: Vec<_> = sources
             .par_iter()
-            .map(|(file, language)| Some(scan(root, file, *language, &read(&root.join(file))?)))
+            .map(|(file, language)| Some(scan(file, *language, &read(&root.join(file))?)))
             .collect();
         for ((file, _), mentions) in sources.into_iter().zip(scanned) {
             match mentions {
-                Some(mentions) => index.add(&file, mentions),
+                Some(mentions) => index.add(&file, mentions, is_file),
+                None => index.unread.push(file),
+            }
+        }
+        for (file, bytes) in pretended {
+            let Some(language) = Language::of(&file) else {
+                continue;
+            };
+            index.files += 1;
+            match bytes.and_then(text_of) {
+                Some(text) => index.add(&file, scan(&file, language, &text), is_file),
                 None => index.unread.push(file),
             }
         }
         Ok(index)
+    }
+
+    /// Whether an index holds what a file of this path names.
+    #[must_use]
+    pub fn is_source(path: &str) -> bool {
+        Language::of(path).is_some()
+    }
+
+    /// Whether no index looks at this path, nor below it: nobody's sources are there.
+    #[must_use]
+    pub fn skips(path: &str) -> bool {
+        path.split('/').any(|name| SKIPPED.contains(&name))
     }
 
     /// How many source files were looked into.
@@ -219,12 +256,24 @@ impl Index {
         &self.unread
     }
 
-    fn add(&mut self, file: &str, mentions: Vec<(Named, Reference)>) {
+    /// Enters what a file names. Paths are settled: only those of files that exist are left, relative to the root.
+    fn add(&mut self, file: &str, mentions: Vec<(Named, Reference)>, is_file: &dyn Fn(&str) -> bool) {
         let directory = directory_of(file);
         for (named, reference) in mentions {
-            let at = self.found.len();
-            if self.enter(directory, named, at) {
-                self.found.push(reference);
+            let settled = match named {
+                Named::Path(path) => [join(directory, &path), join("", &path)]
+                    .into_iter()
+                    .flatten()
+                    .filter(|path| is_file(path))
+                    .map(Named::Path)
+                    .collect(),
+                other => vec![other],
+            };
+            for named in settled {
+                let at = self.found.len();
+                if self.enter(directory, named, at) {
+                    self.found.push(reference.clone());
+                }
             }
         }
     }
@@ -397,14 +446,12 @@ impl Index {
     }
 }
 
-/// What a file names, as it is entered, with the place for people. Paths are settled: only those of files that exist
-/// are left, relative to the root.
-fn scan(root: &Path, file: &str, language: Language, text: &str) -> Vec<(Named, Reference)> {
-    let mentions = language.scan(text);
+/// What a file names, with the place for people.
+fn scan(file: &str, language: Language, text: &str) -> Vec<(Named, Reference)> {
+    let mentions = language.scan(file, text);
     if mentions.is_empty() {
         return Vec::new();
     }
-    let directory = directory_of(file);
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Vec::new();
     for mention in mentions {
@@ -419,16 +466,7 @@ fn scan(root: &Path, file: &str, language: Language, text: &str) -> Vec<(Named, 
             line: mention.line,
             text: shown.chars().take(SHOWN).collect(),
         };
-        match mention.names {
-            Named::Path(path) => found.extend(
-                [join(directory, &path), join("", &path)]
-                    .into_iter()
-                    .flatten()
-                    .filter(|path| root.join(path).is_file())
-                    .map(|path| (Named::Path(path), reference.clone())),
-            ),
-            named => found.push((named, reference)),
-        }
+        found.push((mention.names, reference));
     }
     found
 }
@@ -445,6 +483,10 @@ fn read(path: &Path) -> Option<String> {
         .take(LARGEST + 1)
         .read_to_end(&mut bytes)
         .ok()?;
+    text_of(bytes)
+}
+
+fn text_of(bytes: Vec<u8>) -> Option<String> {
     let is_text = bytes.len() as u64 <= LARGEST && !bytes.contains(&0);
     is_text.then(|| {
         String::from_utf8(bytes).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned())

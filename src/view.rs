@@ -535,20 +535,6 @@ impl View {
         }
     }
 
-    /// Which source files name which others; made once a pass, from the real tree. Callers leave out files that
-    /// are pretended to be gone.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn index(&self) -> Result<Rc<Index>> {
-        if let Some(index) = self.index.borrow().as_ref() {
-            return Ok(Rc::clone(index));
-        }
-        let index = Rc::new(Index::scan(self.workspace.root())?);
-        *self.index.borrow_mut() = Some(Rc::clone(&index));
-        Ok(index)
-    }
-
     /// Source files that an index of this pass could not look into.
     #[must_use]
     pub fn sources_not_read(&self) -> Vec<String> {

@@ -23,6 +23,7 @@ mod json;
 mod kernel_rights;
 mod legacy;
 mod monitor;
+mod packages;
 mod primitives;
 mod processes;
 mod prompts;

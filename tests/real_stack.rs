@@ -10,3 +10,4 @@ mod programs;
 mod recovery;
 mod stack;
 mod stories;
+mod uv;

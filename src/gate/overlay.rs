@@ -50,6 +50,17 @@ pub struct Overlay {
 }
 
 impl Overlay {
+    /// Whether no path is pretended.
+    #[must_use]
+    pub fn has_no_paths(&self) -> bool {
+        self.paths.is_empty()
+    }
+
+    /// The pretended nodes, by path.
+    pub fn nodes(&self) -> impl Iterator<Item = (&PathBuf, &Node)> {
+        self.paths.iter()
+    }
+
     /// Where `path` leads.
     #[must_use]
     pub fn seen(&self, path: &Path) -> Seen<'_> {

@@ -321,6 +321,9 @@ fn take_one_back(history: &History, session: &Rc<Session>, begun: &Begun, reques
             _ => settled(Outcome::NotPresent, &why),
         },
         Ready::Never(why) => settled(Outcome::Kept, &why),
+        Ready::Lacking(why) if request.answers.force => settled(Outcome::Unknown, &why),
+        Ready::Lacking(why) => Err(Error::not_found(format!("`{about}` can't be taken back: {why}"))
+            .hint("put it in place, then undo again; --force takes the rest back without it")),
         Ready::ChangedSince(_) if let Some(edit) = merged(history, session, begun)? => session.submit(&edit),
         Ready::ChangedSince(_) if stands_in_later_ones(history, session, begun)? => {
             settled(Outcome::Kept, "later operations added to it")

@@ -2,9 +2,14 @@
 //! command that takes them out or puts them back. Looks at files only; the commands are run by `host::commands`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+
+use tree::Tree;
+
+/// By what packages can be changed.
+pub mod installer;
 
 /// The managers of a workspace.
 pub mod managers;
@@ -14,6 +19,12 @@ pub mod npm;
 
 /// Python packages.
 pub mod pip;
+
+/// Where packages are read from.
+pub mod tree;
+
+/// Python packages of environments without pip.
+pub mod uv;
 
 /// A package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,14 +129,33 @@ pub struct Package {
 /// Installed packages by normalised name.
 pub type Packages = BTreeMap<String, Package>;
 
+/// Stands among the dependents of a package that no program can take out.
+pub const UNLISTED: &str =
+    "no list (RECORD) says which files are its own, so that no program can take it out";
+
 /// What is installed: `place` is the directory of a `package.json`, or of a virtual environment.
 ///
 /// # Errors
 /// Where a directory of packages is there but can't be read. Nothing installed is an empty map.
-pub fn installed(manager: Manager, place: &Path) -> Result<Packages> {
+pub fn installed(tree: &dyn Tree, manager: Manager, place: &Path) -> Result<Packages> {
     match manager {
-        Manager::Npm => npm::installed(place),
-        Manager::Pip => pip::installed(place),
+        Manager::Npm => npm::installed(tree, place),
+        Manager::Pip => pip::installed(tree, place),
+    }
+}
+
+/// What tells that the packages at `place` were changed: see [`tree::stamp`].
+///
+/// # Errors
+/// As for [`installed`].
+pub fn watched(tree: &dyn Tree, manager: Manager, place: &Path) -> Result<Vec<PathBuf>> {
+    match manager {
+        Manager::Npm => npm::watched(tree, place),
+        Manager::Pip => {
+            let mut watched = pip::site_packages(tree, place)?;
+            watched.push(place.join("lib"));
+            Ok(watched)
+        }
     }
 }
 

@@ -12,6 +12,9 @@ use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Saved, Und
 use crate::view::View;
 use crate::workspace::{Place, Workspace, spelling};
 
+/// Putting packages back.
+mod installing;
+
 /// The state in which an undo finds the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ready {
@@ -23,6 +26,8 @@ pub enum Ready {
     ChangedSince(String),
     /// It can't be taken back.
     Never(String),
+    /// It can't be taken back before a program is there.
+    Lacking(String),
 }
 
 /// The reverse of an operation.
@@ -58,6 +63,7 @@ impl Ready {
             Self::Nothing(why) => Self::Nothing(spelling::for_people(&why)),
             Self::ChangedSince(why) => Self::ChangedSince(spelling::for_people(&why)),
             Self::Never(why) => Self::Never(spelling::for_people(&why)),
+            Self::Lacking(why) => Self::Lacking(spelling::for_people(&why)),
         }
     }
 }
@@ -202,11 +208,7 @@ impl Revert {
                     && !matches!(ready, Ready::ChangedSince(_))
                 {
                     let untouched = files.is_empty() || matches!(ready, Ready::Nothing(_));
-                    ready = if untouched && view.has_installed(manager, packages)? {
-                        Ready::Nothing("all of them are installed".to_owned())
-                    } else {
-                        Ready::Yes
-                    };
+                    ready = installing::ready(view, manager, packages, untouched)?;
                 }
                 ready
             }
@@ -653,7 +655,7 @@ pub fn describe(undo: &Undo) -> String {
                 .iter()
                 .map(|(name, version)| format!("{name} {version}"))
                 .collect();
-            format!("install with {manager}: {}", names.join(", "))
+            format!("install packages of {manager} again: {}", names.join(", "))
         }
         Undo::Command { argv, .. } => format!("run `{}`", argv.join(" ")),
     };

@@ -11,7 +11,7 @@ pub static WORD: Primitive = Primitive {
     name: "find_references",
     parameters: &[Parameter::needed("path", Type::Text)],
     returns: Type::Array,
-    about: "Source files that name this file or module (`require`, `import`, paths in YAML and JSON) and stay: files of \
+    about: "Source files that name this file or module (`require`, `import`, paths in configuration) and stay: files of \
             the run's stories, and files that are gone, don't count. Gives maps with file, line, text.",
     example: r#"find_references("bmad-method/tools/data-services/hypothesis-generator.js").len() > 0"#,
     action: Action::Look(look),

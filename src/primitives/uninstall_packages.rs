@@ -1,18 +1,21 @@
 //! `uninstall_packages(manager, names)`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
+use crate::host::docker::Known;
 use crate::host::files::{Demand, Expect};
-use crate::host::packages::{self, Manager, Packages, Removal};
+use crate::host::packages::installer::{self, Installer};
+use crate::host::packages::{self, Manager, Packages, Removal, tree};
 use crate::operation::{Capability, Done, Fact, Operation, Outcome, Proposal, Risk, Saved, Undo};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
-use crate::workspace::Place;
+use crate::workspace::{CONFIG, Place};
 
 /// The word.
 pub static WORD: Primitive = Primitive {
@@ -34,6 +37,9 @@ struct Uninstall {
     manager: Manager,
     /// The directory in which the manager does its work.
     installed: Option<std::path::PathBuf>,
+    installer: Installer,
+    /// What the policy must open.
+    written: Vec<Place>,
     /// What the command names.
     names: Vec<String>,
     /// What goes: those, and what only they needed.
@@ -60,7 +66,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let Some(installed) = view.installed_if_any(manager)? else {
         let root = view.workspace.root();
         let python = &view.workspace.config().python;
-        if manager == Manager::Pip && packages::pip::is_broken(root, python) {
+        if manager == Manager::Pip && packages::pip::is_broken(view, root, python)? {
             let why = format!(
                 "the environment `{python}` has no interpreter that could be started: its packages are left alone; make it \
                  anew, then run this again"
@@ -84,11 +90,12 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         keep_what_npm_would_tear_out(view, &installed, &mut removal)?;
     }
     for (name, dependents) in &removal.kept {
-        let why = format!(
-            "{} {} it",
-            dependents.join(", "),
-            if dependents.len() == 1 { "needs" } else { "need" }
-        );
+        let why = if dependents.iter().any(|dependent| dependent == packages::UNLISTED) {
+            packages::UNLISTED.to_owned()
+        } else {
+            let need = if dependents.len() == 1 { "needs" } else { "need" };
+            format!("{} {need} it", dependents.join(", "))
+        };
         proposals.push(Proposal::settled(
             WORD.name,
             name.clone(),
@@ -106,11 +113,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             needs.clone(),
         ));
     }
-    let value: rhai::Array = removal
-        .remove
-        .keys()
-        .map(|name| rhai::Dynamic::from(name.clone()))
-        .collect();
+    let mut value = rhai::Array::new();
     if !removal.remove.is_empty() {
         let asked: Vec<String> = names.iter().map(|name| manager.normalise(name)).collect();
         let (named, along): (Vec<_>, Vec<_>) =
@@ -127,13 +130,30 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             described.push_str("; and what was installed only for them and needs them: ");
             described.push_str(&listed(along));
         }
-        let operation = Uninstall::new(view, manager, removal.remove)?;
-        proposals.push(Proposal::act(
-            WORD.name,
-            format!("{} {}", manager.name(), names.join(", ")),
-            format!("uninstall with {}: {described}", manager.name()),
-            operation,
-        ));
+        match view.host.packages.installer(view, manager)? {
+            Known::Unknown(why) => {
+                let why =
+                    format!("{why}: packages are left alone; install what is lacking, then run this again");
+                proposals.push(Proposal::settled(
+                    WORD.name,
+                    described,
+                    Outcome::Unknown,
+                    why,
+                    needs,
+                ));
+            }
+            Known::Yes(installer) => {
+                value.extend(removal.remove.keys().cloned().map(rhai::Dynamic::from));
+                let name = installer.name();
+                let operation = Uninstall::new(view, manager, installer, removal.remove)?;
+                proposals.push(Proposal::act(
+                    WORD.name,
+                    format!("{} {}", manager.name(), names.join(", ")),
+                    format!("uninstall with {name}: {described}"),
+                    operation,
+                ));
+            }
+        }
     }
     Ok(proposals
         .into_iter()
@@ -141,11 +161,61 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         .collect())
 }
 
+/// What will be written to, as far as the policy must open it. Refuses what the policy does not open, or the kernel.
+///
+/// An environment that `rollback.yaml` names by its whole path may be changed wherever it lies.
+fn writable(view: &View, manager: Manager, names: &[String]) -> Result<Vec<Place>> {
+    let root = view.workspace.root();
+    let place = match manager {
+        Manager::Npm => {
+            let modules = root.join("node_modules");
+            if tree::is_link(view, &modules) {
+                return Err(Error::denied(
+                    "`node_modules` is a link: npm would put a directory in its place",
+                )
+                .hint("make it a directory, or uninstall the packages by hand where it leads"));
+            }
+            root.to_path_buf()
+        }
+        Manager::Pip => view.host.packages.environment(view)?.unwrap_or_default(),
+    };
+    let written = installer::written(view, manager, &place, names)?;
+    let python = &view.workspace.config().python;
+    let is_named =
+        |path: &Path| manager == Manager::Pip && python.starts_with('/') && path.starts_with(&place);
+    let mut needed: Vec<Place> = Vec::new();
+    for path in &written {
+        if is_named(path) || needed.iter().any(|above| path.starts_with(&above.absolute)) {
+            continue;
+        }
+        let place = view.workspace.show(path);
+        if view.workspace.writable(path).is_none() && !path.starts_with(root) {
+            let what = match manager {
+                Manager::Npm => "package.json".to_owned(),
+                Manager::Pip => format!("the environment `{python}`"),
+            };
+            return Err(Error::denied(format!(
+                "{what} leads to `{place}`, outside of the workspace: others may use what is there"
+            ))
+            .hint(format!(
+                "list its directory in policy.write of `{CONFIG}` if it may be changed; `python` there names another \
+                 environment"
+            )));
+        }
+        // The workspace itself is no file of the packages.
+        if path != root {
+            needed.push(place);
+        }
+    }
+    installer::require_writable(view, &written)?;
+    Ok(needed)
+}
+
 /// npm takes out what only the named packages needed, even where a package that nothing declares needs it too. Then
 /// the named ones stay.
 fn keep_what_npm_would_tear_out(view: &View, installed: &Packages, removal: &mut Removal) -> Result<()> {
     let names: Vec<String> = removal.remove.keys().cloned().collect();
-    let orphans = packages::npm::orphans(view.workspace.root(), installed, &names)?;
+    let orphans = packages::npm::orphans(view, view.workspace.root(), installed, &names)?;
     let all: Vec<String> = names.iter().chain(orphans.keys()).cloned().collect();
     let whole = packages::removable(Manager::Npm, installed, &all, &BTreeMap::new());
     let Some((orphan, dependents)) = whole.kept.iter().find(|(name, _)| orphans.contains_key(*name)) else {
@@ -179,7 +249,12 @@ impl Uninstall {
         Ok(())
     }
 
-    fn new(view: &View, manager: Manager, remove: BTreeMap<String, String>) -> Result<Self> {
+    fn new(
+        view: &View,
+        manager: Manager,
+        installer: Installer,
+        remove: BTreeMap<String, String>,
+    ) -> Result<Self> {
         let names: Vec<String> = remove.keys().cloned().collect();
         let mut remove = remove;
         let mut saved = Vec::new();
@@ -189,10 +264,20 @@ impl Uninstall {
         let is_automatic = |name: &&String| installed.get(*name).is_some_and(|package| package.automatic);
         let automatic = names.iter().filter(is_automatic).cloned().collect();
         if manager == Manager::Npm {
-            remove.extend(packages::npm::orphans(view.workspace.root(), &installed, &names)?);
+            remove.extend(packages::npm::orphans(
+                view,
+                view.workspace.root(),
+                &installed,
+                &names,
+            )?);
+        }
+        let all: Vec<String> = remove.keys().cloned().collect();
+        let written = writable(view, manager, &all)?;
+        if manager == Manager::Npm {
             for name in [
                 "package.json",
                 "package-lock.json",
+                "npm-shrinkwrap.json",
                 "node_modules/.package-lock.json",
             ] {
                 let place = view.workspace.place(name)?;
@@ -225,11 +310,13 @@ impl Uninstall {
         let root = view.workspace.root();
         let installed = match manager {
             Manager::Npm => Some(root.join("node_modules")),
-            Manager::Pip => packages::pip::environment(root, &view.workspace.config().python),
+            Manager::Pip => packages::pip::environment(view, root, &view.workspace.config().python)?,
         };
         Ok(Self {
             installed,
             manager,
+            installer,
+            written,
             names,
             remove,
             automatic,
@@ -246,9 +333,15 @@ impl Operation for Uninstall {
     }
 
     fn needs(&self) -> Vec<Capability> {
-        vec![Capability::Packages {
+        let packages = Capability::Packages {
             manager: self.manager.name().to_owned(),
-        }]
+        };
+        let written = self.written.iter().map(|place| Capability::Write {
+            shown: place.shown.clone(),
+            absolute: place.absolute.clone(),
+            whole: false,
+        });
+        std::iter::once(packages).chain(written).collect()
     }
 
     fn demands(&self) -> Vec<Demand> {
@@ -287,10 +380,16 @@ impl Operation for Uninstall {
     }
 
     fn facts(&self) -> Vec<Fact> {
-        vec![Fact::new(
-            format!("packages of {}", self.manager.name()),
-            json!(self.remove),
-        )]
+        vec![
+            Fact::new(
+                format!("packages of {}", self.manager.name()),
+                json!(self.remove),
+            ),
+            Fact::new(
+                format!("what changes packages of {}", self.manager.name()),
+                json!(self.installer.name()),
+            ),
+        ]
     }
 
     fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {

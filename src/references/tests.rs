@@ -216,6 +216,93 @@ fn configuration_names_files_that_are_there() {
     assert!(to(&index, "x/y.js").is_empty());
 }
 
+/// Where `tools/run.js` is named, in a tree with this one other file.
+fn named_in(path: &str, text: &str) -> Vec<String> {
+    let (_dir, index) = tree(&[("tools/run.js", ""), (path, text)]);
+    to(&index, "tools/run.js")
+}
+
+#[test]
+fn what_merely_lists_paths_needs_none_of_them() {
+    let plan = "{\"schema\": \"rollback.report/1\", \"operations\": [{\"target\": \"tools/run.js\"}]}";
+    for path in [
+        "plan.json",
+        "p.json",
+        "config/plan.json",
+        "package.json",
+        "conf/plan.yaml",
+        "compose.yml",
+    ] {
+        assert!(named_in(path, plan).is_empty(), "{path}");
+    }
+    let list = "{\"files\": [{\"path\": \"tools/run.js\"}]}";
+    let files = [
+        "bom.json",
+        "coverage/coverage-final.json",
+        "package-lock.json",
+        "report.json",
+        "data/results.json",
+        "inventory.yaml",
+        "pnpm-lock.yaml",
+        "test-results.yml",
+    ];
+    for path in files {
+        assert!(named_in(path, list).is_empty(), "{path}");
+    }
+    let bill = "{\"bomFormat\": \"CycloneDX\", \"components\": [{\"name\": \"tools/run.js\"}]}";
+    assert!(named_in("config/sbom.json", bill).is_empty());
+}
+
+#[test]
+fn what_a_program_loads_is_needed_whatever_the_key() {
+    let files = [
+        ("package.json", "{\"bin\": {\"x\": \"./tools/run.js\"}}"),
+        ("tsconfig.build.json", "{\"files\": [\"tools/run.js\"]}"),
+        ("tools/.eslintrc.json", "{\"extends\": [\"./run.js\"]}"),
+        (
+            "docker-compose.prod.yml",
+            "services:\n  a:\n    env_file: tools/run.js\n",
+        ),
+        (
+            ".github/workflows/ci.yml",
+            "jobs:\n- steps:\n  - run: tools/run.js\n",
+        ),
+        ("dbt_project.yml", "macro: tools/run.js\n"),
+        ("workspace.yaml", "load_from:\n  - relative_path: tools/run.js\n"),
+        ("core-config.yaml", "a: { enabled: yes, wrapper: tools/run.js }\n"),
+        ("config/own.json", "{\"a\": [[{\"b\": {}}], \"tools/run.js\"]}"),
+        ("app.settings.yaml", "# x\nout:\n  - tools/run.js # y\n"),
+    ];
+    for (path, text) in files {
+        assert_eq!(named_in(path, text).len(), 1, "{path}");
+    }
+}
+
+#[test]
+fn what_a_program_leaves_out_or_writes_is_no_need() {
+    let files = [
+        (
+            "package.json",
+            "{\"files\": [\"tools/run.js\"], \"sideEffects\": [\"tools/run.js\"]}",
+        ),
+        (
+            "tsconfig.json",
+            "{\"exclude\": [\"tools/run.js\"], \"x\": {\"outFile\": \"tools/run.js\"}}",
+        ),
+        ("config/a.yaml", "ignore:\n- tools/run.js\n- a: tools/run.js\n"),
+        ("config/b.yaml", "x:\n  exclude:\n    - tools/run.js\n"),
+        ("config/c.yaml", "x: { output: tools/run.js }\n"),
+    ];
+    for (path, text) in files {
+        assert!(named_in(path, text).is_empty(), "{path}");
+    }
+    // What follows them is loaded again.
+    let text = "x:\n  exclude:\n    - tools/run.js\n  load: tools/run.js\n";
+    assert_eq!(named_in("config/d.yaml", text), ["config/d.yaml:4"]);
+    let text = "{\"exclude\": {\"a\": [\"tools/run.js\"]},\n\"load\": \"tools/run.js\"}";
+    assert_eq!(named_in("config/e.json", text), ["config/e.json:2"]);
+}
+
 #[test]
 fn packages_are_found_by_what_is_imported() {
     let (_dir, index) = tree(&[
@@ -354,7 +441,7 @@ proptest! {
     fn no_text_makes_it_panic(text in "(?s).{0,200}", tricky in "[\"'`/*\\\\\n(),{}$ä .#\\[\\]:-]{0,60}") {
         let mixed = format!("require({tricky}) {text} import {tricky} from {text}");
         for language in [super::Language::JavaScript, super::Language::Python, super::Language::Notebook, super::Language::Json, super::Language::Yaml] {
-            for mention in language.scan(&mixed) {
+            for mention in language.scan("package.json", &mixed) {
                 prop_assert!(mention.line >= 1 && mention.line <= mixed.lines().count().max(1));
             }
         }

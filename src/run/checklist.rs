@@ -7,6 +7,7 @@ use super::switches;
 use crate::backup;
 use crate::cli::terminal::plural;
 use crate::error::Result;
+use crate::host::docker::Known;
 use crate::host::files::EntryKind;
 use crate::host::packages::Manager;
 use crate::host::processes::Query;
@@ -247,6 +248,7 @@ fn packages_are_gone(session: &Session, story: &Story) -> Result<Finding> {
     let view = &session.view;
     let mut wrong = Vec::new();
     let mut left = Vec::new();
+    let mut remarks = Vec::new();
     for manager in [Manager::Npm, Manager::Pip] {
         let names = texts(&story.script.header, manager.name());
         if names.is_empty() {
@@ -256,6 +258,13 @@ fn packages_are_gone(session: &Session, story: &Story) -> Result<Finding> {
             continue;
         };
         let removal = view.removable_packages(manager, &installed, &names)?;
+        if !removal.remove.is_empty()
+            && let Known::Unknown(why) = view.host.packages.installer(view, manager)?
+        {
+            let names: Vec<String> = removal.remove.into_keys().collect();
+            remarks.push(format!("left alone, because {why}: {}", names.join(", ")));
+            continue;
+        }
         wrong.extend(
             removal
                 .remove
@@ -264,11 +273,14 @@ fn packages_are_gone(session: &Session, story: &Story) -> Result<Finding> {
         );
         left.extend(removal.kept.into_keys());
     }
+    if !left.is_empty() {
+        remarks.push(format!("kept because others need them: {}", left.join(", ")));
+    }
     let finding = Finding::of(wrong);
-    Ok(if left.is_empty() {
+    Ok(if remarks.is_empty() {
         finding
     } else {
-        finding.remarking(format!("kept because others need them: {}", left.join(", ")))
+        finding.remarking(remarks.join("; "))
     })
 }
 

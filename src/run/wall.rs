@@ -8,6 +8,7 @@ use super::Context;
 use crate::error::{Error, Result};
 use crate::host::confine::{self, Mode, Wall};
 use crate::host::packages::pip;
+use crate::host::packages::tree::Disk;
 
 impl Context {
     /// Confines the program from here on. Gives what the person is to be told where the kernel can't do all of it.
@@ -74,7 +75,7 @@ impl Context {
         if !configured.starts_with('/') {
             return None;
         }
-        let environment = pip::environment(self.workspace.root(), configured)?;
+        let environment = pip::environment(&Disk, self.workspace.root(), configured).ok()??;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(environment, flags, FileMode::empty()).ok()
     }

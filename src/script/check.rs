@@ -14,7 +14,7 @@ use crate::cli::terminal::plural;
 use crate::error::{Error, Kind, Result};
 use crate::gate::policy::Policy;
 use crate::primitive::Primitive;
-use crate::primitives;
+use crate::primitives::{self, dry_run};
 use crate::view::View;
 use crate::workspace::catalogue::{Story, candidates, entries, texts};
 use crate::workspace::config::nearest;
@@ -44,6 +44,8 @@ pub struct Checked {
     pub header: Vec<(usize, Judged)>,
     /// The words that it says, by place.
     pub words: Vec<Said>,
+    /// What the person should know before it runs, with the line of each.
+    pub warnings: Vec<(usize, &'static str)>,
     /// What would break it.
     pub problems: Vec<Error>,
 }
@@ -255,6 +257,10 @@ impl Checker<'_> {
                 continue;
             }
             for (word, call) in said(self.target(calls, call), call) {
+                if word.name == dry_run::WORD.name {
+                    let line = call.position.line().unwrap_or(0);
+                    checked.warnings.push((line, dry_run::WARNING));
+                }
                 let mut judged = Vec::new();
                 for claim in claims::claims(word, &call.given) {
                     match claims::judge(&claim, self.view, self.policy) {

@@ -8,9 +8,10 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use super::View;
 use crate::error::{Error, Kind, Result};
+use crate::gate::overlay::Node;
 use crate::host::files::EntryKind;
-use crate::host::packages::{self, Manager, Packages, Removal};
-use crate::references::Reference;
+use crate::host::packages::{self, Manager, Packages, Removal, tree};
+use crate::references::{Index, Reference};
 use crate::workspace::Place;
 use crate::workspace::catalogue::{Story, candidates};
 
@@ -188,6 +189,59 @@ impl View {
         Ok(leaving)
     }
 
+    /// Which source files name which others, at the moment of the pass in which it was first asked for: a preview then
+    /// sees what it has pretended so far, as a real pass sees what it has done. Callers leave out what went since.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn index(&self) -> Result<Rc<Index>> {
+        if let Some(index) = self.index.borrow().as_ref() {
+            return Ok(Rc::clone(index));
+        }
+        let root = self.workspace.root();
+        let backups = self.workspace.backups();
+        let skipped = backups.strip_prefix(root).ok().and_then(Path::to_str);
+        let is_file = |path: &str| tree::is_file(self, &root.join(path)).unwrap_or(true);
+        let skipped: Vec<&str> = skipped.into_iter().collect();
+        let pretended = self.pretended_sources(&skipped)?;
+        let index = Rc::new(Index::scan_with(root, &skipped, &is_file, pretended)?);
+        *self.index.borrow_mut() = Some(Rc::clone(&index));
+        Ok(index)
+    }
+
+    /// Sources that stand only in the pretended world, or with other contents: path, and contents where they can be known.
+    fn pretended_sources(&self, skipped: &[&str]) -> Result<Vec<(String, Option<Vec<u8>>)>> {
+        let shown = |path: &Path| {
+            let shown = path.strip_prefix(self.workspace.root()).ok()?.to_str()?;
+            let is_apart = skipped
+                .iter()
+                .any(|skipped| Path::new(shown).starts_with(skipped));
+            (!is_apart && !Index::skips(shown)).then(|| shown.to_owned())
+        };
+        let is_new = |node: &Node| matches!(node, Node::Text(_) | Node::From(_));
+        let tops: Vec<PathBuf> = {
+            let overlay = self.overlay();
+            let nodes = overlay
+                .nodes()
+                .filter(|(path, node)| is_new(node) && shown(path).is_some());
+            nodes.map(|(path, _)| path.clone()).collect()
+        };
+        let mut sources = BTreeMap::new();
+        for top in tops {
+            self.walk(&top, &mut |path, stat| {
+                if let Some(shown) = shown(path)
+                    && stat.kind == EntryKind::File
+                    && Index::is_source(&shown)
+                {
+                    let bytes = self.read(&self.workspace.show(path), super::TEXT_LIMIT).ok();
+                    sources.insert(shown, bytes);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(sources.into_iter().collect())
+    }
+
     /// Sources that name a path and stay: neither parts of the run's stories nor gone.
     ///
     /// # Errors
@@ -279,8 +333,16 @@ impl View {
         installed: &Packages,
         names: &[String],
     ) -> Result<Removal> {
+        let unlisted = match (manager, self.host.packages.environment(self)?) {
+            (Manager::Pip, Some(environment)) => packages::pip::unlisted(self, &environment, names)?,
+            _ => Vec::new(),
+        };
         packages::removable_along(manager, installed, names, &|name| {
-            self.sources_that_need(manager, name)
+            let mut needed_by = self.sources_that_need(manager, name)?;
+            if unlisted.iter().any(|unlisted| unlisted == name) {
+                needed_by.push(packages::UNLISTED.to_owned());
+            }
+            Ok(needed_by)
         })
     }
 

@@ -1,14 +1,17 @@
 //! Processes, packages and containers, with what this run has pretended taken out.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::View;
 use crate::error::{Error, Result};
+use crate::gate::overlay::Seen;
 use crate::host::docker::{Engine, Known};
 use crate::host::files::EntryKind;
+use crate::host::packages::tree::{self, Node, Tree};
 use crate::host::packages::{self, Manager, Package};
 use crate::host::processes::{Access, Found, Holder, OpenFiles, Process, Query, Scope};
 use crate::operation::containers::Kind as EngineKind;
@@ -19,10 +22,41 @@ use crate::workspace::config::ProcessScope;
 /// Packages by name.
 type Packages = BTreeMap<String, Package>;
 
-/// What was read of installed packages, with the modification time of the directory that it was read from.
+/// What was read of installed packages.
 #[derive(Debug, Default)]
 pub struct Installed {
-    read: BTreeMap<&'static str, (PathBuf, i64, Packages)>,
+    read: BTreeMap<&'static str, Read>,
+}
+
+/// What was read at one place, with what tells that it was changed since.
+#[derive(Debug)]
+struct Read {
+    place: PathBuf,
+    watched: Vec<(PathBuf, u64)>,
+    packages: Packages,
+}
+
+/// Packages are read through what was pretended, like everything else.
+impl Tree for View {
+    fn is_disk(&self) -> bool {
+        self.overlay().has_no_paths()
+    }
+
+    fn node(&self, path: &Path) -> Node {
+        match self.overlay().seen(path) {
+            Seen::Real(real) => Node::Disk(real),
+            Seen::Gone => Node::Gone,
+            Seen::Text(bytes) => Node::Text(bytes.to_vec()),
+            Seen::Directory => Node::Directory,
+            Seen::Unknown(_) => Node::Unknown,
+        }
+    }
+
+    fn pretended(&self, directory: &Path) -> Vec<(OsString, bool)> {
+        let overlay = self.overlay();
+        let children = overlay.children(directory);
+        children.map(|(name, there)| (name.to_owned(), there)).collect()
+    }
 }
 
 impl View {
@@ -199,10 +233,9 @@ impl View {
     /// Where the packages of a manager are, if anywhere.
     fn packages_place(&self, manager: Manager) -> Result<Option<PathBuf>> {
         match manager {
-            Manager::Pip => Ok(packages::pip::environment(
-                self.workspace.root(),
-                &self.workspace.config().python,
-            )),
+            Manager::Pip => {
+                packages::pip::environment(self, self.workspace.root(), &self.workspace.config().python)
+            }
             Manager::Npm => {
                 let manifest = self.workspace.place("package.json")?;
                 let there = self
@@ -221,21 +254,26 @@ impl View {
         let Some(place) = self.packages_place(manager)? else {
             return Ok(None);
         };
-        let changed = packages::managers::changed(manager, &place);
         let mut cache = self.installed.borrow_mut();
-        let fresh = cache
-            .read
-            .get(manager.name())
-            .is_some_and(|(from, at, _)| *from == place && *at == changed);
+        let fresh = cache.read.get(manager.name()).is_some_and(|read| {
+            let as_it_was = |(path, was): &(PathBuf, u64)| tree::stamp(self, path) == *was;
+            read.place == place && read.watched.iter().all(as_it_was)
+        });
         if !fresh {
-            let read = packages::installed(manager, &place)?;
-            cache.read.insert(manager.name(), (place, changed, read));
+            let watched = packages::watched(self, manager, &place)?;
+            let stamped = |path: PathBuf| {
+                let stamp = tree::stamp(self, &path);
+                (path, stamp)
+            };
+            let read = Read {
+                watched: watched.into_iter().map(stamped).collect(),
+                packages: packages::installed(self, manager, &place)?,
+                place,
+            };
+            cache.read.insert(manager.name(), read);
         }
-        let mut all = cache
-            .read
-            .get(manager.name())
-            .map(|(_, _, packages)| packages.clone())
-            .unwrap_or_default();
+        let read = cache.read.get(manager.name());
+        let mut all = read.map(|read| read.packages.clone()).unwrap_or_default();
         all.retain(|name, _| !self.overlay().is_uninstalled(manager.name(), name));
         Ok(Some(all))
     }

@@ -172,7 +172,7 @@ impl Stack {
 }
 
 /// Makes a directory unless it was made from the same `recipe` before.
-fn once(directory: &Path, recipe: &str, make: impl FnOnce(&Path) -> Result<(), Why>) -> Result<(), Why> {
+pub fn once(directory: &Path, recipe: &str, make: impl FnOnce(&Path) -> Result<(), Why>) -> Result<(), Why> {
     let ready = directory.join("ready");
     if std::fs::read_to_string(&ready).is_ok_and(|made| made == recipe) {
         return Ok(());

@@ -76,6 +76,9 @@ fn page(checked: &Checked) -> String {
         &["line", "what the script says", "what the policy says"],
         &rows,
     ));
+    for (number, warning) in &checked.warnings {
+        page.push_str(&format!("warning: line {}: {warning}\n", line(*number)));
+    }
     page.push('\n');
     page
 }
@@ -204,12 +207,15 @@ fn script_json(checked: &Checked) -> Value {
         value["line"] = (*line).into();
         value
     });
+    let warnings = checked.warnings.iter();
+    let warnings = warnings.map(|(line, message)| json!({ "line": line, "message": message }));
     json!({
         "file": checked.file,
         "story": checked.story.as_ref().map(|(id, title)| json!({ "id": id, "title": title })),
         "imports": imports.collect::<Vec<_>>(),
         "header": header.collect::<Vec<_>>(),
         "words": checked.words.iter().map(word_json).collect::<Vec<_>>(),
+        "warnings": warnings.collect::<Vec<_>>(),
         "problems": checked.problems.iter().map(render::error_json).collect::<Vec<_>>(),
     })
 }

@@ -1,15 +1,17 @@
 //! The two managers of a workspace: which program, in which place, with a cache of ours inside `.rollback/`.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use super::{Manager, npm, pip};
+use super::installer::Installer;
+use super::tree::{self, Disk, Tree};
+use super::{Manager, npm, pip, uv};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
 use crate::gate::redact::redact;
-use crate::host::commands::{self, Ran, find_program};
+use crate::host::commands::{self, Invocation, Ran};
+use crate::host::docker::Known;
 use crate::host::files::{Expect, Files};
 use crate::workspace::{CACHE, Workspace};
 
@@ -32,11 +34,44 @@ impl Managers {
         }
     }
 
-    fn environment(&self) -> Result<PathBuf> {
-        pip::environment(&self.root, &self.python).ok_or_else(|| {
-            Error::not_found(format!("there is no Python environment `{}`", self.python))
-                .hint("name it as `python` in `rollback.yaml`")
-        })
+    /// What changes the packages of a manager, and where its packages are, links followed; or why nothing can.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn installer(&self, tree: &dyn Tree, manager: Manager) -> Result<Known<Installer>> {
+        if manager == Manager::Npm {
+            return Ok(Installer::npm(&self.root));
+        }
+        match self.environment(tree)? {
+            Some(environment) => Installer::of_environment(tree, &environment, &self.root),
+            None => Ok(Known::Unknown(format!(
+                "there is no Python environment `{}`: name it as `python` in `rollback.yaml`",
+                self.python
+            ))),
+        }
+    }
+
+    /// The Python environment, links followed.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn environment(&self, tree: &dyn Tree) -> Result<Option<PathBuf>> {
+        let Some(place) = pip::environment(tree, &self.root, &self.python)? else {
+            return Ok(None);
+        };
+        let real = tree::follow(tree, &place)
+            .map_err(|error| Error::io(format_args!("look at `{}`", place.display()), &error))?;
+        Ok(real.map(|(real, _)| real))
+    }
+
+    /// The installer at the moment of the act.
+    fn at_hand(&self, manager: Manager) -> Result<Installer> {
+        match self.installer(&Disk, manager)? {
+            Known::Yes(installer) => Ok(installer),
+            Known::Unknown(why) => {
+                Err(Error::not_found(why).hint("install what is lacking, then run this again"))
+            }
+        }
     }
 
     /// Uninstalls packages, all in one command. Gives the command's last line.
@@ -50,24 +85,28 @@ impl Managers {
         manager: Manager,
         names: &[String],
     ) -> Result<String> {
-        if manager == Manager::Pip {
-            let invocation = pip::uninstall(&self.environment()?, &self.root, names)?;
-            let ran = commands::run(permit, &invocation, Some(cancelled))?;
-            return Self::outcome("pip uninstall", manager, &ran);
-        }
-        let program = find_program("npm", &self.root)?;
-        let cache = self.cache.join("npm");
-        let uninstall = |registry| {
-            let invocation = npm::uninstall(&program, &self.root, &self.root, names, &cache, registry)?;
-            commands::run(permit, &invocation, Some(cancelled))
+        let installer = self.at_hand(manager)?;
+        let cache = self.cache.join(installer.name());
+        let run = |invocation: Result<Invocation>| commands::run(permit, &invocation?, Some(cancelled));
+        let ran = match &installer {
+            Installer::Pip(environment) => run(pip::uninstall(environment, &self.root, names))?,
+            Installer::Uv { program, environment } => {
+                run(uv::uninstall(program, environment, &self.root, names, &cache))?
+            }
+            Installer::Npm(program) => {
+                let with =
+                    |registry| npm::uninstall(program, &self.root, &self.root, names, &cache, registry);
+                let ran = run(with(npm::Registry::Never))?;
+                // It has changed nothing then. Where a package lacks a program that it promises, npm fetches it again
+                // whatever it was asked for.
+                if !ran.succeeded() && npm::lacks_a_download(&ran.stderr) {
+                    run(with(npm::Registry::WhereNeeded))?
+                } else {
+                    ran
+                }
+            }
         };
-        let mut ran = uninstall(npm::Registry::Never)?;
-        // It has changed nothing then. Where a package lacks a program that it promises, npm fetches it again whatever
-        // it was asked for.
-        if !ran.succeeded() && npm::lacks_a_download(&ran.stderr) {
-            ran = uninstall(npm::Registry::WhereNeeded)?;
-        }
-        Self::outcome("npm uninstall", manager, &ran)
+        Self::outcome("uninstall", &installer, &ran)
     }
 
     /// Installs packages again in these versions.
@@ -81,27 +120,18 @@ impl Managers {
         manager: &str,
         packages: &BTreeMap<String, String>,
     ) -> Result<String> {
-        let manager = Manager::parse(manager)?;
-        let invocation = match manager {
-            Manager::Pip => pip::install(
-                &self.environment()?,
-                &self.root,
-                packages,
-                &self.cache.join("pip"),
-            )?,
-            Manager::Npm => {
-                let program = find_program("npm", &self.root)?;
-                npm::install(
-                    &program,
-                    &self.root,
-                    &self.root,
-                    packages,
-                    &self.cache.join("npm"),
-                )?
+        let installer = self.at_hand(Manager::parse(manager)?)?;
+        let cache = self.cache.join(installer.name());
+        let root = &self.root;
+        let invocation = match &installer {
+            Installer::Pip(environment) => pip::install(environment, root, packages, &cache)?,
+            Installer::Uv { program, environment } => {
+                uv::install(program, environment, root, packages, &cache)?
             }
+            Installer::Npm(program) => npm::install(program, root, root, packages, &cache)?,
         };
         let ran = commands::run(permit, &invocation, Some(cancelled))?;
-        Self::outcome(&format!("{} install", manager.name()), manager, &ran)
+        Self::outcome("install", &installer, &ran)
     }
 
     /// Takes from packages of pip the marks of having been asked for, which [`Managers::install`] gave them. Those of an
@@ -113,7 +143,10 @@ impl Managers {
         if names.is_empty() {
             return Ok(());
         }
-        for mark in pip::marks(&self.environment()?, names)? {
+        let Some(environment) = self.environment(&Disk)? else {
+            return Ok(());
+        };
+        for mark in pip::marks(&environment, names)? {
             if !files.contains(&mark.file) {
                 continue;
             }
@@ -126,13 +159,15 @@ impl Managers {
         Ok(())
     }
 
-    fn outcome(what: &str, manager: Manager, ran: &Ran) -> Result<String> {
+    fn outcome(what: &str, installer: &Installer, ran: &Ran) -> Result<String> {
         if ran.succeeded() {
             return Ok(redact(&String::from_utf8_lossy(&ran.stdout)));
         }
-        let complaint = match manager {
-            Manager::Npm => npm::complaint(&ran.stderr),
-            Manager::Pip => pip::complaint(&ran.stderr),
+        let name = installer.name();
+        let complaint = match installer {
+            Installer::Npm(_) => npm::complaint(&ran.stderr),
+            Installer::Pip(_) => pip::complaint(&ran.stderr),
+            Installer::Uv { .. } => uv::complaint(&ran.stderr),
         };
         let why = match complaint {
             Some(complaint) if !ran.timed_out && ran.signal.is_none() => complaint,
@@ -144,13 +179,13 @@ impl Managers {
         } else {
             "look at what is installed, then run this again; `rollback undo` puts back what went"
         };
-        Err(Error::failed(format!("`{what}` failed: {}", redact(&why))).hint(hint))
+        Err(Error::failed(format!("`{name} {what}` failed: {}", redact(&why))).hint(hint))
     }
 }
 
 /// Whether a manager's words are about what it wanted to download.
 fn is_about_the_registry(why: &str) -> bool {
-    const SIGNS: [&str; 11] = [
+    const SIGNS: [&str; 13] = [
         "E404",
         "ECONNREFUSED",
         "ECONNRESET",
@@ -158,34 +193,12 @@ fn is_about_the_registry(why: &str) -> bool {
         "EAI_AGAIN",
         "ETIMEDOUT",
         "ENOTCACHED",
+        "Failed to fetch",
         "No matching distribution",
+        "No solution found",
         "Could not find a version",
         "NewConnectionError",
         "Connection refused",
     ];
     SIGNS.iter().any(|sign| why.contains(sign))
-}
-
-/// When the packages at `place` last changed, as far as directories tell: nanoseconds since the epoch, summed up.
-#[must_use]
-pub fn changed(manager: Manager, place: &Path) -> i64 {
-    let stamp = |path: &Path| {
-        std::fs::metadata(path).map_or(0, |metadata| {
-            metadata
-                .mtime()
-                .wrapping_mul(1_000_000_000)
-                .wrapping_add(metadata.mtime_nsec())
-        })
-    };
-    match manager {
-        Manager::Npm => ["package.json", "node_modules", "node_modules/.package-lock.json"]
-            .iter()
-            .fold(0, |sum: i64, name| sum.wrapping_add(stamp(&place.join(name)))),
-        Manager::Pip => {
-            let libraries = std::fs::read_dir(place.join("lib")).into_iter().flatten();
-            libraries
-                .filter_map(|entry| Some(entry.ok()?.path().join("site-packages")))
-                .fold(0, |sum: i64, path| sum.wrapping_add(stamp(&path)))
-        }
-    }
 }

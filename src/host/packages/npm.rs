@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::host::commands::Invocation;
+use crate::host::packages::tree::{self, Disk, Tree, follow, is_link};
 use crate::host::packages::{Manager, Package, Packages, check_version};
 
 /// How deep packages inside packages are followed.
@@ -36,17 +37,17 @@ const HERE: &[&str] = &[
 ///
 /// # Errors
 /// Where `node_modules` is there but can't be listed.
-pub fn installed(place: &Path) -> Result<Packages> {
+pub fn installed(tree: &dyn Tree, place: &Path) -> Result<Packages> {
     let mut packages = Packages::new();
-    for (name, directory) in package_directories(&place.join("node_modules"))? {
-        let Some(manifest) = Manifest::read(&directory) else {
+    for (name, directory) in package_directories(tree, &place.join("node_modules"))? {
+        let Some(manifest) = Manifest::read(tree, &directory)? else {
             continue;
         };
         // A link to the project itself, or to what contains it, holds this same tree.
-        let mut requires = if directory.is_symlink() && leads_around(&directory, place) {
+        let mut requires = if is_link(tree, &directory) && leads_around(tree, &directory, place) {
             manifest.needs()
         } else {
-            needs_from_outside(&directory, &manifest, 0)?
+            needs_from_outside(tree, &directory, &manifest, 0)?
         };
         requires.remove(&name);
         let requires = requires.into_iter().collect();
@@ -64,28 +65,33 @@ pub fn installed(place: &Path) -> Result<Packages> {
     Ok(packages)
 }
 
-fn leads_around(link: &Path, place: &Path) -> bool {
-    match (link.canonicalize(), place.canonicalize()) {
-        (Ok(target), Ok(place)) => place.starts_with(target),
+fn leads_around(tree: &dyn Tree, link: &Path, place: &Path) -> bool {
+    match (follow(tree, link), follow(tree, place)) {
+        (Ok(Some((target, _))), Ok(Some((place, _)))) => place.starts_with(target),
         _ => true,
     }
 }
 
 /// What a package and those nested in it need that none nested in it gives.
-fn needs_from_outside(directory: &Path, manifest: &Manifest, depth: usize) -> Result<BTreeSet<String>> {
+fn needs_from_outside(
+    tree: &dyn Tree,
+    directory: &Path,
+    manifest: &Manifest,
+    depth: usize,
+) -> Result<BTreeSet<String>> {
     let mut needs = manifest.needs();
     if depth >= DEEPEST {
         return Ok(needs);
     }
-    let nested = package_directories(&directory.join("node_modules"))?;
+    let nested = package_directories(tree, &directory.join("node_modules"))?;
     for inner in nested.values() {
-        let Some(manifest) = Manifest::read(inner) else {
+        let Some(manifest) = Manifest::read(tree, inner)? else {
             continue;
         };
-        if inner.is_symlink() {
+        if is_link(tree, inner) {
             needs.extend(manifest.needs());
         } else {
-            needs.extend(needs_from_outside(inner, &manifest, depth + 1)?);
+            needs.extend(needs_from_outside(tree, inner, &manifest, depth + 1)?);
         }
     }
     needs.retain(|name| !nested.contains_key(name));
@@ -93,12 +99,12 @@ fn needs_from_outside(directory: &Path, manifest: &Manifest, depth: usize) -> Re
 }
 
 /// Directories of packages by name, those of scopes included; empty where there is no `node_modules`.
-fn package_directories(node_modules: &Path) -> Result<BTreeMap<String, PathBuf>> {
+fn package_directories(tree: &dyn Tree, node_modules: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
-    for (name, path) in list(node_modules)? {
+    for (name, path) in list(tree, node_modules)? {
         if name.starts_with('@') {
             found.extend(
-                list(&path)?
+                list(tree, &path)?
                     .into_iter()
                     .map(|(inner, path)| (format!("{name}/{inner}"), path)),
             );
@@ -109,29 +115,35 @@ fn package_directories(node_modules: &Path) -> Result<BTreeMap<String, PathBuf>>
     Ok(found)
 }
 
-fn list(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let failed = |error: &std::io::Error| Error::io(format_args!("list `{}`", directory.display()), error);
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(failed(&error)),
-    };
-    let mut named = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| failed(&error))?;
-        // A name that isn't UTF-8 is no package's.
-        if let Ok(name) = entry.file_name().into_string() {
-            named.push((name, entry.path()));
+fn list(tree: &dyn Tree, directory: &Path) -> Result<Vec<(String, PathBuf)>> {
+    tree::list(tree, directory)
+        .map_err(|error| Error::io(format_args!("list `{}`", directory.display()), &error))
+}
+
+/// What tells that the packages below `place` were changed: manifests and directories that hold packages, linked ones
+/// included.
+///
+/// # Errors
+/// As for [`installed`].
+pub fn watched(tree: &dyn Tree, place: &Path) -> Result<Vec<PathBuf>> {
+    let modules = place.join("node_modules");
+    let mut watched = vec![
+        place.join("package.json"),
+        modules.join(".package-lock.json"),
+        modules.clone(),
+    ];
+    for (name, path) in list(tree, &modules)? {
+        if name.starts_with('@') {
+            watched.push(path);
         }
     }
-    Ok(named)
+    for path in package_directories(tree, &modules)?.into_values() {
+        if is_link(tree, &path) {
+            watched.push(path.join("package.json"));
+            watched.push(path.join("node_modules"));
+        }
+    }
+    Ok(watched)
 }
 
 /// The largest `package.json`, in bytes.
@@ -142,10 +154,17 @@ struct Manifest(Value);
 
 impl Manifest {
     /// The manifest in a directory; none if it isn't there. One that is no JSON declares nothing.
-    fn read(directory: &Path) -> Option<Self> {
-        let bytes = crate::workspace::contents(&directory.join("package.json"), MANIFEST_LIMIT).ok()?;
-        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-        Some(Self(serde_json::from_slice(text).unwrap_or_default()))
+    ///
+    /// # Errors
+    /// Where it is there and can't be read: nobody can tell what it needs.
+    fn read(tree: &dyn Tree, directory: &Path) -> Result<Option<Self>> {
+        let file = directory.join("package.json");
+        let bytes = tree::read(tree, &file, MANIFEST_LIMIT)
+            .map_err(|error| Error::io(format_args!("read `{}`", file.display()), &error))?;
+        Ok(bytes.map(|bytes| {
+            let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+            Self(serde_json::from_slice(text).unwrap_or_default())
+        }))
     }
 
     fn text(&self, key: &str) -> &str {
@@ -176,8 +195,8 @@ impl Manifest {
 ///
 /// # Errors
 /// `configuration` if it is no JSON.
-pub fn declared(place: &Path) -> Result<BTreeMap<String, String>> {
-    let Some(manifest) = Manifest::read(place) else {
+pub fn declared(tree: &dyn Tree, place: &Path) -> Result<BTreeMap<String, String>> {
+    let Some(manifest) = Manifest::read(tree, place)? else {
         return Ok(BTreeMap::new());
     };
     if !manifest.0.is_object() {
@@ -205,11 +224,16 @@ pub fn declared(place: &Path) -> Result<BTreeMap<String, String>> {
 ///
 /// # Errors
 /// As for [`declared`].
-pub fn orphans(place: &Path, installed: &Packages, names: &[String]) -> Result<BTreeMap<String, String>> {
-    let mut roots: BTreeSet<String> = declared(place)?.into_keys().collect();
-    if Manifest::read(place).is_some_and(|manifest| manifest.0.get("workspaces").is_some()) {
-        let is_link = |name: &&String| place.join("node_modules").join(name).is_symlink();
-        roots.extend(installed.keys().filter(is_link).cloned());
+pub fn orphans(
+    tree: &dyn Tree,
+    place: &Path,
+    installed: &Packages,
+    names: &[String],
+) -> Result<BTreeMap<String, String>> {
+    let mut roots: BTreeSet<String> = declared(tree, place)?.into_keys().collect();
+    if Manifest::read(tree, place)?.is_some_and(|manifest| manifest.0.get("workspaces").is_some()) {
+        let linked = |name: &&String| is_link(tree, &place.join("node_modules").join(name));
+        roots.extend(installed.keys().filter(linked).cloned());
     }
     let before = reached(installed, roots.iter());
     let after = reached(installed, roots.iter().filter(|name| !names.contains(name)));
@@ -359,7 +383,7 @@ pub fn install(
     if has_lock(place) {
         return Ok(invocation);
     }
-    let declared = declared(place)?;
+    let declared = declared(&Disk, place)?;
     let mut pinned = Vec::new();
     for (name, version) in packages {
         Manager::Npm.check_name(name)?;
@@ -417,7 +441,7 @@ mod tests {
     fn reads_what_is_there_with_links_scopes_and_nested_packages() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        assert!(installed(root).unwrap().is_empty());
+        assert!(installed(&Disk, root).unwrap().is_empty());
         put(root, "", &json!({"name": "w", "dependencies": {"a": "1"}}));
         put(
             root,
@@ -458,7 +482,7 @@ mod tests {
         std::os::unix::fs::symlink("..", root.join("node_modules/w")).unwrap();
         std::os::unix::fs::symlink("nowhere", root.join("node_modules/dangling")).unwrap();
         assert_eq!(
-            shown(&installed(root).unwrap()),
+            shown(&installed(&Disk, root).unwrap()),
             ["@s/c@2.0.0 a", "a@1.0.0 b d peer", "link@3.0.0 a", "w@ a"]
         );
     }
@@ -485,7 +509,7 @@ mod tests {
     #[test]
     fn declares_every_kind_and_refuses_what_it_can_not_read() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(declared(dir.path()).unwrap().is_empty());
+        assert!(declared(&Disk, dir.path()).unwrap().is_empty());
         put(
             dir.path(),
             "",
@@ -495,9 +519,9 @@ mod tests {
             ("a".to_owned(), "^1".to_owned()),
             ("b".to_owned(), "file:b".to_owned()),
         ]);
-        assert_eq!(declared(dir.path()).unwrap(), expected);
+        assert_eq!(declared(&Disk, dir.path()).unwrap(), expected);
         std::fs::write(dir.path().join("package.json"), "{").unwrap();
-        assert!(declared(dir.path()).is_err());
+        assert!(declared(&Disk, dir.path()).is_err());
     }
 
     #[test]
@@ -606,7 +630,7 @@ mod tests {
             "node_modules/by-hand",
             &json!({"name": "by-hand", "version": "0.1.0", "dependencies": {"b": "*"}}),
         );
-        let before = installed(&place).unwrap();
+        let before = installed(&Disk, &place).unwrap();
         let manifest = std::fs::read(place.join("package.json")).unwrap();
 
         let asked = names(&["a", "@s/c", "d"]);
@@ -617,7 +641,7 @@ mod tests {
         );
         let going: Vec<String> = removal.remove.into_keys().collect();
         assert_eq!(
-            orphans(&place, &before, &going).unwrap(),
+            orphans(&Disk, &place, &before, &going).unwrap(),
             BTreeMap::from([("b".to_owned(), "2.0.0".to_owned())])
         );
 
@@ -625,9 +649,9 @@ mod tests {
         assert!(ran.succeeded(), "{}", ran.failure());
         let mut expected = before.clone();
         expected.retain(|name, _| !going.contains(name) && name != "b");
-        assert_eq!(shown(&installed(&place).unwrap()), shown(&expected));
+        assert_eq!(shown(&installed(&Disk, &place).unwrap()), shown(&expected));
         assert_eq!(
-            declared(&place).unwrap().into_keys().collect::<Vec<_>>(),
+            declared(&Disk, &place).unwrap().into_keys().collect::<Vec<_>>(),
             ["stays"]
         );
         assert!(
@@ -638,7 +662,7 @@ mod tests {
         std::fs::write(place.join("package.json"), &manifest).unwrap();
         let ran = project.install();
         assert!(ran.succeeded(), "{}", ran.failure());
-        assert_eq!(shown(&installed(&place).unwrap()), shown(&before));
+        assert_eq!(shown(&installed(&Disk, &place).unwrap()), shown(&before));
         assert_eq!(std::fs::read(place.join("package.json")).unwrap(), manifest);
     }
 
@@ -652,10 +676,10 @@ mod tests {
         let text = std::fs::read_to_string(place.join("package.json")).unwrap();
         let text = text.replace("\"dependencies\":{", "\"dependencies\":{\"left-pad\":\"^1.0.0\",");
         std::fs::write(place.join("package.json"), &text).unwrap();
-        let before = installed(&place).unwrap();
+        let before = installed(&Disk, &place).unwrap();
         let ran = project.uninstall(&names(&["a"]));
         assert!(!ran.succeeded());
-        assert_eq!(installed(&place).unwrap(), before);
+        assert_eq!(installed(&Disk, &place).unwrap(), before);
         assert_eq!(std::fs::read_to_string(place.join("package.json")).unwrap(), text);
     }
 

@@ -1,16 +1,20 @@
 //! Packages of a Python virtual environment, read from the metadata below `site-packages` without starting Python.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::host::commands::Invocation;
+use crate::host::packages::tree::{self, Disk, Tree};
 use crate::host::packages::{Manager, Package, Packages, check_version};
 
 /// How much of a metadata file is read, in bytes. Its headers come first; the rest is a description.
 const HEADER_LIMIT: u64 = 256 * 1024;
+
+/// The largest list of a package's files, in bytes.
+const RECORD_LIMIT: u64 = 16 << 20;
 
 /// The file with which pip marks, in its metadata, a package that it was asked for. What it installed because another
 /// needed it has none.
@@ -32,26 +36,136 @@ pub fn normalise(name: &str) -> String {
     normal
 }
 
-/// The virtual environment that is configured, relative to `root` or absolute, if it is one.
+/// Where the virtual environment that is configured should be: relative to `root`, or absolute.
 #[must_use]
-pub fn environment(root: &Path, configured: &str) -> Option<PathBuf> {
-    let place = root.join(if configured.is_empty() {
+pub fn configured_place(root: &Path, configured: &str) -> PathBuf {
+    root.join(if configured.is_empty() {
         ".venv"
     } else {
         configured
-    });
-    (place.join("pyvenv.cfg").is_file() && python(&place).is_file()).then_some(place)
+    })
+}
+
+/// The virtual environment that is configured, relative to `root` or absolute, if it is one.
+///
+/// # Errors
+/// What the system says.
+pub fn environment(tree: &dyn Tree, root: &Path, configured: &str) -> Result<Option<PathBuf>> {
+    let place = configured_place(root, configured);
+    let there = has_configuration(tree, &place)? && is_file(tree, &python(&place))?;
+    Ok(there.then_some(place))
 }
 
 /// Whether there is an environment whose interpreter is missing: a link to one that was uninstalled, mostly.
-#[must_use]
-pub fn is_broken(root: &Path, configured: &str) -> bool {
-    let place = root.join(configured);
-    place.join("pyvenv.cfg").is_file() && !python(&place).is_file()
+///
+/// # Errors
+/// What the system says.
+pub fn is_broken(tree: &dyn Tree, root: &Path, configured: &str) -> Result<bool> {
+    let place = configured_place(root, configured);
+    Ok(has_configuration(tree, &place)? && !is_file(tree, &python(&place))?)
 }
 
-fn python(environment: &Path) -> PathBuf {
+fn has_configuration(tree: &dyn Tree, place: &Path) -> Result<bool> {
+    is_file(tree, &place.join("pyvenv.cfg"))
+}
+
+fn is_file(tree: &dyn Tree, path: &Path) -> Result<bool> {
+    tree::is_file(tree, path).map_err(|error| Error::io(format_args!("look at `{}`", path.display()), &error))
+}
+
+/// The interpreter of an environment.
+#[must_use]
+pub fn python(environment: &Path) -> PathBuf {
     environment.join("bin/python")
+}
+
+/// Whether an environment has pip: its own, or the one of its base where `pyvenv.cfg` opens that.
+///
+/// # Errors
+/// What the system says.
+pub fn has_pip(tree: &dyn Tree, environment: &Path) -> Result<bool> {
+    let mut places = site_packages(tree, environment)?;
+    let configuration = head(tree, &environment.join("pyvenv.cfg"))?.unwrap_or_default();
+    let setting = |key: &str| {
+        let mut settings = configuration.lines().filter_map(|line| line.split_once('='));
+        settings.find_map(|(name, value)| (name.trim() == key).then(|| value.trim()))
+    };
+    if setting("include-system-site-packages").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        && let Some(base) = setting("home").and_then(|home| Path::new(home).parent())
+    {
+        for interpreter in list(tree, &base.join("lib"))? {
+            if file_name(&interpreter).starts_with("python") {
+                places.extend(["site-packages", "dist-packages"].map(|name| interpreter.join(name)));
+            }
+        }
+    }
+    for place in places {
+        if is_file(tree, &place.join("pip/__main__.py"))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Those of the packages that nothing can take out, because no list says which files are theirs: metadata without
+/// `RECORD`, or an egg's metadata in one file.
+///
+/// # Errors
+/// What the system says.
+pub fn unlisted(tree: &dyn Tree, environment: &Path, names: &[String]) -> Result<Vec<String>> {
+    let mut unlisted = Vec::new();
+    for site in site_packages(tree, environment)? {
+        for entry in list(tree, &site)? {
+            let file = file_name(&entry);
+            let (stem, is_egg) = match (file.strip_suffix(".dist-info"), file.strip_suffix(".egg-info")) {
+                (Some(stem), _) => (stem, false),
+                (None, Some(stem)) => (stem, true),
+                (None, None) => continue,
+            };
+            let name = normalise(stem.split('-').next().unwrap_or_default());
+            if !names.iter().any(|wanted| normalise(wanted) == name) {
+                continue;
+            }
+            let has_list = if is_egg {
+                !is_file(tree, &entry)?
+            } else {
+                is_file(tree, &entry.join("RECORD"))?
+            };
+            if !has_list {
+                unlisted.push(name);
+            }
+        }
+    }
+    Ok(unlisted)
+}
+
+/// The directories that hold files of these packages, as their metadata lists them, and those of the metadata. Links are
+/// not followed.
+///
+/// # Errors
+/// What the system says.
+pub fn written(tree: &dyn Tree, environment: &Path, names: &[String]) -> Result<Vec<PathBuf>> {
+    let mut directories = BTreeSet::new();
+    for site in site_packages(tree, environment)? {
+        for entry in list(tree, &site)? {
+            if !read_distribution(tree, &entry)?.is_some_and(|(name, _)| names.contains(&name)) {
+                continue;
+            }
+            directories.insert(site.clone());
+            let record = entry.join("RECORD");
+            let listed = tree::read(tree, &record, RECORD_LIMIT)
+                .map_err(|error| Error::io(format_args!("read `{}`", record.display()), &error))?;
+            for line in String::from_utf8_lossy(&listed.unwrap_or_default()).lines() {
+                // A field in quotes holds a comma.
+                let file = match line.strip_prefix('"') {
+                    Some(quoted) => quoted.split('"').next(),
+                    None => line.split(',').next(),
+                };
+                directories.extend(file.and_then(|file| Some(site.join(file).parent()?.to_path_buf())));
+            }
+        }
+    }
+    Ok(directories.into_iter().collect())
 }
 
 /// A requirement as metadata gives it.
@@ -77,11 +191,11 @@ struct Found {
 ///
 /// # Errors
 /// Where `site-packages` can't be listed.
-pub fn installed(place: &Path) -> Result<Packages> {
+pub fn installed(tree: &dyn Tree, place: &Path) -> Result<Packages> {
     let mut found: BTreeMap<String, Found> = BTreeMap::new();
-    for site in site_packages(place)? {
-        for entry in list(&site)? {
-            let Some((name, one)) = read_distribution(&entry) else {
+    for site in site_packages(tree, place)? {
+        for entry in list(tree, &site)? {
+            let Some((name, one)) = read_distribution(tree, &entry)? else {
                 continue;
             };
             // What an interrupted upgrade leaves twice has the requirements of both.
@@ -144,76 +258,71 @@ fn resolve(found: &BTreeMap<String, Found>) -> Packages {
     found.iter().map(package).collect()
 }
 
-fn site_packages(place: &Path) -> Result<Vec<PathBuf>> {
-    let lib = place.join("lib");
-    if !lib.is_dir() {
-        return Ok(Vec::new());
+/// The directories of an environment that hold its packages.
+///
+/// # Errors
+/// What the system says.
+pub fn site_packages(tree: &dyn Tree, place: &Path) -> Result<Vec<PathBuf>> {
+    let mut sites = Vec::new();
+    for interpreter in list(tree, &place.join("lib"))? {
+        let site = interpreter.join("site-packages");
+        if file_name(&interpreter).starts_with("python")
+            && tree::is_directory(tree, &site)
+                .map_err(|error| Error::io(format_args!("look at `{}`", site.display()), &error))?
+        {
+            sites.push(site);
+        }
     }
-    let interpreters = list(&lib)?
-        .into_iter()
-        .filter(|entry| file_name(entry).starts_with("python"));
-    Ok(interpreters
-        .map(|entry| entry.join("site-packages"))
-        .filter(|site| site.is_dir())
-        .collect())
+    Ok(sites)
 }
 
-fn list(directory: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |error: &std::io::Error| Error::io(format_args!("list `{}`", directory.display()), error);
-    let entries = std::fs::read_dir(directory).map_err(|error| failed(&error))?;
-    let mut paths = entries
-        .map(|entry| Ok(entry.map_err(|error| failed(&error))?.path()))
-        .collect::<Result<Vec<_>>>()?;
-    paths.sort();
-    Ok(paths)
+fn list(tree: &dyn Tree, directory: &Path) -> Result<Vec<PathBuf>> {
+    let named = tree::list(tree, directory)
+        .map_err(|error| Error::io(format_args!("list `{}`", directory.display()), &error))?;
+    Ok(named.into_iter().map(|(_, path)| path).collect())
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+fn file_name(path: &Path) -> &str {
+    path.file_name().and_then(OsStr::to_str).unwrap_or_default()
 }
 
 /// Reads `<name>-<version>.dist-info`, or `.egg-info` as a directory or a file. What pip left half removed (`~name`)
 /// is none.
-fn read_distribution(path: &Path) -> Option<(String, Found)> {
+fn read_distribution(tree: &dyn Tree, path: &Path) -> Result<Option<(String, Found)>> {
     let file = file_name(path);
     if file.starts_with('~') {
-        return None;
+        return Ok(None);
     }
+    let head = |path: &Path| head(tree, path);
     let (stem, headers, listed) = if let Some(stem) = file.strip_suffix(".dist-info") {
-        (stem, head(&path.join("METADATA")), None)
-    } else {
-        let stem = file.strip_suffix(".egg-info")?;
-        match head(&path.join("PKG-INFO")) {
-            Some(headers) => (stem, Some(headers), head(&path.join("requires.txt"))),
-            None => (stem, head(path), None),
+        (stem, head(&path.join("METADATA"))?, None)
+    } else if let Some(stem) = file.strip_suffix(".egg-info") {
+        match head(&path.join("PKG-INFO"))? {
+            Some(headers) => (stem, Some(headers), head(&path.join("requires.txt"))?),
+            None => (stem, head(path)?, None),
         }
+    } else {
+        return Ok(None);
     };
     let (mut name, mut found) = parse_headers(headers.as_deref().unwrap_or_default());
     found
         .requirements
         .extend(parse_listed(listed.as_deref().unwrap_or_default()));
-    found.by_pip = head(&path.join("INSTALLER")).is_some_and(|installer| installer.trim() == "pip");
-    found.requested = path.join(REQUESTED).is_file();
+    found.by_pip = head(&path.join("INSTALLER"))?.is_some_and(|installer| installer.trim() == "pip");
+    found.requested = is_file(tree, &path.join(REQUESTED))?;
     // A directory whose metadata is gone still says what it was.
     let mut named = stem.splitn(3, '-');
     if name.is_empty() {
         named.next().unwrap_or_default().clone_into(&mut name);
         named.next().unwrap_or_default().clone_into(&mut found.version);
     }
-    (!name.is_empty()).then(|| (normalise(&name), found))
+    Ok((!name.is_empty()).then(|| (normalise(&name), found)))
 }
 
-fn head(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .ok()?
-        .take(HEADER_LIMIT)
-        .read_to_end(&mut bytes)
-        .ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+fn head(tree: &dyn Tree, path: &Path) -> Result<Option<String>> {
+    let bytes = tree::read(tree, path, HEADER_LIMIT)
+        .map_err(|error| Error::io(format_args!("read `{}`", path.display()), &error))?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// Name, version and requirements from the headers of `METADATA` or `PKG-INFO`.
@@ -319,10 +428,12 @@ fn pip(environment: &Path, root: &Path, command: &str) -> Invocation {
 /// Where `site-packages` can't be listed.
 pub fn marks(place: &Path, names: &[String]) -> Result<Vec<Mark>> {
     let mut marks = Vec::new();
-    for site in site_packages(place)? {
-        for entry in list(&site)? {
+    for site in site_packages(&Disk, place)? {
+        for entry in list(&Disk, &site)? {
             let mark = entry.join(REQUESTED);
-            if mark.is_file() && read_distribution(&entry).is_some_and(|(name, _)| names.contains(&name)) {
+            if mark.is_file()
+                && read_distribution(&Disk, &entry)?.is_some_and(|(name, _)| names.contains(&name))
+            {
                 marks.push(Mark {
                     file: mark,
                     record: entry.join("RECORD"),
@@ -370,15 +481,40 @@ pub fn complaint(messages: &[u8]) -> Option<String> {
 /// # Errors
 /// `invalid` for no name, or one that is not a package's name.
 pub fn uninstall(environment: &Path, root: &Path, names: &[String]) -> Result<Invocation> {
+    Ok(pip(environment, root, "uninstall")
+        .arguments(["--yes", "--"])
+        .arguments(checked(names)?))
+}
+
+/// Names for a command line.
+///
+/// # Errors
+/// `invalid` for no name, or one that is not a package's name.
+pub(super) fn checked(names: &[String]) -> Result<&[String]> {
     if names.is_empty() {
         return Err(Error::invalid("no package to uninstall").hint("name at least one"));
     }
     for name in names {
         Manager::Pip.check_name(name)?;
     }
-    Ok(pip(environment, root, "uninstall")
-        .arguments(["--yes", "--"])
-        .arguments(names))
+    Ok(names)
+}
+
+/// Packages for a command line, each in its version.
+///
+/// # Errors
+/// `invalid` for no package, or for a name or version that is none.
+pub(super) fn pinned(packages: &BTreeMap<String, String>) -> Result<Vec<String>> {
+    if packages.is_empty() {
+        return Err(Error::invalid("no package to install").hint("name at least one"));
+    }
+    let mut pinned = Vec::new();
+    for (name, version) in packages {
+        Manager::Pip.check_name(name)?;
+        check_version(version)?;
+        pinned.push(format!("{name}=={version}"));
+    }
+    Ok(pinned)
 }
 
 /// The one command that installs exactly these versions again, without touching other packages. It needs the package
@@ -392,21 +528,12 @@ pub fn install(
     packages: &BTreeMap<String, String>,
     cache: &Path,
 ) -> Result<Invocation> {
-    if packages.is_empty() {
-        return Err(Error::invalid("no package to install").hint("name at least one"));
-    }
-    let mut pinned = Vec::new();
-    for (name, version) in packages {
-        Manager::Pip.check_name(name)?;
-        check_version(version)?;
-        pinned.push(format!("{name}=={version}"));
-    }
     // Without dependencies: what was uninstalled is named in full, and nothing else may change.
     Ok(pip(environment, root, "install")
         .arguments(["--no-deps", "--prefer-binary", "--retries", "2", "--cache-dir"])
         .arguments([cache])
         .arguments(["--"])
-        .arguments(pinned))
+        .arguments(pinned(packages)?))
 }
 
 #[cfg(test)]
@@ -471,7 +598,7 @@ mod tests {
         put(&site, "broken_one-3.1.dist-info/RECORD", "");
         put(&site, "~half-1.dist-info/METADATA", "Name: half\nVersion: 1\n");
         put(&site, "plain/__init__.py", "");
-        let packages = installed(dir.path()).unwrap();
+        let packages = installed(&Disk, dir.path()).unwrap();
         let known: Vec<_> = packages
             .values()
             .map(|package| format!("{} {}", package.name, package.version))
@@ -496,12 +623,15 @@ mod tests {
     #[test]
     fn an_environment_has_its_configuration_and_its_python() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(environment(dir.path(), ".venv"), None);
+        assert_eq!(environment(&Disk, dir.path(), ".venv").unwrap(), None);
         put(dir.path(), ".venv/bin/python", "");
-        assert_eq!(environment(dir.path(), ""), None);
+        assert_eq!(environment(&Disk, dir.path(), "").unwrap(), None);
         put(dir.path(), ".venv/pyvenv.cfg", "");
-        assert_eq!(environment(dir.path(), ""), Some(dir.path().join(".venv")));
-        assert!(installed(&dir.path().join(".venv")).unwrap().is_empty());
+        assert_eq!(
+            environment(&Disk, dir.path(), "").unwrap(),
+            Some(dir.path().join(".venv"))
+        );
+        assert!(installed(&Disk, &dir.path().join(".venv")).unwrap().is_empty());
     }
 
     #[test]
@@ -530,7 +660,7 @@ mod tests {
         if !look(&made, None).is_ok_and(|ran| ran.succeeded()) {
             return skipped("python3 can't make an environment");
         }
-        let site = site_packages(&place).unwrap().remove(0);
+        let site = site_packages(&Disk, &place).unwrap().remove(0);
         for (name, needs) in [("first_one", "Requires-Dist: second.one\n"), ("second_one", "")] {
             let info = format!("{name}-1.0.dist-info");
             put(&site, &format!("{name}.py"), "");
@@ -549,7 +679,7 @@ mod tests {
                 ),
             );
         }
-        assert!(!installed(&place).unwrap()["second-one"].automatic);
+        assert!(!installed(&Disk, &place).unwrap()["second-one"].automatic);
         let marks = marks(&place, &["second-one".to_owned()]).unwrap();
         assert_eq!(marks.len(), 1);
         for mark in marks {
@@ -558,7 +688,7 @@ mod tests {
             std::fs::write(&mark.record, Mark::without(&record)).unwrap();
             std::fs::remove_file(&mark.file).unwrap();
         }
-        let before = installed(&place).unwrap();
+        let before = installed(&Disk, &place).unwrap();
         assert!(before["second-one"].automatic && !before["first-one"].automatic);
         assert_eq!(requires(&before, "first-one"), "second-one");
         let told = look(&pip(&place, outside, "list").arguments(["--format=json"]), None).unwrap();
@@ -588,7 +718,7 @@ mod tests {
         assert!(ran.succeeded(), "{}", ran.failure());
         let mut expected = before;
         expected.retain(|name, _| !name.ends_with("-one"));
-        assert_eq!(installed(&place).unwrap(), expected);
+        assert_eq!(installed(&Disk, &place).unwrap(), expected);
         assert!(!site.join("first_one.py").exists());
     }
 
