@@ -270,6 +270,9 @@ pub fn preview(context: &Context, request: &Request, listener: Box<dyn Listener>
     if let Some(warning) = not_read(&session.view.sources_not_read()) {
         session.warn(&warning);
     }
+    for warning in session.view.unsent() {
+        session.warn(&warning);
+    }
     // A preview that failed early may not have come to them.
     if error.is_none() {
         for name in session.view.params_not_asked() {

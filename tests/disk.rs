@@ -67,7 +67,7 @@ pub fn in_namespace<F: FnOnce()>(body: F) {
 }
 
 #[expect(clippy::print_stdout, reason = "a test that can't run says why")]
-fn skipped(why: &str) {
+pub fn skipped(why: &str) {
     println!("skipped: {why}");
 }
 

@@ -31,6 +31,7 @@ mod rules;
 mod sandbox;
 mod script_check;
 mod script_test;
+mod secrets;
 mod stories;
 mod switches;
 mod tamper;

@@ -36,15 +36,7 @@ const WORDS: [&str; 17] = [
 ];
 
 /// Words that make a key secret where they are its last part: inside of others they mean nothing.
-const LAST: [&str; 7] = [
-    "pass",
-    "pw",
-    "sig",
-    "auth",
-    "cookie",
-    "requirepass",
-    "masterauth",
-];
+const LAST: [&str; 7] = ["pass", "pw", "sig", "auth", "cookie", "requirepass", "masterauth"];
 
 /// Programs that take a secret behind a short option, as patterns. The secret stands behind a space, or at once.
 const PROGRAMS: [(&str, &str); 13] = [
@@ -88,11 +80,13 @@ static FLAG: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// `-u name:value` and its like.
-static USER: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r#"(\B-(?:[uUaA]|-?(?:proxy-)?user|-auth|-login)[=\s]\s*["']?([^\s:"'/]+):)([^\s"']+)"#));
+static USER: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r#"(\B-(?:[uUaA]|-?(?:proxy-)?user|-auth|-login)[=\s]\s*["']?([^\s:"'/]+):)([^\s"']+)"#)
+});
 
 /// `-U name%value`.
-static PERCENT: LazyLock<Regex> = LazyLock::new(|| pattern(r#"(\B-(?:U|-user)[=\s]\s*["']?[^\s%"'/]+%)([^\s"']+)"#));
+static PERCENT: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r#"(\B-(?:U|-user)[=\s]\s*["']?[^\s%"'/]+%)([^\s"']+)"#));
 
 /// Known programs with their short options.
 static PROGRAM: LazyLock<Regex> = LazyLock::new(|| {
@@ -110,7 +104,8 @@ static PROGRAM: LazyLock<Regex> = LazyLock::new(|| {
 static AUTHENTICATE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"(\B-a\s+)([^\s/:"'`-][^\s/:"'`]{3,})"#));
 
 /// `Cookie: name=value; name=value`.
-static COOKIE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"(?i)((?-u:\b)(?:set-)?cookie\s*:\s*)([^\r\n"']+)"#));
+static COOKIE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r#"(?i)((?-u:\b)(?:set-)?cookie\s*:\s*)([^\r\n"']+)"#));
 
 /// `pass:value`, as openssl takes it.
 static PASSED: LazyLock<Regex> = LazyLock::new(|| pattern(r"(\B-pass(?:in|out)?\s+pass:)(\S+)"));
@@ -270,8 +265,14 @@ const ARGUMENTS: usize = 16;
 fn argument(line: &[Option<String>]) -> Option<String> {
     let (last, before) = line.split_last()?;
     let value = last.as_deref()?;
-    let option = before.last()?.as_deref().filter(|option| option.starts_with('-'))?;
-    let before: Vec<&str> = before.iter().map(|word| word.as_deref().unwrap_or_default()).collect();
+    let option = before
+        .last()?
+        .as_deref()
+        .filter(|option| option.starts_with('-'))?;
+    let before: Vec<&str> = before
+        .iter()
+        .map(|word| word.as_deref().unwrap_or_default())
+        .collect();
     let told = redact(&format!("{} {value}", before.join(" ")));
     let end = told.rfind(option).map(|at| at + option.len() + 1)?;
     let told = told.get(end..)?;
@@ -428,24 +429,54 @@ mod tests {
                 "[redacted]\nafter",
             ),
             ("-----BEGIN PRIVATE KEY-----\nMIIE", "[redacted]"),
-            ("node work.js -a hunter2 --verbose", "node work.js -a [redacted] --verbose"),
+            (
+                "node work.js -a hunter2 --verbose",
+                "node work.js -a [redacted] --verbose",
+            ),
             ("curl -u me:hunter2 http://h", "curl -u me:[redacted] http://h"),
-            ("curl --proxy-user me:1234 http://h", "curl --proxy-user me:[redacted] http://h"),
+            (
+                "curl --proxy-user me:1234 http://h",
+                "curl --proxy-user me:[redacted] http://h",
+            ),
             ("http -a me:hunter2 h", "http -a me:[redacted] h"),
-            ("smbclient -U me%hunter2 //h/d", "smbclient -U me%[redacted] //h/d"),
+            (
+                "smbclient -U me%hunter2 //h/d",
+                "smbclient -U me%[redacted] //h/d",
+            ),
             ("work --auth hunter2", "work --auth [redacted]"),
             ("work --auth=hunter2", "work --auth=[redacted]"),
             ("work --pw=hunter2", "work --pw=[redacted]"),
-            ("redis-server --requirepass hunter", "redis-server --requirepass [redacted]"),
-            ("openssl rsa -passin pass:hunter -in k", "openssl rsa -passin pass:[redacted] -in k"),
+            (
+                "redis-server --requirepass hunter",
+                "redis-server --requirepass [redacted]",
+            ),
+            (
+                "openssl rsa -passin pass:hunter -in k",
+                "openssl rsa -passin pass:[redacted] -in k",
+            ),
             ("curl -H Cookie: a=b; c=d", "curl -H Cookie: [redacted]"),
             ("curl -H 'Cookie: a=b; c=d' h", "curl -H 'Cookie: [redacted]' h"),
-            ("https://h/blob?sv=1&sig=abc%2F&x=1", "https://h/blob?sv=1&sig=[redacted]&x=1"),
-            ("//registry.example/:_auth=bWU6aHVudGVy", "//registry.example/:_auth=[redacted]"),
-            ("REDISCLI_AUTH=hunter redis-cli", "REDISCLI_AUTH=[redacted] redis-cli"),
+            (
+                "https://h/blob?sv=1&sig=abc%2F&x=1",
+                "https://h/blob?sv=1&sig=[redacted]&x=1",
+            ),
+            (
+                "//registry.example/:_auth=bWU6aHVudGVy",
+                "//registry.example/:_auth=[redacted]",
+            ),
+            (
+                "REDISCLI_AUTH=hunter redis-cli",
+                "REDISCLI_AUTH=[redacted] redis-cli",
+            ),
             // What is no secret stays.
-            ("docker run -u 1000:1000 -a stdout x", "docker run -u 1000:1000 -a stdout x"),
-            ("serve -a 127.0.0.1:3000 -u http://h1", "serve -a 127.0.0.1:3000 -u http://h1"),
+            (
+                "docker run -u 1000:1000 -a stdout x",
+                "docker run -u 1000:1000 -a stdout x",
+            ),
+            (
+                "serve -a 127.0.0.1:3000 -u http://h1",
+                "serve -a 127.0.0.1:3000 -u http://h1",
+            ),
             ("docker run -p 80:80 app1", "docker run -p 80:80 app1"),
             ("significant: yes, author: me", "significant: yes, author: me"),
             ("http://localhost:3001/health", "http://localhost:3001/health"),
@@ -484,7 +515,12 @@ mod tests {
         let last = LAST.map(|word| (word, ""));
         for (word, before) in words.into_iter().chain(last) {
             for word in spelled(word) {
-                for key in [word.clone(), word.to_uppercase(), format!("{before}{word}"), format!("x_{word}")] {
+                for key in [
+                    word.clone(),
+                    word.to_uppercase(),
+                    format!("{before}{word}"),
+                    format!("x_{word}"),
+                ] {
                     for (text, masked) in [
                         (format!("{key}=va,lue"), format!("{key}={MASK}")),
                         (format!("{key}: va,lue"), format!("{key}: {MASK}")),
@@ -496,14 +532,23 @@ mod tests {
                         let told = redact(&text);
                         assert!(told.starts_with(&masked), "{text}: {told}");
                     }
-                    let mut document = json!({ &key: "value", "list": ["run", format!("--{key}"), "va lue"] });
+                    let mut document =
+                        json!({ &key: "value", "list": ["run", format!("--{key}"), "va lue"] });
                     redact_value(&mut document);
-                    assert_eq!(document, json!({ &key: MASK, "list": ["run", format!("--{key}"), MASK] }));
+                    assert_eq!(
+                        document,
+                        json!({ &key: MASK, "list": ["run", format!("--{key}"), MASK] })
+                    );
                     assert!(is_secret(&key, "value"), "{key}");
                 }
             }
         }
-        for (name, value) in [("volumes", "true"), ("author", "me"), ("passes", "3"), ("signal", "9")] {
+        for (name, value) in [
+            ("volumes", "true"),
+            ("author", "me"),
+            ("passes", "3"),
+            ("signal", "9"),
+        ] {
             assert!(!is_secret(name, value), "{name}");
         }
         assert!(is_secret("where", "postgres://me:hunter2@h/d"));
@@ -527,7 +572,10 @@ mod tests {
             "curl h",
         ];
         for ((program, option), sample) in PROGRAMS.iter().zip(samples) {
-            assert!(pattern(program).is_match(sample), "{sample} is a sample of {program}");
+            assert!(
+                pattern(program).is_match(sample),
+                "{sample} is a sample of {program}"
+            );
             for before in ["", "/usr/bin/", "ended `"] {
                 let text = format!("{before}{sample} {option} hunter");
                 assert_eq!(redact(&text), format!("{before}{sample} {option} {MASK}"));

@@ -170,6 +170,16 @@ impl Revert {
                 }
                 ready
             }
+            Undo::SetMode { path, was, now } => {
+                match view.stat(&place(path)?.absolute)?.map(|stat| stat.mode) {
+                    Some(mode) if mode == *now => Ready::Yes,
+                    Some(mode) if mode != *was => {
+                        Ready::ChangedSince(format!("`{path}` has mode {mode:04o}"))
+                    }
+                    Some(_) => Ready::Nothing(format!("`{path}` has the mode that it had")),
+                    None => Ready::Nothing(format!("`{path}` is not there")),
+                }
+            }
             Undo::Command { .. } => Ready::Yes,
         };
         Ok((
@@ -445,6 +455,11 @@ impl Operation for Revert {
             Undo::InstallPackages { manager, .. } => Undo::Nothing {
                 why: format!("uninstall the packages of {manager} again by rolling back"),
             },
+            Undo::SetMode { path, was, now } => Undo::SetMode {
+                path: path.clone(),
+                was: *now,
+                now: *was,
+            },
             Undo::Command { .. } => Undo::Nothing {
                 why: "the command names no way back".to_owned(),
             },
@@ -492,6 +507,7 @@ impl Operation for Revert {
                     overlay.cannot_simulate(format!("{manager} install"));
                 }
             }
+            Undo::SetMode { path, was, .. } => overlay.set_mode(&self.place(path)?.absolute, *was),
             Undo::Command { argv, .. } => overlay.cannot_simulate(argv.join(" ")),
             Undo::Nothing { .. } => {}
         }
@@ -538,6 +554,9 @@ impl Operation for Revert {
                     .install(permit, &host.cancelled, manager, packages)?;
                 host.packages.unmark(permit, &host.files, automatic)?;
             }
+            Undo::SetMode { path, was, .. } => {
+                host.files.set_mode(permit, &self.place(path)?.absolute, *was)?;
+            }
             Undo::Command { argv, cwd } => {
                 let output = host.run_listed(permit, argv, &self.place(cwd)?.absolute, &[], None)?;
                 return Ok(Done {
@@ -577,6 +596,7 @@ pub fn describe(undo: &Undo) -> String {
                 .collect();
             format!("install with {manager}: {}", names.join(", "))
         }
+        Undo::SetMode { path, was, .. } => format!("give `{path}` its mode {was:04o} back"),
         Undo::Command { argv, .. } => format!("run `{}`", argv.join(" ")),
     }
 }
@@ -587,7 +607,7 @@ pub fn target(undo: &Undo) -> String {
     match undo {
         Undo::Nothing { .. } => String::new(),
         Undo::MoveBack { moves, .. } => moves.first().map(|each| each.from.clone()).unwrap_or_default(),
-        Undo::RemoveCreated { path, .. } => path.clone(),
+        Undo::RemoveCreated { path, .. } | Undo::SetMode { path, .. } => path.clone(),
         Undo::RestoreContents { files, .. } => {
             files.first().map(|file| file.path.clone()).unwrap_or_default()
         }

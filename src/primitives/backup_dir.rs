@@ -3,6 +3,7 @@
 use crate::backup::manifest::Origin;
 use crate::error::{Error, Result};
 use crate::operation::copying::Copy;
+use crate::operation::narrowing::Narrow;
 use crate::operation::{Capability, Proposal};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
@@ -48,6 +49,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
+    let narrow = Narrow::before_backup(WORD.name, view, &source)?;
     let kind = view.kind(&source)?;
     let copy = Copy {
         kind,
@@ -72,7 +74,6 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         needs: vec![needs],
         facts,
     };
-    Ok(vec![
-        Proposal::act(WORD.name, place.shown, summary, copy).returning(directory),
-    ])
+    let copy = Proposal::act(WORD.name, place.shown, summary, copy).returning(directory);
+    Ok(narrow.into_iter().chain([copy]).collect())
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde_json::json;
 
 use super::Request;
+use super::plan_file::Asked;
 use crate::error::{Error, Kind};
 use crate::exit_code::ExitCode;
 use crate::operation::{Fact, Outcome};
@@ -80,7 +81,7 @@ pub fn id(report: &Report, facts: &[(u32, Fact)], request: &Request) -> String {
         .collect();
     let whole = json!({
         "kind": report.kind, "undoes": report.undoes, "stories": report.stories, "operations": operations,
-        "facts": facts, "params": request.params, "copy": request.copy, "purge": request.purge,
+        "facts": facts, "params": Asked::of(request).params, "copy": request.copy, "purge": request.purge,
     });
     blake3::hash(timeless(&whole.to_string(), report).as_bytes())
         .to_hex()
