@@ -183,7 +183,7 @@ fn options(text: Cow<'_, str>) -> Cow<'_, str> {
     });
     let text = AUTHENTICATE.replace_all(&text, |found: &Captures<'_>| {
         let value = kept(found, 2);
-        let has = |is: fn(&u8) -> bool| value.as_bytes().iter().any(|byte| is(byte));
+        let has = |is: fn(&u8) -> bool| value.as_bytes().iter().any(is);
         if has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) {
             masked(found)
         } else {

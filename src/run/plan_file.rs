@@ -95,7 +95,7 @@ impl Asked {
             Some((name, _)) => Err(Error::usage(format!(
                 "the parameter `{name}` is a secret, so its value was not written down"
             ))
-            .hint(format!("give it again: --param {name}=VALUE"))),
+            .hint("give its value again with --param")),
         }
     }
 }
