@@ -25,12 +25,13 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
         let mut map = Map::new();
         map.insert("file".into(), reference.file.clone().into());
         map.insert("line".into(), i64::try_from(reference.line).unwrap_or(0).into());
-        let text = match view.may_read(&view.workspace.place(&reference.file)?) {
+        let source = view.workspace.place(&reference.file)?;
+        let text = match view.may_read(&source) {
             Ok(()) => reference.text,
             Err(error) if error.kind() == Kind::Denied => MASK.to_owned(),
             Err(error) => return Err(error),
         };
-        view.given(&place, &text);
+        view.given(&source, &text);
         map.insert("text".into(), text.into());
         found.push(map.into());
     }
