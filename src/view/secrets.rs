@@ -313,28 +313,32 @@ fn forms(text: &str) -> Vec<Vec<u8>> {
         }
         forms.push(decoded);
     }
-    let engines = [
-        base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, LENIENT),
-        base64::engine::GeneralPurpose::new(&base64::alphabet::URL_SAFE, LENIENT),
-    ];
+    let standard = base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, LENIENT);
+    let url_safe = base64::engine::GeneralPurpose::new(&base64::alphabet::URL_SAFE, LENIENT);
+    // A slash can be a digit, or stand between two words.
+    let base64s = [(&standard, "+/"), (&standard, "+"), (&url_safe, "-_")];
     for form in forms.clone() {
-        let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
-        for word in form
-            .split(|byte| !is_word(byte))
-            .filter(|word| word.len() >= PIECE)
-        {
-            // What stands before it in the same word shifts it.
-            for start in 0..4.min(word.len()) {
-                let word = word.get(start..).unwrap_or_default();
-                let whole = word.get(..word.len() - word.len() % 4).unwrap_or_default();
-                for engine in &engines {
+        for (engine, more) in base64s {
+            let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || more.as_bytes().contains(byte);
+            for word in words(&form, &is_digit) {
+                // What stands before it in the same word shifts it.
+                for start in 0..4 {
+                    let word = word.get(start..).unwrap_or_default();
+                    let whole = word.get(..word.len() - word.len() % 4).unwrap_or_default();
                     forms.extend([word, whole].iter().filter_map(|word| engine.decode(word).ok()));
                 }
             }
+        }
+        for word in words(&form, &u8::is_ascii_hexdigit) {
             forms.extend((0..2).filter_map(|start| hexadecimal(word.get(start..)?)));
         }
     }
     forms
+}
+
+fn words<'a>(text: &'a [u8], is_digit: &'a dyn Fn(&u8) -> bool) -> impl Iterator<Item = &'a [u8]> {
+    let words = text.split(|byte| !is_digit(byte));
+    words.filter(|word| word.len() >= PIECE)
 }
 
 const LENIENT: base64::engine::GeneralPurposeConfig = base64::engine::GeneralPurposeConfig::new()
@@ -414,6 +418,8 @@ mod tests {
             format!("http://h/{standard}"),
             format!("http://h/?q={shifted}"),
             format!("http://h/?q=abc{standard}"),
+            format!("http://h/{shifted}"),
+            format!("http://h/p/{standard}/r"),
             format!("http://h/{hex}"),
             format!("http://h/f{hex}"),
         ] {
