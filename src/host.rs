@@ -44,6 +44,9 @@ pub mod mail;
 /// Ports and HTTP probes.
 pub mod net;
 
+/// Files that a person names with `-o`.
+pub mod outputs;
+
 /// Packages of npm and of a Python environment.
 pub mod packages;
 

@@ -23,6 +23,9 @@ pub mod editing;
 /// Moving paths: removal into the run's store, and plain moves.
 pub mod moving;
 
+/// Closing the directory of backups to others.
+pub mod narrowing;
+
 /// Backing up by moving.
 pub mod retiring;
 
@@ -141,6 +144,15 @@ pub enum Undo {
         automatic: Vec<String>,
         /// Manifest and lock files to put back first.
         files: Vec<Saved>,
+    },
+    /// Gives a directory the mode that it had.
+    SetMode {
+        /// The directory.
+        path: String,
+        /// Its permission bits before.
+        was: u32,
+        /// Its permission bits after: others have been changed since.
+        now: u32,
     },
     /// Runs the command that the script gave as undo.
     Command {

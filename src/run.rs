@@ -293,6 +293,9 @@ fn preview_as(
     if let Some(warning) = not_read(&session.view.sources_not_read()) {
         session.warn(&warning);
     }
+    for warning in session.view.unsent() {
+        session.warn(&warning);
+    }
     // A preview that failed early may not have come to them.
     if error.is_none() {
         for name in session.view.params_not_asked() {

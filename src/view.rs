@@ -31,6 +31,9 @@ mod demands;
 /// What a run is about.
 mod errand;
 
+/// Places under other names.
+mod alias;
+
 /// Facts that a plan rests on.
 mod facts;
 
@@ -46,9 +49,13 @@ mod moment;
 /// Parts of stories: where they stand, what names them, to whom they belong.
 mod parts;
 
+/// What a script is not given, and what it was.
+pub mod secrets;
+
 /// Containers, packages and processes through the overlay.
 mod world;
 
+pub use alias::Known;
 pub use errand::Errand;
 pub use parts::glob;
 
@@ -98,6 +105,7 @@ pub struct View {
     index: RefCell<Option<Rc<Index>>>,
     installed: RefCell<world::Installed>,
     moment: moment::Moment,
+    secrets: secrets::Secrets,
 }
 
 impl View {
@@ -106,6 +114,7 @@ impl View {
     pub fn new(workspace: Rc<Workspace>, host: Rc<Host>, catalogue: Rc<Catalogue>, errand: Errand) -> Self {
         Self {
             allowance: Arc::new(Allowance::new(&workspace.config().policy.limits)),
+            secrets: secrets::Secrets::of(&workspace),
             workspace,
             host,
             catalogue,
@@ -297,20 +306,6 @@ impl View {
         }
     }
 
-    /// Whether a script may read a file: the environment file's values are secrets.
-    ///
-    /// # Errors
-    /// [`Kind::Denied`] for the environment file.
-    pub fn may_read(&self, place: &Place) -> Result<()> {
-        if place.absolute != self.workspace.env_file().absolute {
-            return Ok(());
-        }
-        Err(
-            Error::denied(format!("`{place}` holds secrets: a script can't read or copy it"))
-                .hint("env_keys(\"PREFIX_\") gives the names of its keys, remove_env_keys() removes some"),
-        )
-    }
-
     /// The contents of a text file.
     ///
     /// # Errors
@@ -416,14 +411,6 @@ impl View {
             }
         }
         Ok(())
-    }
-
-    /// Visits the paths below `top`, without the top. Used by the policy; nothing there is no error.
-    ///
-    /// # Errors
-    /// What `visit` says.
-    pub fn walk_names(&self, top: &Path, visit: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
-        self.walk_across(top, &mut |path, _| if path == top { Ok(()) } else { visit(path) })
     }
 
     /// Sizes of a tree.

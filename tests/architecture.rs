@@ -90,6 +90,39 @@ fn primitives_reach_no_effect() {
     }
 }
 
+/// What a word sees is what the view shows: refused where it leads out, with what a preview pretends laid over it.
+#[test]
+fn primitives_look_through_the_view_alone() {
+    for (path, text) in sources() {
+        if path.starts_with("primitives")
+            || path == Path::new("primitives.rs")
+            || path == Path::new("primitive.rs")
+        {
+            for forbidden in [
+                "rustix::",
+                "nix::",
+                "libc::",
+                "std::net::",
+                "std::env::",
+                "std::fs",
+                "net::",
+                "symlink_metadata",
+                ".exists()",
+                ".is_file()",
+                ".is_dir()",
+                ".canonicalize()",
+                ".read_dir()",
+                "File::open",
+            ] {
+                assert!(!text.contains(forbidden), "{} says `{forbidden}`", path.display());
+            }
+            // The time is nobody's place.
+            let reached = text.matches(".host.").count() - text.matches(".host.clock.").count();
+            assert_eq!(reached, 0, "{} reaches past the view", path.display());
+        }
+    }
+}
+
 #[test]
 fn no_file_of_the_program_is_too_long_to_read() {
     for (path, text) in sources() {

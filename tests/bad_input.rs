@@ -198,7 +198,7 @@ fn unknown_key_in_the_configuration() {
       |
     3 |   comands: [ls]
       |   ^^^^^^^
-    error: `rollback.yaml`: policy: unknown field `comands`, expected one of `write`, `deny`, `commands`, `processes`, `http`, `limits`, `require_confinement` at line 3 column 3
+    error: `rollback.yaml`: policy: unknown field `comands`, expected one of `write`, `deny`, `read_deny`, `commands`, `processes`, `http`, `limits`, `require_confinement` at line 3 column 3
     note: nothing was changed
     hint: did you mean `commands`?
     ");

@@ -36,6 +36,7 @@ mod sandbox;
 mod script_check;
 mod script_test;
 mod second_program;
+mod secrets;
 mod stories;
 mod switches;
 mod tamper;

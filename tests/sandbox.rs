@@ -20,7 +20,12 @@ pub struct Sandbox {
 impl Sandbox {
     /// A workspace with a flags file that has no features, and nothing else.
     pub fn empty() -> Self {
-        let sandbox = Self::bare(&std::env::temp_dir());
+        Self::empty_in(&std::env::temp_dir())
+    }
+
+    /// As [`Self::empty`], in a temporary directory below `directory`.
+    pub fn empty_in(directory: &Path) -> Self {
+        let sandbox = Self::bare(directory);
         sandbox.write("config/feature-flags.yaml", "features: {}\n");
         sandbox
     }

@@ -261,11 +261,11 @@ impl Making {
         digests: bool,
     ) -> Result<Sealed> {
         if let Some(parent) = backup.parent() {
-            self.created.extend(files.make_directories(permit, parent)?);
+            self.created
+                .extend(files.make_private_directories(permit, parent)?);
         }
-        for (directory, imitated) in &self.directories {
-            let mode = if imitated.is_some() { 0o700 } else { 0o755 };
-            files.make_directory(permit, directory, mode)?;
+        for (directory, _) in &self.directories {
+            files.make_directory(permit, directory, 0o700)?;
             self.created.push(directory.clone());
         }
         let mut method = Method::Moved;
@@ -356,7 +356,7 @@ pub fn copy(permit: &Permit, files: &Files, source: &Path, backup: &Path, origin
         EntryKind::File
     };
     let created = match backup.parent() {
-        Some(parent) => files.make_directories(permit, parent)?,
+        Some(parent) => files.make_private_directories(permit, parent)?,
         None => Vec::new(),
     };
     let copied = copy_into(permit, files, (from, to), backup, kind, origin);
@@ -392,7 +392,7 @@ fn copy_into(
     origin: &Origin,
 ) -> Result<Sealed> {
     if kind != EntryKind::Directory {
-        files.make_directory(permit, backup, 0o755)?;
+        files.make_directory(permit, backup, 0o700)?;
     }
     let outcome = files.copy_across(permit, from, to)?;
     let known = |relative: &Path| {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Everywhere;
 use super::progress::Person;
-use super::run::{Changing, show_outcome, show_preview, stories, telling, watch_signals};
+use super::run::{Changing, params, show_outcome, show_preview, stories, telling, watch_signals};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::host::confine::Mode;
@@ -27,6 +27,9 @@ pub struct Arguments {
     /// A failed run takes itself back
     #[arg(long)]
     pub atomic: bool,
+    /// A secret parameter of the plan, which its file does not hold
+    #[arg(long = "param", value_name = "K=V")]
+    pub params: Vec<String>,
 }
 
 /// Does what a plan's file says, or nothing.
@@ -37,8 +40,8 @@ pub fn apply(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
     let dry_run = arguments.changing.is_dry_run()?;
     let shown = arguments.file.display().to_string();
     let planned = plan_file::read(&shown, &text(&arguments.file)?)?;
+    let asked = planned.asked.clone().complete(params(&arguments.params)?)?;
     let mut context = super::open(everywhere)?;
-    let asked = &planned.asked;
     let mut request = Request {
         reason: arguments.changing.reason.clone().or_else(|| asked.reason.clone()),
         answers: arguments.changing.answers(),

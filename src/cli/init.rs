@@ -20,6 +20,7 @@ version: 1
 # policy:
 #   write: [\".\"]           # directories below which a run may write, and no others; . is the workspace
 #   deny: [\".git/**\"]      # globs that a run may never change
+#   read_deny: [\"**/.env*\", \"**/.npmrc\", \"**/.pypirc\", \"**/.netrc\", \"**/id_*\", \"**/*.pem\", \"**/*.key\"]  # files that a script is never given
 #   commands: []           # programs that run_command may start
 #   processes: { scope: workspace }
 #   http: [\"http://127.0.0.1:*\", \"http://localhost:*\"]

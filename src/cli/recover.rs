@@ -21,6 +21,9 @@ pub struct Arguments {
     /// Roll its stories back again after settling it
     #[arg(long)]
     pub resume: bool,
+    /// A secret parameter of the run that was cut off, which is not written down
+    #[arg(long = "param", value_name = "K=V", requires = "resume")]
+    pub params: Vec<String>,
     /// Options of changing commands.
     #[command(flatten)]
     pub changing: Changing,
@@ -38,10 +41,16 @@ pub fn recover(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCod
     } else {
         Then::Undo
     };
+    let asked = if then == Then::Resume && active.undoes.is_none() {
+        let given = super::run::params(&arguments.params)?;
+        active.asked.clone().complete(given)?
+    } else {
+        active.asked.clone()
+    };
     let mut request = Request {
         answers: arguments.changing.answers(),
         dry_run: arguments.changing.is_dry_run()?,
-        ..active.asked.request()
+        ..asked.request()
     };
     if let Some(reason) = &arguments.changing.reason {
         request.reason = Some(reason.clone());

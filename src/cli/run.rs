@@ -13,7 +13,9 @@ use super::{Everywhere, print, print_json, render, say};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::confirm::Answers;
+use crate::gate::redact;
 use crate::host::confine;
+use crate::host::outputs::PlanOutput;
 use crate::report::text::{self, Telling};
 use crate::report::{Mode, Report, RunOutcome};
 use crate::run::plan_file::{self, Asked};
@@ -206,17 +208,13 @@ pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCo
     let output = arguments
         .output
         .as_deref()
-        .map(crate::host::records::create_output)
+        .map(|path| PlanOutput::open(path, &context.workspace, plan_file::none(), &plan_file::is_plan))
         .transpose()?;
     super::confine(everywhere, &context, confine::Mode::DryRun)?;
     super::warn_of_unfinished(everywhere, &context);
     let preview = run::preview(&context, &request, Box::new(Silent))?;
-    if let Some(mut file) = output {
-        let text = plan_file::write(&preview, &Asked::of(&request))?;
-        file.set_len(0)
-            .and_then(|()| std::io::Write::write_all(&mut file, text.as_bytes()))
-            .and_then(|()| file.sync_all())
-            .map_err(|error| Error::io("write the plan", &error))?;
+    if let Some(output) = output {
+        output.write(&plan_file::write(&preview, &Asked::of(&request))?)?;
     }
     Ok(show_preview(
         everywhere,
@@ -337,8 +335,9 @@ pub(crate) fn watch_signals(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-fn params(given: &[String]) -> Result<BTreeMap<String, String>> {
-    given
+/// The parameters of the command line; from now on those that are secrets are masked wherever they turn up.
+pub(crate) fn params(given: &[String]) -> Result<BTreeMap<String, String>> {
+    let params: BTreeMap<String, String> = given
         .iter()
         .map(|each| {
             each.split_once('=')
@@ -348,7 +347,13 @@ fn params(given: &[String]) -> Result<BTreeMap<String, String>> {
                     Error::usage(format!("--param {each} has no `=`")).hint("--param volumes=true")
                 })
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    for (name, value) in &params {
+        if redact::is_secret(name, value) {
+            redact::know(value);
+        }
+    }
+    Ok(params)
 }
 
 /// The stories that the words name; a path of a script is a story too.

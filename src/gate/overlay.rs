@@ -47,6 +47,7 @@ pub struct Overlay {
     backups: Vec<serde_json::Value>,
     unsettled: BTreeSet<PathBuf>,
     unsimulated: Option<String>,
+    modes: BTreeMap<PathBuf, u32>,
 }
 
 impl Overlay {
@@ -258,6 +259,17 @@ impl Overlay {
     #[must_use]
     pub fn container_is_gone(&self, id: &str) -> bool {
         self.containers.contains(id)
+    }
+
+    /// Pretends that a directory has this mode.
+    pub fn set_mode(&mut self, path: &Path, mode: u32) {
+        self.modes.insert(path.to_path_buf(), mode);
+    }
+
+    /// The mode that a path is pretended to have.
+    #[must_use]
+    pub fn mode(&self, path: &Path) -> Option<u32> {
+        self.modes.get(path).copied()
     }
 
     /// Pretends that a backup was made; the value is what `list_backups` tells of it.

@@ -1,8 +1,8 @@
 //! May it? The rules of `rollback.yaml` and those that no configuration can change.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::broken::{Own, is_down};
 use crate::error::{Error, Result};
@@ -10,6 +10,7 @@ use crate::host::logs::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
 use crate::operation::Capability;
 use crate::script::Origin;
 use crate::view::View;
+use crate::view::secrets::plain_part;
 use crate::workspace::{CONFIG, Place, REPORTS, STATE, STORIES, Workspace};
 
 /// The rules, ready to be asked.
@@ -20,6 +21,8 @@ pub struct Policy {
     /// The flags file: its own word alone changes it.
     flags: Place,
     denied: GlobSet,
+    /// The same patterns, whatever the case.
+    any_case: GlobSet,
     patterns: Vec<String>,
     commands: Vec<String>,
     everything: bool,
@@ -33,6 +36,7 @@ impl Policy {
     pub fn of(workspace: &Workspace) -> Result<Self> {
         let policy = &workspace.config().policy;
         let mut builder = GlobSetBuilder::new();
+        let mut any_case = GlobSetBuilder::new();
         let mut patterns = Vec::new();
         for pattern in &policy.deny {
             // A denied `dir/**` denies the directory itself too: removing it would remove what is below.
@@ -43,12 +47,16 @@ impl Policy {
                 let glob = Glob::new(pattern)
                     .map_err(|error| Error::configuration(format!("policy.deny: {error}")))?;
                 builder.add(glob);
+                let glob = GlobBuilder::new(pattern).case_insensitive(true).build();
+                any_case.add(glob.map_err(|error| Error::configuration(format!("policy.deny: {error}")))?);
                 patterns.push(pattern.to_owned());
             }
         }
-        let denied = builder
-            .build()
-            .map_err(|error| Error::configuration(format!("policy.deny: {error}")))?;
+        let build = |builder: GlobSetBuilder| {
+            builder
+                .build()
+                .map_err(|error| Error::configuration(format!("policy.deny: {error}")))
+        };
         Ok(Self {
             fixed: vec![
                 STATE.to_owned(),
@@ -61,7 +69,8 @@ impl Policy {
                 format!("{LOGS}/{ALERT_LOG}"),
             ],
             flags: workspace.flags_file(),
-            denied,
+            denied: build(builder)?,
+            any_case: build(any_case)?,
             patterns,
             commands: policy.commands.clone(),
             everything: false,
@@ -126,9 +135,29 @@ impl Policy {
                 for second in view.workspace.aliases().second_names(absolute) {
                     check(&view.workspace.show(&second).shown)?;
                 }
+                // What a name means counts, not the name.
+                let known = view.known(self.places(view));
+                let meant = |path: &Path, place: &Path| {
+                    let (path, place) = (view.workspace.show(path), view.workspace.show(place));
+                    check(&place.shown)
+                        .map_err(|error| error.context(format!("`{path}` is another name of `{place}`")))
+                };
+                if let Some(place) = view.alias_of(absolute, &known)? {
+                    meant(absolute, &place)?;
+                }
+                self.check_case(view, absolute)?;
                 if *whole {
                     one_name(view, shown, absolute)?;
-                    view.walk_names(absolute, &mut |path| check(&view.workspace.show(path).shown))?;
+                    view.walk_across(absolute, &mut |path, stat| {
+                        if path == absolute {
+                            return Ok(());
+                        }
+                        check(&view.workspace.show(path).shown)?;
+                        match known.meant_by(stat, path) {
+                            Some(place) => meant(path, place),
+                            None => self.check_case(view, path),
+                        }
+                    })?;
                 }
                 writable(view, shown, absolute)
             }
@@ -158,6 +187,34 @@ impl Policy {
         }
     }
 
+    /// Everything that is protected and has a name of its own.
+    fn places(&self, view: &View) -> Vec<PathBuf> {
+        let root = view.workspace.root();
+        let patterns = self.patterns.iter().filter_map(|pattern| plain_part(pattern));
+        let named = self.fixed.iter().cloned().chain(patterns).chain(running(view));
+        let mut places: Vec<PathBuf> = named.map(|place| root.join(place)).collect();
+        places.push(self.flags.absolute.clone());
+        places
+    }
+
+    /// Where names that differ in case are the same, so are patterns.
+    fn check_case(&self, view: &View, path: &Path) -> Result<()> {
+        let shown = view.workspace.show(path).shown;
+        match self.any_case.matches(&shown).first() {
+            Some(index) if !self.denied.is_match(&shown) && view.is_case_blind(path)? => {
+                Err(self.denied_by(&shown, *index))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn denied_by(&self, shown: &str, index: usize) -> Error {
+        let pattern = self.patterns.get(index).map_or("", String::as_str);
+        Error::denied(format!("`{shown}` is denied by policy.deny `{pattern}`")).hint(format!(
+            "change policy.deny in `{CONFIG}` if a script may touch it"
+        ))
+    }
+
     fn check_path(&self, shown: &str) -> Result<()> {
         if shown == "." {
             return Err(Error::denied("the workspace itself can't be changed as a whole")
@@ -175,12 +232,7 @@ impl Policy {
         }
         // A directory that holds one of ours can't go as a whole either; the walk of `whole` meets it then.
         if let Some(index) = self.denied.matches(shown).first() {
-            let pattern = self.patterns.get(*index).map_or("", String::as_str);
-            return Err(
-                Error::denied(format!("`{shown}` is denied by policy.deny `{pattern}`")).hint(format!(
-                    "change policy.deny in `{CONFIG}` if a script may touch it"
-                )),
-            );
+            return Err(self.denied_by(shown, *index));
         }
         Ok(())
     }

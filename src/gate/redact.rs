@@ -14,8 +14,46 @@ pub const MASK: &str = "[redacted]";
 /// The shortest value of the environment file that is masked by itself: shorter ones turn up everywhere.
 const SHORTEST: usize = 5;
 
-/// The words that make a key secret.
-const KEY: &str = r"(?:password|passwd|passphrase|passcode|pwd|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|signing[_-]?key|encryption[_-]?key|auth[_-]?key|credential|connection[_-]?string|signature)";
+/// Words that make a key secret wherever they stand in it, as patterns.
+const WORDS: [&str; 17] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "pwd",
+    "secret",
+    "token",
+    "api[_-]?key",
+    "access[_-]?key",
+    "account[_-]?key",
+    "private[_-]?key",
+    "signing[_-]?key",
+    "encryption[_-]?key",
+    "auth[_-]?key",
+    "credential",
+    "connection[_-]?string",
+    "signature",
+];
+
+/// Words that make a key secret where they are its last part: inside of others they mean nothing.
+const LAST: [&str; 7] = ["pass", "pw", "sig", "auth", "cookie", "requirepass", "masterauth"];
+
+/// Programs that take a secret behind a short option, as patterns. The secret stands behind a space, or at once.
+const PROGRAMS: [(&str, &str); 13] = [
+    ("(?:redis|valkey|keydb)-(?:cli|benchmark)", "-a"),
+    ("(?:mysql|mariadb)[a-z-]*", "-p"),
+    ("mongo[a-z]*", "-p"),
+    ("(?:docker|podman|nerdctl|helm registry|oras) login", "-p"),
+    ("sshpass", "-p"),
+    ("(?:cqlsh|influx)", "-p"),
+    ("7z[ar]?", "-p"),
+    ("(?:un)?zip", "-P"),
+    ("(?:sqlcmd|bcp|tsql)", "-P"),
+    ("mosquitto_[a-z]+", "-P"),
+    ("ldap[a-z]+", "-w"),
+    ("openssl", "-k"),
+    ("curl", "-b"),
+];
 
 /// What the name of a key is made of. ASCII alone: a `\\w` of all scripts takes ten times as long to compile as the rest
 /// of a pattern, in every command.
@@ -27,13 +65,50 @@ static URL: LazyLock<Regex> =
 
 /// `key=value` and `key: value`, also in JSON, and in JSON within JSON.
 static KEYED: LazyLock<Regex> = LazyLock::new(|| {
+    let (words, last) = (WORDS.join("|"), LAST.join("|"));
     pattern(&format!(
-        r#"(?i)((?:{NAME}*{KEY}{NAME}*|(?:(?-u:\b)|{NAME}*[_.-])pass)\\*["']?\s*(?:=>|[=:])\s*)(\[redacted\]|\\+"[^"]*"|"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s;&"']+)"#
+        r#"(?i)((?:{NAME}*(?:{words}){NAME}*|(?:(?-u:\b)|{NAME}*[_.-])(?:{last}))\\*["']?\s*(?:=>|[=:])\s*)(\[redacted\]|\\+"[^"]*"|"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s;&"']+)"#
     ))
 });
 
 /// `--password value`.
-static FLAG: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"(?i)(\B--?{NAME}*{KEY}\s+)([^\s-]\S*)")));
+static FLAG: LazyLock<Regex> = LazyLock::new(|| {
+    let (words, last) = (WORDS.join("|"), LAST.join("|"));
+    pattern(&format!(
+        r"(?i)(\B--?(?:{NAME}*(?:{words})|(?:{NAME}*[_.-])?(?:{last}))\s+)([^\s-]\S*)"
+    ))
+});
+
+/// `-u name:value` and its like.
+static USER: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r#"(\B-(?:[uUaA]|-?(?:proxy-)?user|-auth|-login)[=\s]\s*["']?([^\s:"'/]+):)([^\s"']+)"#)
+});
+
+/// `-U name%value`.
+static PERCENT: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r#"(\B-(?:U|-user)[=\s]\s*["']?[^\s%"'/]+%)([^\s"']+)"#));
+
+/// Known programs with their short options.
+static PROGRAM: LazyLock<Regex> = LazyLock::new(|| {
+    let known: Vec<String> = PROGRAMS
+        .iter()
+        .map(|(program, option)| format!(r"{program}\s(?:[^\n;|&]*?\s)?{option}"))
+        .collect();
+    pattern(&format!(
+        r#"((?:^|[\s/"'`])(?:{})\s*)('[^']*'?|"[^"]*"?|[^\s"'`]+)"#,
+        known.join("|")
+    ))
+});
+
+/// `-a value`, whatever the program, where the value is letters and digits mixed.
+static AUTHENTICATE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"(\B-a\s+)([^\s/:"'`-][^\s/:"'`]{3,})"#));
+
+/// `Cookie: name=value; name=value`.
+static COOKIE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r#"(?i)((?-u:\b)(?:set-)?cookie\s*:\s*)([^\r\n"']+)"#));
+
+/// `pass:value`, as openssl takes it.
+static PASSED: LazyLock<Regex> = LazyLock::new(|| pattern(r"(\B-pass(?:in|out)?\s+pass:)(\S+)"));
 
 /// `Authorization: Basic value`, `Bearer value`.
 static BEARER: LazyLock<Regex> = LazyLock::new(|| {
@@ -50,7 +125,13 @@ static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-static SECRET_KEY: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"(?i){KEY}|(?:^|[_.-])pass$")));
+static SECRET_KEY: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(&format!(
+        r"(?i){}|(?:^|[_.-])(?:{})$",
+        WORDS.join("|"),
+        LAST.join("|")
+    ))
+});
 
 /// Values of the environment file, the longest first.
 static KNOWN: RwLock<Vec<String>> = RwLock::new(Vec::new());
@@ -72,8 +153,50 @@ pub fn redact(text: &str) -> String {
     let text = TOKEN.replace_all(&text, MASK);
     let text = URL.replace_all(&text, format!("${{1}}{MASK}@"));
     let text = BEARER.replace_all(&text, masked);
-    let text = FLAG.replace_all(&text, masked);
+    let text = COOKIE.replace_all(&text, masked);
+    let text = options(text);
     KEYED.replace_all(&text, masked).into_owned()
+}
+
+/// The text without what options of command lines hold.
+fn options(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains('-') {
+        return text;
+    }
+    let kept = |found: &Captures<'_>, number: usize| -> String {
+        found.get(number).map_or("", |kept| kept.as_str()).to_owned()
+    };
+    let masked = |found: &Captures<'_>| format!("{}{MASK}", kept(found, 1));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut text = text.into_owned();
+    for option in [&FLAG, &PROGRAM, &PERCENT, &PASSED] {
+        text = option.replace_all(&text, masked).into_owned();
+    }
+    let text = USER.replace_all(&text, |found: &Captures<'_>| {
+        let (user, value) = (kept(found, 2), kept(found, 3));
+        // An address, numbers of a user and a group, a host and a port.
+        let is_host = kept(found, 1).to_ascii_lowercase().starts_with("-a");
+        if value.starts_with("//") || (is_number(&value) && (is_number(&user) || is_host)) {
+            return kept(found, 0);
+        }
+        masked(found)
+    });
+    let text = AUTHENTICATE.replace_all(&text, |found: &Captures<'_>| {
+        let value = kept(found, 2);
+        let has = |is: fn(&u8) -> bool| value.as_bytes().iter().any(is);
+        if has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) {
+            masked(found)
+        } else {
+            kept(found, 0)
+        }
+    });
+    Cow::Owned(text.into_owned())
+}
+
+/// Whether the name of a parameter or its value says that it is a secret.
+#[must_use]
+pub fn is_secret(name: &str, value: &str) -> bool {
+    SECRET_KEY.is_match(name) || redact(value) != value
 }
 
 /// The longest text that is told as a whole, in bytes.
@@ -115,12 +238,10 @@ pub fn redact_value(value: &mut Value) {
                 .collect();
             values.iter_mut().for_each(redact_value);
             // In a list of arguments a secret can stand behind the option that it belongs to.
-            for (pair, value) in words.windows(2).zip(values.iter_mut().skip(1)) {
-                if let [Some(option), Some(_)] = pair
-                    && option.starts_with('-')
-                    && redact(&format!("{option} x")) == format!("{option} {MASK}")
-                {
-                    *value = Value::from(MASK);
+            for (at, value) in values.iter_mut().enumerate().skip(1) {
+                let line = words.get(at.saturating_sub(ARGUMENTS)..=at).unwrap_or_default();
+                if let Some(masked) = argument(line) {
+                    *value = Value::from(masked);
                 }
             }
         }
@@ -135,6 +256,30 @@ pub fn redact_value(value: &mut Value) {
         }
         _ => {}
     }
+}
+
+/// How many arguments before one can say what it is.
+const ARGUMENTS: usize = 16;
+
+/// The last of these arguments without the secret that it is because of those before; `None` where they say nothing.
+fn argument(line: &[Option<String>]) -> Option<String> {
+    let (last, before) = line.split_last()?;
+    let value = last.as_deref()?;
+    let option = before
+        .last()?
+        .as_deref()
+        .filter(|option| option.starts_with('-'))?;
+    let before: Vec<&str> = before
+        .iter()
+        .map(|word| word.as_deref().unwrap_or_default())
+        .collect();
+    let told = redact(&format!("{} {value}", before.join(" ")));
+    let end = told.rfind(option).map(|at| at + option.len() + 1)?;
+    let told = told.get(end..)?;
+    if told.starts_with(MASK) {
+        return Some(MASK.to_owned());
+    }
+    (told != redact(value)).then(|| told.to_owned())
 }
 
 /// Learns the secrets of an environment file.
@@ -284,7 +429,56 @@ mod tests {
                 "[redacted]\nafter",
             ),
             ("-----BEGIN PRIVATE KEY-----\nMIIE", "[redacted]"),
+            (
+                "node work.js -a hunter2 --verbose",
+                "node work.js -a [redacted] --verbose",
+            ),
+            ("curl -u me:hunter2 http://h", "curl -u me:[redacted] http://h"),
+            (
+                "curl --proxy-user me:1234 http://h",
+                "curl --proxy-user me:[redacted] http://h",
+            ),
+            ("http -a me:hunter2 h", "http -a me:[redacted] h"),
+            (
+                "smbclient -U me%hunter2 //h/d",
+                "smbclient -U me%[redacted] //h/d",
+            ),
+            ("work --auth hunter2", "work --auth [redacted]"),
+            ("work --auth=hunter2", "work --auth=[redacted]"),
+            ("work --pw=hunter2", "work --pw=[redacted]"),
+            (
+                "redis-server --requirepass hunter",
+                "redis-server --requirepass [redacted]",
+            ),
+            (
+                "openssl rsa -passin pass:hunter -in k",
+                "openssl rsa -passin pass:[redacted] -in k",
+            ),
+            ("curl -H Cookie: a=b; c=d", "curl -H Cookie: [redacted]"),
+            ("curl -H 'Cookie: a=b; c=d' h", "curl -H 'Cookie: [redacted]' h"),
+            (
+                "https://h/blob?sv=1&sig=abc%2F&x=1",
+                "https://h/blob?sv=1&sig=[redacted]&x=1",
+            ),
+            (
+                "//registry.example/:_auth=bWU6aHVudGVy",
+                "//registry.example/:_auth=[redacted]",
+            ),
+            (
+                "REDISCLI_AUTH=hunter redis-cli",
+                "REDISCLI_AUTH=[redacted] redis-cli",
+            ),
             // What is no secret stays.
+            (
+                "docker run -u 1000:1000 -a stdout x",
+                "docker run -u 1000:1000 -a stdout x",
+            ),
+            (
+                "serve -a 127.0.0.1:3000 -u http://h1",
+                "serve -a 127.0.0.1:3000 -u http://h1",
+            ),
+            ("docker run -p 80:80 app1", "docker run -p 80:80 app1"),
+            ("significant: yes, author: me", "significant: yes, author: me"),
             ("http://localhost:3001/health", "http://localhost:3001/health"),
             (
                 "http://localhost:4873/@scope/package",
@@ -303,6 +497,100 @@ mod tests {
             assert_eq!(redact(text), masked, "{text}");
             assert_eq!(redact(&redact(text)), redact(text), "{text}: masked twice");
         }
+    }
+
+    /// The spellings of a word of the table.
+    fn spelled(word: &str) -> Vec<String> {
+        ["", "_", "-"]
+            .map(|joint| word.replace("[_-]?", joint))
+            .into_iter()
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect()
+    }
+
+    #[test]
+    fn every_word_of_the_table_makes_a_key_secret_in_every_form() {
+        let words = WORDS.map(|word| (word, "my_"));
+        let last = LAST.map(|word| (word, ""));
+        for (word, before) in words.into_iter().chain(last) {
+            for word in spelled(word) {
+                for key in [
+                    word.clone(),
+                    word.to_uppercase(),
+                    format!("{before}{word}"),
+                    format!("x_{word}"),
+                ] {
+                    for (text, masked) in [
+                        (format!("{key}=va,lue"), format!("{key}={MASK}")),
+                        (format!("{key}: va,lue"), format!("{key}: {MASK}")),
+                        (format!("\"{key}\": \"va,lue\""), format!("\"{key}\": {MASK}")),
+                        (format!("run --{key} va,lue x"), format!("run --{key} {MASK} x")),
+                        (format!("run --{key}=va,lue x"), format!("run --{key}={MASK} x")),
+                        (format!("h?{key}=va,lue&x"), format!("h?{key}={MASK}")),
+                    ] {
+                        let told = redact(&text);
+                        assert!(told.starts_with(&masked), "{text}: {told}");
+                    }
+                    let mut document =
+                        json!({ &key: "value", "list": ["run", format!("--{key}"), "va lue"] });
+                    redact_value(&mut document);
+                    assert_eq!(
+                        document,
+                        json!({ &key: MASK, "list": ["run", format!("--{key}"), MASK] })
+                    );
+                    assert!(is_secret(&key, "value"), "{key}");
+                }
+            }
+        }
+        for (name, value) in [
+            ("volumes", "true"),
+            ("author", "me"),
+            ("passes", "3"),
+            ("signal", "9"),
+        ] {
+            assert!(!is_secret(name, value), "{name}");
+        }
+        assert!(is_secret("where", "postgres://me:hunter2@h/d"));
+    }
+
+    #[test]
+    fn every_program_of_the_table_has_its_secret_masked() {
+        let samples = [
+            "redis-cli -h h",
+            "mysqldump -u me",
+            "mongosh h",
+            "docker login -u me",
+            "sshpass",
+            "cqlsh h",
+            "7za x a.7z",
+            "unzip",
+            "sqlcmd -S h",
+            "mosquitto_pub -t x",
+            "ldapsearch -x",
+            "openssl enc",
+            "curl h",
+        ];
+        for ((program, option), sample) in PROGRAMS.iter().zip(samples) {
+            assert!(
+                pattern(program).is_match(sample),
+                "{sample} is a sample of {program}"
+            );
+            for before in ["", "/usr/bin/", "ended `"] {
+                let text = format!("{before}{sample} {option} hunter");
+                assert_eq!(redact(&text), format!("{before}{sample} {option} {MASK}"));
+            }
+            assert_eq!(
+                redact(&format!("{sample} {option}hunter next")),
+                format!("{sample} {option}{MASK} next")
+            );
+        }
+        let mut line = json!(["redis-cli", "-h", "h", "-a", "hunter", "ping"]);
+        redact_value(&mut line);
+        assert_eq!(line, json!(["redis-cli", "-h", "h", "-a", MASK, "ping"]));
+        let mut line = json!(["curl", "-u", "me:hunter", "http://h/"]);
+        redact_value(&mut line);
+        assert_eq!(line, json!(["curl", "-u", format!("me:{MASK}"), "http://h/"]));
     }
 
     #[test]

@@ -6,8 +6,8 @@
 )]
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, OFlags};
@@ -45,8 +45,32 @@ impl Records {
     /// What the system says: a read-only workspace, no room.
     pub fn prepare(&self) -> Result<()> {
         self.make_state()?;
+        self.close_state()?;
         self.sweep(&self.state())?;
         self.sweep(&self.root.join(REPORTS))
+    }
+
+    /// Others may neither read nor enter `.rollback/`, whatever became of its mode.
+    fn close_state(&self) -> Result<()> {
+        let state = self.state();
+        let close = || -> std::io::Result<()> {
+            let directory = OpenOptions::new()
+                .read(true)
+                .custom_flags(nofollow())
+                .open(&state)?;
+            let mode = directory.metadata()?.mode();
+            if mode & 0o077 != 0 {
+                directory.set_permissions(std::fs::Permissions::from_mode(mode & 0o7700))?;
+            }
+            Ok(())
+        };
+        match close() {
+            // A file system without modes of its own, or somebody else's directory: whose word counts is asked elsewhere.
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
+                Ok(())
+            }
+            closed => closed.map_err(|error| self.failed("close to others", &state, &error)),
+        }
     }
 
     /// Makes `.rollback/` with its own `.gitignore`, and leaves what is there alone: for whoever doesn't hold the
@@ -102,17 +126,13 @@ impl Records {
         Ok(())
     }
 
-    /// Makes a directory of ours, and its parents, readable by this user alone below `.rollback`.
+    /// Makes a directory of ours, and its parents, for this user alone; `logs/` for the group too, whose programs write there.
     ///
     /// # Errors
     /// What the system says.
     pub fn directory(&self, path: &Path) -> Result<()> {
         self.ours(path)?;
-        let mode = if path.starts_with(self.state()) {
-            0o700
-        } else {
-            0o755
-        };
+        let mode = if self.is_shared(path) { 0o750 } else { 0o700 };
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(mode)
@@ -133,11 +153,7 @@ impl Records {
             .read(true)
             .append(true)
             .create(true)
-            .mode(if path.starts_with(self.state()) {
-                0o600
-            } else {
-                0o644
-            })
+            .mode(if self.is_shared(path) { 0o640 } else { 0o600 })
             .custom_flags(nofollow())
             .open(path)
             .map_err(|error| self.failed("open", path, &error))
@@ -200,10 +216,6 @@ impl Records {
                 .map_err(|error| without_path(&error))?;
             file.as_file_mut().write_all(bytes)?;
             file.as_file().sync_data()?;
-            if !path.starts_with(self.state()) {
-                file.as_file()
-                    .set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-            }
             file.persist(path)?;
             File::open(parent)?.sync_all()
         };
@@ -313,6 +325,11 @@ impl Records {
             .hint("nothing is done that cannot be recorded; move it aside")
     }
 
+    /// Whether other programs read and write there too. What is there keeps the mode that it has.
+    fn is_shared(&self, path: &Path) -> bool {
+        path.starts_with(self.root.join(super::logs::LOGS))
+    }
+
     fn ours(&self, path: &Path) -> Result<()> {
         let relative = path
             .strip_prefix(&self.root)
@@ -351,38 +368,6 @@ impl Records {
             "nothing is done that cannot be recorded; make the workspace writable and leave room on the disk",
         )
     }
-}
-
-/// Opens the file of `-o` for a plan. What it holds goes only when the plan is there.
-///
-/// # Errors
-/// What the system says.
-pub fn create_output(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(|error| {
-            Error::usage(format!("cannot write `{}`: {error}", path.display()))
-                .hint("name a file that can be written")
-        })
-}
-
-/// Makes the file of `-o` for an export, readable by this user alone; one that is there already is never replaced.
-///
-/// # Errors
-/// [`crate::error::Kind::Usage`] where it can't be made.
-pub fn new_output(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| {
-            Error::usage(format!("cannot make `{}`: {error}", path.display()))
-                .hint("name a new file; nothing is replaced")
-        })
 }
 
 fn is_absent(error: &std::io::Error) -> bool {

@@ -131,8 +131,13 @@ impl Operation for Copy {
     }
 
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
-        host.files
-            .below_new_directories(permit, &self.to.absolute, || self.copy(permit, host))
+        let copy = || self.copy(permit, host);
+        if self.backup.is_some() {
+            host.files
+                .below_new_private_directories(permit, &self.to.absolute, copy)
+        } else {
+            host.files.below_new_directories(permit, &self.to.absolute, copy)
+        }
     }
 }
 

@@ -15,6 +15,11 @@ use crate::workspace::{Place, Workspace, spelling};
 /// Putting packages back.
 mod installing;
 
+/// An undo in words.
+mod telling;
+
+pub use telling::{describe, target};
+
 /// The state in which an undo finds the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ready {
@@ -211,6 +216,16 @@ impl Revert {
                     ready = installing::ready(view, manager, packages, untouched)?;
                 }
                 ready
+            }
+            Undo::SetMode { path, was, now } => {
+                match view.stat(&place(path)?.absolute)?.map(|stat| stat.mode) {
+                    Some(mode) if mode == *now => Ready::Yes,
+                    Some(mode) if mode != *was => {
+                        Ready::ChangedSince(format!("`{path}` has mode {mode:04o}"))
+                    }
+                    Some(_) => Ready::Nothing(format!("`{path}` has the mode that it had")),
+                    None => Ready::Nothing(format!("`{path}` is not there")),
+                }
             }
             Undo::Command { .. } => Ready::Yes,
         };
@@ -514,6 +529,11 @@ impl Operation for Revert {
             Undo::InstallPackages { manager, .. } => Undo::Nothing {
                 why: format!("uninstall the packages of {manager} again by rolling back"),
             },
+            Undo::SetMode { path, was, now } => Undo::SetMode {
+                path: path.clone(),
+                was: *now,
+                now: *was,
+            },
             Undo::Command { .. } => Undo::Nothing {
                 why: "the command names no way back".to_owned(),
             },
@@ -568,6 +588,7 @@ impl Operation for Revert {
                     overlay.cannot_simulate(format!("{manager} install"));
                 }
             }
+            Undo::SetMode { path, was, .. } => overlay.set_mode(&self.place(path)?.absolute, *was),
             Undo::Command { argv, .. } => overlay.cannot_simulate(argv.join(" ")),
             Undo::Nothing { .. } => {}
         }
@@ -615,6 +636,9 @@ impl Operation for Revert {
                     .install(permit, &host.cancelled, manager, packages)?;
                 host.packages.unmark(permit, &host.files, automatic)?;
             }
+            Undo::SetMode { path, was, .. } => {
+                host.files.set_mode(permit, &self.place(path)?.absolute, *was)?;
+            }
             Undo::Command { argv, cwd } => {
                 let output = host.run_listed(permit, argv, &self.place(cwd)?.absolute, &[], None)?;
                 return Ok(Done {
@@ -629,51 +653,4 @@ impl Operation for Revert {
             ..Done::default()
         })
     }
-}
-
-/// What an undo is about, for the plan.
-#[must_use]
-pub fn describe(undo: &Undo) -> String {
-    let text = match undo {
-        Undo::Nothing { why } => why.clone(),
-        Undo::MoveBack { moves, .. } => match moves.as_slice() {
-            [one] => format!("move `{}` back to `{}`", one.to, one.from),
-            many => format!(
-                "move {} back",
-                crate::cli::terminal::plural(many.len() as u64, "path")
-            ),
-        },
-        Undo::RemoveCreated { path, .. } => format!("remove `{path}`, which the run made"),
-        Undo::RestoreContents { files, .. } => {
-            let names: Vec<String> = files.iter().map(|file| format!("`{}`", file.path)).collect();
-            format!("put back the contents of {}", names.join(", "))
-        }
-        Undo::InstallPackages {
-            manager, packages, ..
-        } => {
-            let names: Vec<String> = packages
-                .iter()
-                .map(|(name, version)| format!("{name} {version}"))
-                .collect();
-            format!("install packages of {manager} again: {}", names.join(", "))
-        }
-        Undo::Command { argv, .. } => format!("run `{}`", argv.join(" ")),
-    };
-    spelling::for_people(&text)
-}
-
-/// What a move or restoration is about, for the target column.
-#[must_use]
-pub fn target(undo: &Undo) -> String {
-    let text = match undo {
-        Undo::Nothing { .. } => String::new(),
-        Undo::MoveBack { moves, .. } => moves.first().map(|each| each.from.clone()).unwrap_or_default(),
-        Undo::RemoveCreated { path, .. } => path.clone(),
-        Undo::RestoreContents { files, .. } => {
-            files.first().map(|file| file.path.clone()).unwrap_or_default()
-        }
-        Undo::InstallPackages { manager, .. } => manager.clone(),
-        Undo::Command { argv, .. } => argv.join(" "),
-    };
-    spelling::for_people(&text)
 }

@@ -57,7 +57,7 @@ impl CutOff<'_> {
                     left.times.clone_from(times);
                 }
             }
-            Undo::Nothing { .. } | Undo::Command { .. } => {}
+            Undo::Nothing { .. } | Undo::SetMode { .. } | Undo::Command { .. } => {}
         }
         left.paths.sort_by(|one, other| one.absolute.cmp(&other.absolute));
         left.paths.dedup_by(|one, other| one.absolute == other.absolute);

@@ -47,7 +47,7 @@ impl BackUpVolume {
 
     fn copy(&self, permit: &Permit, host: &Host) -> Result<Done> {
         let directory = &self.backup.absolute;
-        host.files.make_directory(permit, directory, 0o755)?;
+        host.files.make_directory(permit, directory, 0o700)?;
         let copied = host
             .files
             .write_by(
@@ -139,6 +139,6 @@ impl Operation for BackUpVolume {
 
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
         host.files
-            .below_new_directories(permit, &self.backup.absolute, || self.copy(permit, host))
+            .below_new_private_directories(permit, &self.backup.absolute, || self.copy(permit, host))
     }
 }

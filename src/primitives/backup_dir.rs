@@ -4,6 +4,7 @@ use crate::backup::manifest::Origin;
 use crate::backup::retire;
 use crate::error::Result;
 use crate::operation::copying::Copy;
+use crate::operation::narrowing::Narrow;
 use crate::operation::{Capability, Proposal};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
@@ -55,6 +56,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
+    let narrow = Narrow::before_backup(WORD.name, view, &source)?;
     let kind = view.kind(&source)?;
     let copy = Copy {
         kind,
@@ -80,7 +82,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         needs: vec![needs],
         facts,
     };
-    let mut proposal = Proposal::act(WORD.name, place.shown, summary, copy).returning(directory);
-    proposal.why = why;
-    Ok(vec![proposal])
+    let mut copy = Proposal::act(WORD.name, place.shown, summary, copy).returning(directory);
+    copy.why = why;
+    Ok(narrow.into_iter().chain([copy]).collect())
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use rhai::Dynamic;
 
 use crate::error::{Error, Result};
-use crate::host::net;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 
@@ -31,6 +30,5 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
         .ok()
         .filter(|port| *port > 0 && !host.is_empty())
         .ok_or_else(|| Error::invalid("`check_port` takes a port from 1 to 65535, or a host and a port"))?;
-    view.check_address(&format!("http://{host}:{port}/"))?;
-    Ok(net::listening(&host, port, Duration::from_secs(2).min(view.allowance.left()))?.into())
+    Ok(view.listening(&host, port, Duration::from_secs(2))?.into())
 }

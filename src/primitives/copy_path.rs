@@ -39,6 +39,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 .hint("take it out under another name first"),
         );
     }
+    view.may_take(&from, &to, false)?;
     let (size, left_out) = view.size_of_copy(&from)?;
     let why = super::left_out(&left_out);
     let mut proposals = Vec::new();

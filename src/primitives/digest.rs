@@ -19,5 +19,7 @@ pub static WORD: Primitive = Primitive {
 fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
     let place = view.workspace.place(&arguments.text(0))?;
     view.may_read(&place)?;
-    Ok(view.digest(&place)?.into())
+    let digest = view.digest(&place)?;
+    view.given(&place, &digest);
+    Ok(digest.into())
 }

@@ -18,10 +18,5 @@ pub static WORD: Primitive = Primitive {
 
 fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
     let place = view.workspace.place(&arguments.text(0))?;
-    let free = rustix::fs::statvfs(&place.absolute).map_err(|error| {
-        crate::error::Error::io(format!("ask for the free space of `{place}`"), &error.into())
-    })?;
-    Ok(i64::try_from(free.f_bavail.saturating_mul(free.f_frsize))
-        .unwrap_or(i64::MAX)
-        .into())
+    Ok(i64::try_from(view.disk_free(&place)?).unwrap_or(i64::MAX).into())
 }

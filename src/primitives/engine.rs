@@ -54,7 +54,7 @@ pub fn engine_removal(word: &'static str, view: &View, kind: Kind, prefix: &str)
             Proposal::settled(word, target, Outcome::NotPresent, why, needs).returning(0_i64),
         ]);
     }
-    let Known::Yes(engine) = view.host.engine() else {
+    let Known::Yes(engine) = view.engine() else {
         return Err(crate::error::Error::failed(
             "the container engine has gone since it was asked",
         ));

@@ -22,9 +22,8 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
         Err(error) if error.kind() == Kind::NotFound => String::new(),
         Err(error) => return Err(error),
     };
-    let keys: rhai::Array = crate::edit::env::keys(&text, &arguments.text(0))
-        .into_iter()
-        .map(Dynamic::from)
-        .collect();
+    let keys = crate::edit::env::keys(&text, &arguments.text(0));
+    view.given(&view.workspace.env_file(), &keys.join("\n"));
+    let keys: rhai::Array = keys.into_iter().map(Dynamic::from).collect();
     Ok(keys.into())
 }

@@ -2,7 +2,8 @@
 
 use rhai::{Dynamic, Map};
 
-use crate::error::Result;
+use crate::error::{Kind, Result};
+use crate::gate::redact::MASK;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 
@@ -22,9 +23,16 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
     let mut found = rhai::Array::new();
     for reference in view.references_that_stay(&place)? {
         let mut map = Map::new();
-        map.insert("file".into(), reference.file.into());
+        map.insert("file".into(), reference.file.clone().into());
         map.insert("line".into(), i64::try_from(reference.line).unwrap_or(0).into());
-        map.insert("text".into(), reference.text.into());
+        let source = view.workspace.place(&reference.file)?;
+        let text = match view.may_read(&source) {
+            Ok(()) => reference.text,
+            Err(error) if error.kind() == Kind::Denied => MASK.to_owned(),
+            Err(error) => return Err(error),
+        };
+        view.given(&source, &text);
+        map.insert("text".into(), text.into());
         found.push(map.into());
     }
     Ok(found.into())

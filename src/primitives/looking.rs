@@ -69,7 +69,10 @@ pub fn process_map(process: &Process) -> Dynamic {
     let mut map = Map::new();
     map.insert("pid".into(), i64::from(process.pid).into());
     map.insert("name".into(), process.name.clone().into());
-    map.insert("command".into(), process.describe().into());
+    map.insert(
+        "command".into(),
+        crate::gate::redact::redact(&process.describe()).into(),
+    );
     map.insert(
         "started".into(),
         crate::host::clock::timestamp(process.started).into(),

@@ -39,6 +39,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 .hint("take it out under another name first"),
         );
     }
+    view.may_take(&from, &to, true)?;
     let mut proposals = Vec::new();
     proposals.extend(super::displace(
         WORD.name,

@@ -142,11 +142,26 @@ pub fn edited_text(edited: Edited) -> Option<String> {
     }
 }
 
-/// An edit of a text file. What is not there, or needs no change, is recorded as not present.
+/// An edit of a text file that a script may read: what an edit does tells what was there. What is not there, or needs no
+/// change, is recorded as not present.
 ///
 /// # Errors
 /// What the view or the edit says.
 pub fn edit(
+    word: &'static str,
+    view: &View,
+    place: &Place,
+    change: &mut dyn FnMut(&str) -> Result<(Edited, String)>,
+) -> Result<Vec<Proposal>> {
+    view.may_read(place)?;
+    blind_edit(word, view, place, change)
+}
+
+/// As [`edit`], of a file that a script may not read.
+///
+/// # Errors
+/// As there.
+pub fn blind_edit(
     word: &'static str,
     view: &View,
     place: &Place,

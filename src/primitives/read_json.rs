@@ -19,7 +19,9 @@ pub static WORD: Primitive = Primitive {
 fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
     let place = view.workspace.place(&arguments.text(0))?;
     view.may_read(&place)?;
-    let value: serde_json::Value = serde_json::from_str(&view.read_text(&place)?)
+    let text = view.read_text(&place)?;
+    view.given(&place, &text);
+    let value: serde_json::Value = serde_json::from_str(&text)
         .map_err(|error| Error::invalid(format!("`{place}` is not JSON: {error}")))?;
     super::to_script(&value)
 }

@@ -19,5 +19,7 @@ pub static WORD: Primitive = Primitive {
 fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
     let place = view.workspace.place(&arguments.text(0))?;
     view.may_read(&place)?;
-    Ok(view.read_text(&place)?.into())
+    let text = view.read_text(&place)?;
+    view.given(&place, &text);
+    Ok(text.into())
 }

@@ -19,6 +19,8 @@ pub static WORD: Primitive = Primitive {
 fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
     let place = view.workspace.place(&arguments.text(0))?;
     view.may_read(&place)?;
-    let value = crate::edit::yaml::parse(&view.read_text(&place)?).map_err(|error| error.context(&place))?;
+    let text = view.read_text(&place)?;
+    view.given(&place, &text);
+    let value = crate::edit::yaml::parse(&text).map_err(|error| error.context(&place))?;
     super::to_script(&value)
 }

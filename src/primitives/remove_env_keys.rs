@@ -21,7 +21,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let place = view.workspace.env_file();
     let prefixes = arguments.texts(0);
     let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
-    super::edit(WORD.name, view, &place, &mut |text| {
+    super::blind_edit(WORD.name, view, &place, &mut |text| {
         let keys: Vec<String> = prefixes
             .iter()
             .flat_map(|prefix| env::keys(text, prefix))

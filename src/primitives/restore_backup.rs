@@ -65,6 +65,10 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     };
     let directory = view.workspace.show(&view.workspace.backups().join(&name));
     let from = super::backup_contents(view, &directory, &text(backup, "kind"))?;
+    // A person may put back what a script may not see.
+    if view.story.borrow().is_some() {
+        view.may_take(&from, &to, false)?;
+    }
     view.require_sound(&directory)?;
     let (mut size, left_out) = view.size_of_copy(&from)?;
     let why = super::left_out(&left_out);

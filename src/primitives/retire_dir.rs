@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::operation::moving::MovePaths;
+use crate::operation::narrowing::Narrow;
 use crate::operation::retiring::{Retire, Wanted};
 use crate::operation::{Outcome, Proposal};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
@@ -77,6 +78,12 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         summary = format!("{summary} (the target of the link `{place}`, which goes too)");
     }
     let why = (!keep.is_empty()).then(|| format!("left in place for other stories: {}", list(&keep)));
+    // A copy sees to it itself.
+    let narrow = if view.errand.copy {
+        None
+    } else {
+        Narrow::before_backup(WORD.name, view, &source)?
+    };
     let mut proposals = if view.errand.copy {
         copied(view, &place, &source, &name, &keep, &summary)?
     } else {
@@ -99,6 +106,9 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     };
     if let (Some(why), Some(first)) = (why, proposals.first_mut()) {
         first.why = Some(why);
+    }
+    if let Some(narrow) = narrow {
+        proposals.insert(0, narrow);
     }
     Ok(proposals
         .into_iter()

@@ -330,7 +330,7 @@ fn audit(page: &mut String, report: &Report) {
 ///
 /// Pairs of backticks, which our own summaries put around names, stay code where that is safe; everything else
 /// that Markdown or HTML could take for markup is escaped.
-fn prose(text: &str) -> String {
+pub fn prose(text: &str) -> String {
     let text = escape(text);
     let pieces: Vec<_> = text.split('`').collect();
     let balanced = pieces.len() % 2 == 1;
@@ -360,7 +360,7 @@ fn prose(text: &str) -> String {
 }
 
 /// A name as code, or escaped where code would not show it as it is.
-fn code(name: &str) -> String {
+pub fn code(name: &str) -> String {
     let name = escape(name);
     if spannable(&name) {
         format!("`{name}`")

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde_json::json;
 
 use super::Request;
+use super::plan_file::Asked;
 use crate::cli::terminal::plural;
 use crate::error::{Error, Kind};
 use crate::exit_code::ExitCode;
@@ -84,7 +85,7 @@ pub fn id(report: &Report, steps: &[Step], sources: &[(String, String)], request
         .collect();
     let whole = json!({
         "kind": report.kind, "undoes": report.undoes, "stories": report.stories, "steps": steps,
-        "sources": sources, "params": request.params, "copy": request.copy, "purge": request.purge,
+        "sources": sources, "params": Asked::of(request).params, "copy": request.copy, "purge": request.purge,
         "allow_open": request.allow_open,
     });
     blake3::hash(whole.to_string().as_bytes())

@@ -2,7 +2,8 @@
 //!
 //! On disk: the plan's report (`rollback.report/1`) with four more members: `request` (what was asked for), `steps` (what
 //! each operation does and rests on, without a moment), `sources` (digests of the scripts) and `hash` (BLAKE3 over the
-//! compact JSON of the rest), which tells a file that was edited.
+//! compact JSON of the rest), which tells a file that was edited. Parameters that are secrets stand in it masked, and are
+//! asked for again.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +13,13 @@ use serde_json::{Map, Value, json};
 use super::{Audience, Context, Preview, Request, carry_out, preview};
 use crate::error::{Error, Result};
 use crate::gate::expected::{self, Step};
+use crate::gate::redact::{MASK, is_secret, redact};
 use crate::history::History;
 use crate::report::{Mode, Report, RunOutcome};
 use crate::script::session::Silent;
+
+/// The schema that a plan's file names.
+const SCHEMA: &str = "rollback.report/1";
 
 /// What was asked for, as far as it shapes the plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +30,7 @@ pub struct Asked {
     pub reason: Option<String>,
     /// `--trigger`.
     pub trigger: String,
-    /// `--param K=V`.
+    /// `--param K=V`; [`MASK`] in place of a secret.
     pub params: BTreeMap<String, String>,
     /// `--copy`.
     pub copy: bool,
@@ -36,14 +41,18 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What a request asks for.
+    /// What a request asks for, as it may be written down.
     #[must_use]
     pub fn of(request: &Request) -> Self {
+        let told = |(name, value): (&String, &String)| {
+            let value = if is_secret(name, value) { MASK } else { value };
+            (name.clone(), value.to_owned())
+        };
         Self {
             stories: request.named.clone(),
-            reason: request.reason.clone(),
+            reason: request.reason.as_deref().map(redact),
             trigger: request.trigger.clone(),
-            params: request.params.clone(),
+            params: request.params.iter().map(told).collect(),
             copy: request.copy,
             purge: request.purge,
             allow_open: request.allow_open,
@@ -62,6 +71,31 @@ impl Asked {
             purge: self.purge,
             allow_open: self.allow_open,
             ..Request::default()
+        }
+    }
+
+    /// The same with the secrets that were left out.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] for one that is still missing, and for a parameter that is no such secret.
+    pub fn complete(mut self, given: BTreeMap<String, String>) -> Result<Self> {
+        for (name, value) in given {
+            match self.params.get_mut(&name) {
+                Some(masked) if masked == MASK => *masked = value,
+                _ => {
+                    return Err(Error::usage(format!(
+                        "--param {name} can't be given anew: what was asked for stands"
+                    ))
+                    .hint("only secrets, which are not written down, are given again"));
+                }
+            }
+        }
+        match self.params.iter().find(|(_, value)| *value == MASK) {
+            None => Ok(self),
+            Some((name, _)) => Err(Error::usage(format!(
+                "the parameter `{name}` is a secret, so its value was not written down"
+            ))
+            .hint("give its value again with --param")),
         }
     }
 }
@@ -101,6 +135,25 @@ pub fn write(preview: &Preview, asked: &Asked) -> Result<String> {
     }
     let text = serde_json::to_string_pretty(&document).map_err(bug)?;
     Ok(format!("{text}\n"))
+}
+
+/// The text of a file for a plan that is not made yet: it is ours, and can't be done.
+#[must_use]
+pub fn none() -> String {
+    let mut document = Map::new();
+    document.insert("schema".to_owned(), SCHEMA.into());
+    document.insert("hash".to_owned(), hash(&document).into());
+    format!("{}\n", json!(document))
+}
+
+/// Whether a text is a plan's file of ours, done or not, as it was written.
+#[must_use]
+pub fn is_plan(text: &str) -> bool {
+    let Ok(mut document) = serde_json::from_str::<Map<String, Value>>(text) else {
+        return false;
+    };
+    let said = document.remove("hash");
+    document.get("schema").is_some_and(|schema| schema == SCHEMA) && said == Some(hash(&document).into())
 }
 
 /// The BLAKE3 of the compact form of a plan without its `hash`.

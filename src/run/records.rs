@@ -181,15 +181,16 @@ pub fn document(session: &Session, story: &Story) -> Result<()> {
         .iter()
         .filter(|operation| operation.story == story.id && operation.op == "retire_dir")
         .filter(|operation| matches!(operation.outcome, Outcome::Done | Outcome::Planned))
-        .map(|operation| format!("`{}`", operation.target))
+        .map(|operation| markdown::code(&operation.target))
         .collect();
     let (user, _) = super::user_and_host();
     text.push_str(&format!(
-        "\n## {} - Story {}: {}\n\n- Run: `{}`\n- By: {user}\n- Reason: {}\n- Data retired into backups: {}\n- Take back with: `rollback undo {}`\n",
+        "\n## {} - Story {}: {}\n\n- Run: `{}`\n- By: {}\n- Reason: {}\n- Data retired into backups: {}\n- Take back with: `rollback undo {}`\n",
         view.errand.began.get(..10).unwrap_or_default(),
-        story.id,
+        plain(&story.id),
         plain(&story.title),
         view.errand.run,
+        plain(&user),
         plain(session.reason.as_deref().unwrap_or("Manual rollback")),
         if backups.is_empty() { "none".to_owned() } else { backups.join(", ") },
         view.errand.run,
@@ -208,9 +209,9 @@ pub fn document(session: &Session, story: &Story) -> Result<()> {
     session.submit(&proposal)
 }
 
-/// One line of text that can't break out of a Markdown list.
+/// A text of the world as one line of Markdown, without secrets.
 fn plain(text: &str) -> String {
-    redact(text).replace(['\n', '\r'], " ").replace('<', "&lt;")
+    markdown::prose(&redact(text))
 }
 
 /// What becomes of the mark of a run that is closed.

@@ -20,6 +20,8 @@ pub enum Claim {
         /// With everything below it.
         whole: bool,
     },
+    /// Is given the contents of a path.
+    Read(String),
     /// Copies a path into a backup.
     Backup(String),
     /// Changes the flags file.
@@ -117,7 +119,8 @@ pub fn claims(word: &Primitive, given: &[Given]) -> Vec<Claim> {
 
 fn about_path(word: &Primitive, parameter: &str, path: String, keeps: bool) -> Claim {
     match (word.name, parameter) {
-        ("keep_path", _) | ("copy_path", "from") => Claim::Look(path),
+        ("keep_path", _) => Claim::Look(path),
+        ("read_text" | "read_json" | "read_yaml" | "digest", _) | ("copy_path", "from") => Claim::Read(path),
         ("backup_dir", _) => Claim::Backup(path),
         ("remove_path" | "remove_paths", _) | ("move_path", "from") => Claim::Write { path, whole: true },
         ("retire_dir", _) => Claim::Write { path, whole: !keeps },
@@ -140,6 +143,10 @@ pub fn judge(claim: &Claim, view: &View, policy: &Policy) -> Result<Judged> {
     let asked = |about: &str, needs: Capability| (about.to_owned(), policy.check(&[needs], view));
     let (about, answer) = match claim {
         Claim::Look(path) => (path.clone(), reached(view, path).map(|_| None)),
+        Claim::Read(path) => {
+            let answer = reached(view, path).and_then(|place| view.may_read(&place).map(|()| None));
+            (path.clone(), answer)
+        }
         Claim::Write { path, whole } => {
             let answer =
                 reached(view, path).and_then(|place| policy.check(&[view.write(&place, *whole)], view));

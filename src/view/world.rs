@@ -12,6 +12,7 @@ use crate::gate::overlay::Seen;
 use crate::host::docker::{Engine, Known};
 use crate::host::files::EntryKind;
 use crate::host::packages::tree::{self, Node, Tree};
+use crate::host::net;
 use crate::host::packages::{self, Manager, Package};
 use crate::host::processes::{Access, Found, Holder, OpenFiles, Process, Query, Scope};
 use crate::operation::containers::Kind as EngineKind;
@@ -353,6 +354,60 @@ impl View {
         }))
     }
 
+    /// Bytes that this user can still write where a place lies; for what exists only in a preview, where it would be made.
+    ///
+    /// # Errors
+    /// As [`View::follow`]; `Kind::NotFound` where nothing is.
+    pub fn disk_free(&self, place: &Place) -> Result<u64> {
+        let (there, _) = self.follow(place)?;
+        if !self.exists(&there.absolute)? {
+            return Err(
+                Error::not_found(format!("`{place}` does not exist")).hint("ask for a directory that does")
+            );
+        }
+        let real = there
+            .absolute
+            .ancestors()
+            .find_map(|above| match self.overlay().seen(above) {
+                Seen::Real(real) if self.host.files.stat(&real).is_ok_and(|stat| stat.is_some()) => {
+                    Some(real)
+                }
+                _ => None,
+            });
+        self.host.files.disk_free(&real.unwrap_or(there.absolute))
+    }
+
+    /// Asks an address that the policy lists, and those to which it redirects; unknown where a preview must not ask.
+    ///
+    /// # Errors
+    /// As [`View::check_address`] and [`net::http_check`].
+    pub fn http_check(&self, url: &str, timeout: Duration) -> Result<Known<net::HttpSeen>> {
+        if self.errand.preview
+            && let Some(why) = self.holds_given(sent(url))
+        {
+            self.check_address(url)?;
+            let why = format!("asked in the real run only: {why}");
+            self.leave_unsent(format!("http_check: an address is {why}"));
+            return Ok(Known::Unknown(why));
+        }
+        net::http_check(url, timeout, &|url| self.check_address(url)).map(Known::Yes)
+    }
+
+    /// Whether something listens on a port of a host that the policy lists.
+    ///
+    /// # Errors
+    /// As [`View::check_address`] and [`net::listening`].
+    pub fn listening(&self, host: &str, port: u16, timeout: Duration) -> Result<bool> {
+        self.check_address(&format!("http://{host}:{port}/"))?;
+        net::listening(host, port, timeout.min(self.allowance.left()))
+    }
+
+    /// The container engine.
+    #[must_use]
+    pub fn engine(&self) -> Known<Engine> {
+        self.host.engine()
+    }
+
     /// Whether the policy lists an address for looking.
     ///
     /// # Errors
@@ -360,4 +415,13 @@ impl View {
     pub fn check_address(&self, url: &str) -> Result<()> {
         crate::gate::policy::check_address(&self.workspace.config().policy.http, url).map(|_| ())
     }
+}
+
+/// What an address sends beyond the host, which the policy lists: path and query.
+fn sent(url: &str) -> &str {
+    let after = url.split_once("://").map_or(url, |(_, rest)| rest);
+    after
+        .find(['/', '?', '#'])
+        .and_then(|at| after.get(at..))
+        .unwrap_or_default()
 }

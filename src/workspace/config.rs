@@ -13,6 +13,17 @@ use crate::error::{Error, Position, Result};
 /// The flags file's usual place; it marks a workspace too.
 pub const FLAGS_FILE: &str = "config/feature-flags.yaml";
 
+/// Names under which secrets usually lie.
+const READ_DENY: [&str; 7] = [
+    "**/.env*",
+    "**/.npmrc",
+    "**/.pypirc",
+    "**/.netrc",
+    "**/id_*",
+    "**/*.pem",
+    "**/*.key",
+];
+
 /// The largest configuration file that is read, in bytes.
 const LIMIT: u64 = 1 << 20;
 
@@ -94,6 +105,8 @@ pub struct Policy {
     pub write: Vec<String>,
     /// Globs, relative to the workspace, that a run may never change.
     pub deny: Vec<String>,
+    /// Globs, relative to the workspace, of files that a script is never given; whatever the case.
+    pub read_deny: Vec<String>,
     /// Programs that `run_command` may start.
     pub commands: Vec<String>,
     /// Which processes may be ended.
@@ -111,6 +124,7 @@ impl Default for Policy {
         Self {
             write: vec![".".to_owned()],
             deny: vec![".git/**".to_owned()],
+            read_deny: READ_DENY.map(str::to_owned).to_vec(),
             commands: Vec::new(),
             processes: Processes::default(),
             http: vec!["http://127.0.0.1:*".to_owned(), "http://localhost:*".to_owned()],
@@ -336,6 +350,9 @@ impl Config {
         self.alerts.check(&self.policy.commands).map_err(wrong)?;
         for pattern in &self.policy.deny {
             globset::Glob::new(pattern).map_err(|error| wrong(format!("policy.deny: {error}")))?;
+        }
+        for pattern in &self.policy.read_deny {
+            globset::Glob::new(pattern).map_err(|error| wrong(format!("policy.read_deny: {error}")))?;
         }
         Ok(())
     }

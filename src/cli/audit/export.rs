@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::audit::{record, segments};
 use crate::host::clock;
-use crate::host::records::new_output;
+use crate::host::outputs::new_output;
 use crate::workspace::Workspace;
 
 /// What is exported, and how.
@@ -79,7 +79,7 @@ pub(super) fn export(
     super::warn_of_damage(everywhere, &verified);
     let to_file = arguments.output.is_some();
     let sink: Box<dyn Write> = match &arguments.output {
-        Some(path) => Box::new(new_output(path)?),
+        Some(path) => Box::new(new_output(path, workspace)?),
         None => Box::new(std::io::stdout().lock()),
     };
     let mut export = Export {

@@ -58,6 +58,20 @@ impl Files {
         Ok(self.existing_place(path)?.existing()?.mtime_ns)
     }
 
+    /// Bytes that this user can still write to the file system of what stands at `path`.
+    ///
+    /// # Errors
+    /// As [`Files::stat`]; `NotFound` where there is nothing.
+    pub fn disk_free(&self, path: &Path) -> Result<u64> {
+        let place = self.existing_place(path)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let there = rustix::fs::openat(&place.parent, &place.name, flags, Mode::empty())
+            .map_err(|error| failure("look at", path, error))?;
+        let free = rustix::fs::fstatvfs(&there)
+            .map_err(|error| failure("ask for the free space of", path, error))?;
+        Ok(free.f_bavail.saturating_mul(free.f_frsize))
+    }
+
     /// The contents of a regular file of at most `limit` bytes.
     ///
     /// # Errors

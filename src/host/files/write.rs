@@ -16,6 +16,7 @@ use super::resolve::{Place, failure, open_directory_on_mount, stat_open, tempora
 use super::{EntryKind, Files, Stat, shown};
 use crate::error::{Error, Kind, Result};
 use crate::gate::Permit;
+use crate::workspace::STATE;
 
 /// What must stand at a path for a write to go ahead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,13 +33,30 @@ pub enum Expect {
 pub(crate) type Fill<'a> = dyn FnMut(&mut dyn FnMut(&[u8]) -> Result<()>, &OsStr) -> Result<()> + 'a;
 
 impl Files {
-    /// Makes a directory and those above it that are missing (mode 0755 within the umask), durably. Returns the
-    /// directories that it made, outermost first.
+    /// Makes a directory and those above it that are missing (mode 0755 within the umask, 0700 in `.rollback`), durably.
+    /// Returns the directories that it made, outermost first.
     ///
     /// # Errors
     /// `Exists` where something else stands in the way, `Denied` where the way leads through a symbolic link. None of
     /// the directories is then left behind.
     pub fn make_directories(&self, permit: &Permit, path: &Path) -> Result<Vec<PathBuf>> {
+        self.make_directories_of(permit, path, 0o755)
+    }
+
+    /// As [`Files::make_directories`], for this user alone (mode 0700).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn make_private_directories(&self, permit: &Permit, path: &Path) -> Result<Vec<PathBuf>> {
+        self.make_directories_of(permit, path, 0o700)
+    }
+
+    fn make_directories_of(&self, permit: &Permit, path: &Path, mode: u32) -> Result<Vec<PathBuf>> {
+        let state = self.roots().next().map(|workspace| workspace.join(STATE));
+        let mode = match state {
+            Some(state) if path.starts_with(&state) => 0o700,
+            _ => mode,
+        };
         let mut missing = Vec::new();
         let mut above = path;
         loop {
@@ -59,7 +77,7 @@ impl Files {
         }
         missing.reverse();
         for (made, directory) in missing.iter().enumerate() {
-            if let Err(error) = self.make_directory(permit, directory, 0o755) {
+            if let Err(error) = self.make_directory(permit, directory, mode) {
                 for directory in missing.iter().take(made).rev() {
                     // Empty directories are no loss; the first failure is the one to tell.
                     let _ = self.remove_directory(permit, directory);
@@ -84,6 +102,27 @@ impl Files {
             Some(parent) => self.make_directories(permit, parent)?,
             None => Vec::new(),
         };
+        self.or_remove(permit, &made, act)
+    }
+
+    /// As [`Files::below_new_directories`], for this user alone (mode 0700).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn below_new_private_directories<T>(
+        &self,
+        permit: &Permit,
+        path: &Path,
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let made = match path.parent() {
+            Some(parent) => self.make_private_directories(permit, parent)?,
+            None => Vec::new(),
+        };
+        self.or_remove(permit, &made, act)
+    }
+
+    fn or_remove<T>(&self, permit: &Permit, made: &[PathBuf], act: impl FnOnce() -> Result<T>) -> Result<T> {
         act().inspect_err(|_| {
             for directory in made.iter().rev() {
                 // One that is not empty holds what could not be taken back, which the failure tells.
