@@ -221,8 +221,8 @@ impl Workspace {
         Ok(Self {
             root,
             roots,
-            aliases,
             writable,
+            aliases,
             config,
             warnings,
         })
