@@ -248,8 +248,8 @@ impl Workspace {
         Ok(Self {
             root,
             roots,
-            aliases,
             writable,
+            aliases,
             config,
             warnings,
         })

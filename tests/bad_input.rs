@@ -956,7 +956,7 @@ fn read_only_workspace() {
     if let Some(output) = bound(&sandbox, &["run", "9.1", "--yes", "--quiet"]) {
         insta::assert_snapshot!(told(&sandbox, &output), @"
         exit code 3
-        error: cannot write `<workspace>`: Permission denied (os error 13)
+        error: cannot write `[workspace]`: Permission denied (os error 13)
         note: nothing was changed
         hint: nothing is done that cannot be recorded; make the workspace writable for this user
         ");

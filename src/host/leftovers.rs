@@ -108,10 +108,11 @@ impl Host {
         if all.is_empty() {
             return self.records.remove(&self.list());
         }
-        let lines: String = all
-            .iter()
-            .map(|each| format!("{}\n", serde_json::json!(each)))
-            .collect();
+        let mut lines = String::new();
+        for each in all {
+            lines.push_str(&serde_json::json!(each).to_string());
+            lines.push('\n');
+        }
         self.records.write(&self.list(), lines.as_bytes())
     }
 
