@@ -45,18 +45,6 @@ pub struct Revert {
     facts: Vec<Fact>,
 }
 
-impl Ready {
-    /// With its paths as people read them.
-    fn readable(self) -> Self {
-        match self {
-            Self::Yes => Self::Yes,
-            Self::Nothing(why) => Self::Nothing(spelling::for_people(&why)),
-            Self::ChangedSince(why) => Self::ChangedSince(spelling::for_people(&why)),
-            Self::Never(why) => Self::Never(spelling::for_people(&why)),
-        }
-    }
-}
-
 impl Revert {
     /// The reverse, as far as the world is as the operation left it.
     ///
@@ -197,7 +185,7 @@ impl Revert {
                 workspace,
                 facts,
             },
-            ready.readable(),
+            ready,
         ))
     }
 
