@@ -60,6 +60,7 @@ pub struct Revert {
     facts: Vec<Fact>,
 }
 
+<<<<<<< HEAD
 impl Ready {
     /// With its paths as people read them.
     fn readable(self) -> Self {
@@ -73,6 +74,8 @@ impl Ready {
     }
 }
 
+=======
+>>>>>>> worlds
 impl Revert {
     /// The reverse, as far as the world is as the operation left it.
     ///
@@ -244,7 +247,7 @@ impl Revert {
                 demands,
                 facts,
             },
-            ready.readable(),
+            ready,
         ))
     }
 

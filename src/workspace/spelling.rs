@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn no_other_byte_can_be_spelled() {
-        for text in ["a\0b", "a\0", "\02e\02e\02f", "\0+f", "\0f", "\0é"] {
+        for text in ["a\0b", "a\0", "\x002e\x002e\x002f", "\0+f", "\0f", "\0é"] {
             assert_eq!(read(text), None, "{text:?}");
         }
     }
