@@ -29,6 +29,7 @@ use crate::view::{Errand, View};
 use crate::workspace::Workspace;
 use crate::workspace::catalogue::{Catalogue, Story};
 use crate::workspace::lock::Lock;
+use crate::workspace::trust;
 
 /// What a real run tells the channels.
 pub mod alerts;
@@ -123,6 +124,7 @@ impl Context {
     /// # Errors
     /// What the configuration or a story says.
     pub fn open(workspace: Workspace) -> Result<Self> {
+        trust::check_backups(workspace.root(), &workspace.backups(), crate::backup::MANIFEST)?;
         let cancelled = Arc::new(AtomicBool::new(false));
         // Before anything is written or shown.
         if let Ok(bytes) = crate::workspace::contents(&workspace.env_file().absolute, crate::view::TEXT_LIMIT)

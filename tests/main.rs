@@ -38,3 +38,4 @@ mod traced;
 mod undo;
 #[cfg(feature = "broken-walls")]
 mod walls;
+mod whose;

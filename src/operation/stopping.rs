@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
-use crate::host::processes::{self, Ended, PassedOver, Process, Scope, Stop};
+use crate::host::processes::{self, Disposition, Ended, PassedOver, Process, Scope, Stop};
 use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
 
 /// Processes that end together.
@@ -22,7 +22,30 @@ pub struct EndProcesses {
     /// How long each may take after TERM.
     pub grace: Duration,
     /// Whether KILL follows.
-    pub kill: bool,
+    pub kill: Kill,
+}
+
+/// Who gets KILL after the grace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kill {
+    /// Nobody.
+    Never,
+    /// Those that were seen to ignore TERM.
+    Ignoring,
+    /// Everyone who is still there.
+    Always,
+}
+
+impl Kill {
+    /// What a script's options say.
+    #[must_use]
+    pub const fn of(kill: bool, kill_ignoring: bool) -> Self {
+        match (kill, kill_ignoring) {
+            (true, _) => Self::Always,
+            (false, true) => Self::Ignoring,
+            (false, false) => Self::Never,
+        }
+    }
 }
 
 impl Operation for EndProcesses {
@@ -51,7 +74,10 @@ impl Operation for EndProcesses {
             .iter()
             .map(|process| Fact {
                 about: format!("process {}", process.pid),
-                seen: json!({ "started_ticks": process.started_ticks, "command": crate::gate::redact::redact(&process.describe()) }),
+                seen: match process.on_term {
+                    Disposition::Acted => json!({ "started_ticks": process.started_ticks, "command": crate::gate::redact::redact(&process.describe()) }),
+                    other => json!({ "started_ticks": process.started_ticks, "command": crate::gate::redact::redact(&process.describe()), "on_term": other }),
+                },
             })
             .collect()
     }
@@ -64,13 +90,9 @@ impl Operation for EndProcesses {
     }
 
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
-        let stop = Stop {
-            grace: self.grace,
-            kill: self.kill,
-        };
         let mut tale = Tale::default();
         for process in &self.processes {
-            if let Err(error) = self.end(permit, host, &stop, process, &mut tale) {
+            if let Err(error) = self.end(permit, host, process, &mut tale) {
                 return Err(tale.before(error));
             }
         }
@@ -112,25 +134,78 @@ impl Tale {
 }
 
 impl EndProcesses {
-    /// Who ends along with them, for the plan.
-    #[must_use]
-    pub fn company(&self) -> Option<String> {
+    /// Who ends along with them, and who won't by itself, for the plan.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Failed`] for those that ignore TERM where nobody may be killed: they can't be ended.
+    pub fn company(&self) -> Result<Option<String>> {
+        let who = |disposition: Disposition| -> Vec<String> {
+            self.processes
+                .iter()
+                .chain(&self.family)
+                .filter(|process| process.on_term == disposition)
+                .map(named)
+                .collect()
+        };
+        let (ignoring, blocking) = (who(Disposition::Ignored), who(Disposition::Blocked));
+        let verb = |several: bool, one: &'static str, more: &'static str| if several { more } else { one };
+        if !ignoring.is_empty() && self.kill == Kill::Never {
+            return Err(Error::failed(format!(
+                "{} {} TERM: only KILL ends {}, which is not allowed here",
+                ignoring.join(", "),
+                verb(ignoring.len() > 1, "ignores", "ignore"),
+                verb(ignoring.len() > 1, "it", "them"),
+            ))
+            .hint(
+                "nothing was stopped; stop it by hand (`kill -KILL`), or let the script do it: #{ kill_ignoring: true } for \
+                 those that ignore TERM, #{ kill: true } for all that are slow",
+            ));
+        }
+        let mut parts = Vec::new();
         let family: Vec<String> = self.family.iter().map(named).collect();
-        (!family.is_empty()).then(|| format!("and what it has started: {}", family.join(", ")))
+        if !family.is_empty() {
+            parts.push(format!("and what it has started: {}", family.join(", ")));
+        }
+        if !ignoring.is_empty() {
+            let verb = verb(ignoring.len() > 1, "ignores", "ignore");
+            parts.push(format!(
+                "{} {verb} TERM: KILL will be needed",
+                ignoring.join(", ")
+            ));
+        }
+        if !blocking.is_empty() {
+            let verb = verb(blocking.len() > 1, "holds", "hold");
+            let allowed = if self.kill == Kill::Always {
+                ""
+            } else {
+                ", which is not allowed here"
+            };
+            parts.push(format!(
+                "{} {verb} TERM back: KILL may be needed{allowed}",
+                blocking.join(", ")
+            ));
+        }
+        Ok((!parts.is_empty()).then(|| parts.join("; ")))
+    }
+
+    /// How one of them is ended.
+    fn how(&self, process: &Process) -> Stop {
+        let kill = match self.kill {
+            Kill::Never => false,
+            Kill::Ignoring => process.on_term == Disposition::Ignored,
+            Kill::Always => true,
+        };
+        Stop {
+            grace: self.grace,
+            kill,
+        }
     }
 
     /// Ends one process and then what it leaves behind.
-    fn end(
-        &self,
-        permit: &Permit,
-        host: &Host,
-        stop: &Stop,
-        process: &Process,
-        tale: &mut Tale,
-    ) -> Result<()> {
+    fn end(&self, permit: &Permit, host: &Host, process: &Process, tale: &mut Tale) -> Result<()> {
         // Whom it has started by now: nobody can tell once it has ended.
         let family = host.eyes.family(process, &self.scope)?;
-        match processes::stop(permit, &host.eyes, process, stop)? {
+        match processes::stop(permit, &host.eyes, process, &self.how(process), &host.cancelled)? {
             Ended::Gone => {}
             Ended::Killed => tale.remarks.push(format!("{} had to be killed", process.pid)),
             Ended::NotOurs(why) => {
@@ -169,10 +244,10 @@ impl EndProcesses {
                 .collect();
             late.extend(more);
             strangers.extend(others);
-            Self::end_left_behind(permit, host, stop, (member, process), tale)?;
+            self.end_left_behind(permit, host, (member, process), tale)?;
         }
         for member in late.iter().filter(|member| !self.has_own_turn(member)) {
-            Self::end_left_behind(permit, host, stop, (member, process), tale)?;
+            self.end_left_behind(permit, host, (member, process), tale)?;
         }
         for left in strangers {
             let pid = left.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
@@ -185,9 +260,9 @@ impl EndProcesses {
     }
 
     fn end_left_behind(
+        &self,
         permit: &Permit,
         host: &Host,
-        stop: &Stop,
         (member, process): (&Process, &Process),
         tale: &mut Tale,
     ) -> Result<()> {
@@ -198,7 +273,7 @@ impl EndProcesses {
             return Ok(());
         }
         let what = format!("{}, left behind by {},", named(member), process.pid);
-        match processes::stop(permit, &host.eyes, member, stop)? {
+        match processes::stop(permit, &host.eyes, member, &self.how(member), &host.cancelled)? {
             Ended::Gone => tale.remarks.push(format!("{what} was stopped too")),
             Ended::Killed => tale.remarks.push(format!("{what} had to be killed")),
             Ended::NotOurs(why) => tale.remarks.push(format!("{what} was left alone: {why}")),

@@ -12,7 +12,7 @@ use crate::host::files::EntryKind;
 use crate::host::packages::{self, Manager, Package};
 use crate::host::processes::{Access, Found, Holder, OpenFiles, Process, Query, Scope};
 use crate::operation::containers::Kind as EngineKind;
-use crate::operation::stopping::EndProcesses;
+use crate::operation::stopping::{EndProcesses, Kill};
 use crate::workspace::Place;
 use crate::workspace::config::ProcessScope;
 
@@ -95,7 +95,7 @@ impl View {
     ///
     /// # Errors
     /// What the system says.
-    pub fn ending(&self, processes: Vec<Process>, grace: Duration, kill: bool) -> Result<EndProcesses> {
+    pub fn ending(&self, processes: Vec<Process>, grace: Duration, kill: Kill) -> Result<EndProcesses> {
         let scope = self.scope();
         let mut family = Vec::new();
         for process in &processes {
