@@ -99,6 +99,11 @@ pub const STORIES: &str = "rollback";
 /// The configuration file.
 pub const CONFIG: &str = "rollback.yaml";
 
+/// Whether something but a directory stands there; a pipe in the place of a file is told when it is read.
+fn is_there(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| !metadata.is_dir())
+}
+
 /// A workspace: its root and what its configuration says.
 #[derive(Debug, Clone)]
 pub struct Workspace {
@@ -168,11 +173,11 @@ impl Workspace {
             }
             None => current
                 .ancestors()
-                .find(|parent| parent.join(CONFIG).is_file())
+                .find(|parent| is_there(&parent.join(CONFIG)))
                 .or_else(|| {
                     current
                         .ancestors()
-                        .find(|parent| parent.join(config::FLAGS_FILE).is_file())
+                        .find(|parent| is_there(&parent.join(config::FLAGS_FILE)))
                 })
                 .map(Path::to_path_buf)
                 .ok_or_else(|| {

@@ -139,49 +139,50 @@ impl EndProcesses {
     /// # Errors
     /// [`crate::error::Kind::Failed`] for those that ignore TERM where nobody may be killed: they can't be ended.
     pub fn company(&self) -> Result<Option<String>> {
-        let who = |disposition: Disposition| -> Vec<String> {
-            self.processes
-                .iter()
-                .chain(&self.family)
-                .filter(|process| process.on_term == disposition)
-                .map(named)
+        let who = |disposition: Disposition, tell: fn(&Process) -> String| -> Vec<String> {
+            let all = self.processes.iter().chain(&self.family);
+            all.filter(|process| process.on_term == disposition)
+                .map(tell)
                 .collect()
         };
-        let (ignoring, blocking) = (who(Disposition::Ignored), who(Disposition::Blocked));
-        let verb = |several: bool, one: &'static str, more: &'static str| if several { more } else { one };
-        if !ignoring.is_empty() && self.kill == Kill::Never {
-            return Err(Error::failed(format!(
-                "{} {} TERM: only KILL ends {}, which is not allowed here",
-                ignoring.join(", "),
-                verb(ignoring.len() > 1, "ignores", "ignore"),
-                verb(ignoring.len() > 1, "it", "them"),
-            ))
-            .hint(
-                "nothing was stopped; stop it by hand (`kill -KILL`), or let the script do it: #{ kill_ignoring: true } for \
-                 those that ignore TERM, #{ kill: true } for all that are slow",
-            ));
+        if self.kill == Kill::Never {
+            let ignoring = who(Disposition::Ignored, named);
+            let (ignore, them) = match ignoring.len() {
+                0 | 1 => ("ignores", "it"),
+                _ => ("ignore", "them"),
+            };
+            if !ignoring.is_empty() {
+                return Err(Error::failed(format!(
+                    "{} {ignore} TERM: only KILL ends {them}, which is not allowed here",
+                    ignoring.join(", ")
+                ))
+                .hint(
+                    "nothing was stopped; stop it by hand (`kill -KILL`), or let the script do it: \
+                     #{ kill_ignoring: true } for those that ignore TERM, #{ kill: true } for all that are slow",
+                ));
+            }
         }
         let mut parts = Vec::new();
         let family: Vec<String> = self.family.iter().map(named).collect();
         if !family.is_empty() {
             parts.push(format!("and what it has started: {}", family.join(", ")));
         }
+        let ignoring = who(Disposition::Ignored, |process| process.pid.to_string());
         if !ignoring.is_empty() {
-            let verb = verb(ignoring.len() > 1, "ignores", "ignore");
             parts.push(format!(
-                "{} {verb} TERM: KILL will be needed",
+                "TERM is ignored by {}: KILL will be needed",
                 ignoring.join(", ")
             ));
         }
+        let blocking = who(Disposition::Blocked, |process| process.pid.to_string());
         if !blocking.is_empty() {
-            let verb = verb(blocking.len() > 1, "holds", "hold");
             let allowed = if self.kill == Kill::Always {
                 ""
             } else {
                 ", which is not allowed here"
             };
             parts.push(format!(
-                "{} {verb} TERM back: KILL may be needed{allowed}",
+                "TERM is held back by {}: KILL may be needed{allowed}",
                 blocking.join(", ")
             ));
         }

@@ -138,13 +138,18 @@ impl View {
             name: Some(process.name.clone()),
             ..Query::default()
         };
-        let found = self
-            .processes(&query)?
-            .into_iter()
-            .any(|found| found.pid == pid && found.started_ticks == started_ticks);
-        if !found {
+        let found = self.find(&query)?;
+        if !found
+            .processes
+            .iter()
+            .any(|found| found.pid == pid && found.started_ticks == started_ticks)
+        {
+            let passed = found.passed_over.iter().find(|passed| passed.pid == Some(pid));
+            let why = passed
+                .map(|passed| format!(": {}", passed.why))
+                .unwrap_or_default();
             return Err(Error::denied(format!(
-                "process {pid} (`{}`) is not one that this run may end",
+                "process {pid} (`{}`) is not one that this run may end{why}",
                 process.describe()
             ))
             .hint("look with find_processes: only what it gives may be ended"));

@@ -8,7 +8,7 @@ struct Own(std::process::Child);
 impl Own {
     /// Starts a command that says one line when it is ready.
     fn start(command: &mut Command) -> Self {
-        let mut child = command
+        let mut child = crate::sandbox::elsewhere(command)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::piped())
@@ -306,7 +306,7 @@ fn a_story_kills_what_ignores_term_after_the_plan_has_said_so() {
     });
     let stubborn = sandbox.spawn_stubborn("bin/dagster", &["daemon", "run"]);
     let plan = sandbox.run(&["plan", "1.5"]).assert_code(0);
-    assert_says(&plan, &["ignores TERM: KILL will be needed"]);
+    assert_says(&plan, &["TERM is ignored by"]);
     sandbox.run(&["run", "1.5", "-y"]).assert_code(0);
     assert_eq!(stubborn.wait_ended(), Some(9));
 }
@@ -333,7 +333,7 @@ fn a_process_that_holds_term_back_is_told_as_unknown() {
         story("#{ name: \"serve\" }, #{ grace: 0, kill: true }"),
     );
     let plan = sandbox.run(&["run", "9.1", "-n"]).assert_code(0);
-    assert_says(&plan, &["holds TERM back: KILL may be needed"]);
+    assert_says(&plan, &["TERM is held back by"]);
     sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
     assert!(!own.is_running());
 }
@@ -387,12 +387,13 @@ fn a_process_of_another_user_is_named_and_left_alone() {
     }
     let sandbox = Sandbox::empty();
     sandbox.write("rollback/9.1.rhai", story("#{ argument: \"theirs\" }"));
-    let mut own = Own::start(
-        Command::new("/bin/sh")
-            .args(["-c", WAIT, "theirs"])
-            .current_dir("/")
-            .uid(65534),
-    );
+    let mut child = Command::new("/bin/sh");
+    child
+        .args(["-c", "read -r line", "theirs"])
+        .current_dir("/")
+        .uid(65534)
+        .stdin(Stdio::piped());
+    let mut own = Own(child.spawn().unwrap());
     let report = sandbox.json(&["run", "9.1", "--yes"]);
     assert_eq!(report["exit_code"], 0, "{report:#}");
     let said = report["operations"].to_string();

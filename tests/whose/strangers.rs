@@ -7,8 +7,8 @@ use super::*;
 
 const STRANGER: u32 = 65534;
 
-const OWN_STORY: &str = "const STORY = #{ id: \"9.1\", title: \"One\" };\nimport \"lib/help\" as help;\nfn execute() { help::go(); }\n";
-const LIBRARY: &str = "fn go() { remove_path(\"kept\"); }\n";
+const OWN_STORY: &str = "const STORY = #{ id: \"9.1\", title: \"One\" };\nimport \"lib/help\" as help;\nfn execute() { help::tidy(); }\n";
+const LIBRARY: &str = "fn tidy() { remove_path(\"kept\"); }\n";
 
 /// A workspace with everything that is obeyed, after one real run.
 fn workspace() -> Sandbox {

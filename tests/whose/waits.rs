@@ -25,21 +25,14 @@ fn pipe(path: &std::path::Path) {
     rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
 }
 
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 9] = [
     &["status"],
-    &["history"],
-    &["plan", "9.1"],
     &["run", "9.1", "--yes"],
-    &["run", "1.3", "--yes"],
-    &["validate", "9.1"],
-    &["feature", "list"],
     &["feature", "disable", "alpha"],
     &["undo", "--yes"],
     &["recover", "--undo", "--yes"],
     &["audit", "verify"],
-    &["audit", "show"],
     &["backup", "list"],
-    &["backup", "create", "data"],
     &["prune", "--keep-last", "1", "--yes"],
     &["monitor", "--once"],
 ];
@@ -73,11 +66,11 @@ fn a_pipe_in_the_place_of_a_file_of_ours_keeps_no_command_waiting() {
             .write(
                 "rollback/9.1.rhai",
                 "const STORY = #{ id: \"9.1\", title: \"One\" };\nimport \"lib\" as lib;\n\
-                 fn execute() { lib::go(); stop_processes(#{ pid_file: \"logs/service.pid\" }); }\n",
+                 fn execute() { lib::tidy(); stop_processes(#{ pid_file: \"logs/service.pid\" }); }\n",
             )
             .write(
                 "rollback/lib.rhai",
-                "fn go() { retire_dir(\"data\", \"data\"); }\n",
+                "fn tidy() { retire_dir(\"data\", \"data\"); }\n",
             )
             .write(
                 "config/feature-flags.yaml",
@@ -129,11 +122,15 @@ fn what_is_no_file_is_named() {
         ("own.rhai", &["run", "own.rhai", "-n"], 2),
     ] {
         let sandbox = Sandbox::empty();
-        sandbox.write("rollback/kept.rhai", "fn go() {}\n");
+        sandbox.write("rollback/kept.rhai", "fn tidy() {}\n");
         let _ = std::fs::remove_file(sandbox.path(path));
         pipe(&sandbox.path(path));
         let refused = run(&sandbox, command).assert_code(code);
-        assert_says(&refused, &[path, "not a regular file"]);
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        let is_named = ["is not a regular file", "is a named pipe, not a file"]
+            .iter()
+            .any(|text| said.contains(text));
+        assert!(is_named && said.contains(path), "{}", refused.transcript());
     }
 }
 

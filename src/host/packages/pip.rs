@@ -208,7 +208,7 @@ fn read_distribution(path: &Path) -> Option<(String, Found)> {
 
 fn head(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)
+    crate::workspace::open(path)
         .ok()?
         .take(HEADER_LIMIT)
         .read_to_end(&mut bytes)
