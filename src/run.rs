@@ -124,7 +124,6 @@ impl Context {
     /// # Errors
     /// What the configuration or a story says.
     pub fn open(workspace: Workspace) -> Result<Self> {
-        trust::check_backups(workspace.root(), &workspace.backups(), crate::backup::MANIFEST)?;
         let cancelled = Arc::new(AtomicBool::new(false));
         // Before anything is written or shown.
         if let Ok(bytes) = crate::workspace::contents(&workspace.env_file().absolute, crate::view::TEXT_LIMIT)
@@ -140,6 +139,15 @@ impl Context {
             signal: Arc::new(AtomicUsize::new(0)),
             wall: std::cell::OnceCell::new(),
         })
+    }
+
+    /// Refuses to go by records and backups that a stranger can write.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`], with what to do.
+    pub fn require_own_state(&self) -> Result<()> {
+        let workspace = &self.workspace;
+        trust::check_state(workspace.root(), &workspace.backups(), crate::backup::MANIFEST)
     }
 
     /// A view outside any run, for commands that only look: of one moment, as a preview is.
@@ -176,6 +184,7 @@ impl Context {
         questions: Questions,
         listener: Box<dyn Listener>,
     ) -> Result<Rc<Session>> {
+        self.require_own_state()?;
         let policy = Policy::of(&self.workspace)?;
         let errand = Errand {
             preview: matches!(pass, Pass::Preview),

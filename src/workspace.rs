@@ -200,7 +200,7 @@ impl Workspace {
         let root = root
             .canonicalize()
             .map_err(|error| Error::usage(format!("cannot open workspace `{}`: {error}", root.display())))?;
-        trust::check(&root)?;
+        trust::check_configuration(&root)?;
         let (config, warnings) = Config::load(&root)?;
         let mut roots = vec![root.clone()];
         let mut writable = Vec::new();

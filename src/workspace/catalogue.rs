@@ -271,6 +271,7 @@ impl Catalogue {
         let mut own: BTreeMap<String, String> = BTreeMap::new();
         for path in own_scripts(&workspace.root().join(STORIES))? {
             let shown = workspace.show(&path).shown;
+            super::trust::check_script(&path, Some(workspace.root()))?;
             let text = super::text(&path, SCRIPT_LIMIT)
                 .map_err(|error| Error::script(format!("cannot read story `{shown}`: {error}")))?;
             let script = Script::compile(&reader, &shown, Origin::File(path), &text)?;

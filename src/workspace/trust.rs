@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::accounts::Accounts;
-use super::{CONFIG, STATE, STORIES};
+use super::{CONFIG, STATE};
 use crate::error::{Error, Result};
 
 /// The variable that allows directories: a list as in `PATH`.
@@ -32,16 +32,21 @@ struct Judge {
     accounts: std::cell::OnceCell<Accounts>,
 }
 
-/// Refuses a workspace whose configuration, scripts or state a stranger can write.
+/// Refuses a configuration that a stranger can write.
 ///
 /// # Errors
 /// [`crate::error::Kind::Denied`] with the path, its owner and mode, and the ways to allow it.
-pub fn check(root: &Path) -> Result<()> {
+pub fn check_configuration(root: &Path) -> Result<()> {
+    Judge::new().obeyed(&root.join(CONFIG), root, root)
+}
+
+/// Refuses state that a stranger can write (what was done and how it is taken back), and backups whose manifests, of this
+/// name in each, a stranger can write: they say what is put back.
+///
+/// # Errors
+/// As [`check_configuration`].
+pub fn check_state(root: &Path, backups: &Path, manifest: &str) -> Result<()> {
     let judge = Judge::new();
-    judge.obeyed(&root.join(CONFIG), root, root)?;
-    for script in scripts(&root.join(STORIES)) {
-        judge.obeyed(&script, root, root)?;
-    }
     let state = root.join(STATE);
     for kept in ["", "audit", "runs"].map(|name| state.join(name)) {
         judge.kept(&kept, root)?;
@@ -49,19 +54,10 @@ pub fn check(root: &Path) -> Result<()> {
             judge.kept(&entry, root)?;
         }
     }
-    Ok(())
-}
-
-/// Refuses backups whose manifests a stranger can write: they say what is put back.
-///
-/// # Errors
-/// As [`check`].
-pub fn check_backups(root: &Path, directory: &Path, manifest: &str) -> Result<()> {
-    let judge = Judge::new();
-    for above in directory.ancestors().take_while(|above| *above != root) {
+    for above in backups.ancestors().take_while(|above| *above != root) {
         judge.kept(above, root)?;
     }
-    for backup in entries(directory) {
+    for backup in entries(backups) {
         judge.kept(&backup.join(manifest), root)?;
     }
     Ok(())
@@ -71,7 +67,7 @@ pub fn check_backups(root: &Path, directory: &Path, manifest: &str) -> Result<()
 /// below it.
 ///
 /// # Errors
-/// As [`check`].
+/// As [`check_configuration`].
 pub fn check_script(script: &Path, root: Option<&Path>) -> Result<()> {
     let real = script.canonicalize().unwrap_or_else(|_| script.to_path_buf());
     let own = real.parent().unwrap_or(&real);
@@ -339,23 +335,6 @@ pub fn list() -> Result<Vec<PathBuf>> {
 fn entries(directory: &Path) -> Vec<PathBuf> {
     let listed = std::fs::read_dir(directory).into_iter().flatten().flatten();
     listed.map(|entry| entry.path()).collect()
-}
-
-/// The scripts at and below a directory, links not followed into other directories.
-fn scripts(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut pending = vec![directory.to_path_buf()];
-    while let Some(directory) = pending.pop() {
-        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                pending.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rhai") {
-                found.push(path);
-            }
-        }
-    }
-    found
 }
 
 #[cfg(test)]

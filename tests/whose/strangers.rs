@@ -21,6 +21,7 @@ fn workspace() -> Sandbox {
             "rollback/9.2.rhai",
             "const STORY = #{ id: \"9.2\", title: \"Two\" };\nfn execute() { retire_dir(\"data\", \"data\"); }\n",
         )
+        .write("config/feature-flags.yaml", "features: { alpha: { enabled: true } }\n")
         .write("data/one", "1")
         .write("kept", "1");
     sandbox.run(&["run", "9.2", "--yes"]).assert_code(0);
@@ -31,66 +32,106 @@ fn mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Commands of every kind that open a workspace.
-const COMMANDS: [&[&str]; 6] = [
+/// Commands that go by the configuration: all that open a workspace.
+const BY_CONFIGURATION: &[&[&str]] = &[
     &["run", "9.1", "--yes"],
     &["plan", "1.3"],
     &["status"],
     &["history"],
     &["undo", "--yes"],
     &["backup", "list"],
+    &["audit", "show"],
+    &["feature", "list"],
+    &["monitor", "--once"],
 ];
 
-/// Every command is refused with 3, names the path and both ways out, and changes nothing; both ways out work.
+/// Commands that go by the workspace's scripts.
+const BY_SCRIPTS: &[&[&str]] = &[
+    &["run", "9.1", "--yes"],
+    &["run", "9.1", "-n"],
+    &["plan", "9.1"],
+    &["validate", "9.1"],
+];
+
+/// Commands that go by records and backups.
+const BY_STATE: &[&[&str]] = &[
+    &["run", "9.1", "--yes"],
+    &["run", "9.1", "-n"],
+    &["undo", "--yes"],
+    &["undo", "-n"],
+    &["backup", "restore", "BACKUP", "--yes"],
+    &["backup", "restore", "BACKUP", "-n"],
+    &["feature", "disable", "alpha"],
+];
+
+/// Each command is refused with 3, names the path and both ways out, and changes nothing; both ways out work.
 #[track_caller]
-fn assert_refused(sandbox: &Sandbox, path: &str, why: &str) {
+fn assert_refused(sandbox: &Sandbox, commands: &[&[&str]], path: &str, why: &str) {
     let before = sandbox.snapshot(&[]);
-    for command in COMMANDS {
-        let refused = sandbox.run(command).assert_code(3);
+    let backup = sandbox
+        .path("rollback_backups")
+        .read_dir()
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    let backup = backup.file_name().into_string().unwrap();
+    let named = |command: &[&str]| -> Vec<String> {
+        command
+            .iter()
+            .map(|word| word.replace("BACKUP", &backup))
+            .collect()
+    };
+    for command in commands {
+        let command = named(command);
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let refused = sandbox.run(&command).assert_code(3);
         assert_says(
             &refused,
             &[path, why, "mode ", "rollback trust", "ROLLBACK_TRUST="],
         );
         assert_unchanged(&before, &sandbox.snapshot(&[]));
     }
-    let mut by_variable = sandbox.command(&["status"]);
+    let preview: &[&str] = &["run", "9.1", "-n"];
+    let mut by_variable = sandbox.command(preview);
     by_variable.env("ROLLBACK_TRUST", sandbox.root());
-    Finished::of(&mut by_variable, &["status"]).assert_code(0);
+    Finished::of(&mut by_variable, preview).assert_code(0);
     let root = sandbox.root();
     let root = root.to_str().unwrap();
     sandbox.run(&["trust", root]).assert_code(0);
-    sandbox.run(&["status"]).assert_code(0);
+    sandbox.run(preview).assert_code(0);
     sandbox.run(&["trust", "--remove", root]).assert_code(0);
-    sandbox.run(&["status"]).assert_code(3);
+    sandbox.run(preview).assert_code(3);
 }
 
-/// What is obeyed, and where it lies.
-const OBEYED: [&str; 9] = [
-    "rollback.yaml",
-    "rollback",
-    "rollback/9.1.rhai",
-    "rollback/lib",
-    "rollback/lib/help.rhai",
-    ".rollback",
-    ".rollback/audit",
-    ".rollback/audit/000001.jsonl",
-    "rollback_backups",
+/// What is obeyed, and by which commands.
+const OBEYED: [(&str, &[&[&str]]); 9] = [
+    ("rollback.yaml", BY_CONFIGURATION),
+    ("rollback", BY_SCRIPTS),
+    ("rollback/9.1.rhai", BY_SCRIPTS),
+    ("rollback/lib", BY_SCRIPTS),
+    ("rollback/lib/help.rhai", BY_SCRIPTS),
+    (".rollback", BY_STATE),
+    (".rollback/audit", BY_STATE),
+    (".rollback/audit/000001.jsonl", BY_STATE),
+    ("rollback_backups", BY_STATE),
 ];
 
 #[test]
 fn what_everyone_may_write_is_not_obeyed() {
     let sandbox = workspace();
-    for path in OBEYED {
+    for (path, commands) in OBEYED {
         let path_there = sandbox.path(path);
         let before = path_there.metadata().unwrap().permissions().mode() & 0o7777;
         mode(&path_there, before | 0o002);
-        assert_refused(&sandbox, path, "may be written by everyone");
+        assert_refused(&sandbox, commands, path, "may be written by everyone");
         mode(&path_there, before);
         sandbox.run(&["status"]).assert_code(0);
     }
     mode(&sandbox.root(), 0o777);
     assert_refused(
         &sandbox,
+        BY_CONFIGURATION,
         sandbox.root().to_str().unwrap(),
         "may be written by everyone",
     );
@@ -102,14 +143,19 @@ fn what_a_stranger_owns_is_not_obeyed() {
         return skipped("only root can give files away");
     }
     let sandbox = workspace();
-    for path in OBEYED {
+    for (path, commands) in OBEYED {
         chown(sandbox.path(path), Some(STRANGER), None).unwrap();
-        assert_refused(&sandbox, path, "belongs to user");
+        assert_refused(&sandbox, commands, path, "belongs to user");
         chown(sandbox.path(path), Some(0), None).unwrap();
         sandbox.run(&["status"]).assert_code(0);
     }
     chown(sandbox.root(), Some(STRANGER), None).unwrap();
-    assert_refused(&sandbox, sandbox.root().to_str().unwrap(), "belongs to user");
+    assert_refused(
+        &sandbox,
+        BY_CONFIGURATION,
+        sandbox.root().to_str().unwrap(),
+        "belongs to user",
+    );
     // Under sudo the one who called it is no stranger; what is no number is nobody.
     for (uid, code) in [("65534", 0), ("65535", 3), ("nobody", 3), ("", 3)] {
         let mut command = sandbox.command(&["status"]);
@@ -129,7 +175,12 @@ fn the_manifest_of_a_backup_that_a_stranger_can_write_is_not_obeyed() {
         .unwrap()
         .unwrap();
     mode(&backup.path().join(".rollback-manifest.jsonl"), 0o666);
-    assert_refused(&sandbox, ".rollback-manifest.jsonl", "may be written by everyone");
+    assert_refused(
+        &sandbox,
+        BY_STATE,
+        ".rollback-manifest.jsonl",
+        "may be written by everyone",
+    );
 }
 
 #[test]
@@ -143,7 +194,12 @@ fn a_private_group_may_write_and_a_shared_one_may_not() {
     sandbox.run(&["status"]).assert_code(0);
     for group in [STRANGER, 12_345] {
         chown(sandbox.path("rollback.yaml"), None, Some(group)).unwrap();
-        assert_refused(&sandbox, "rollback.yaml", "may be written by group");
+        assert_refused(
+            &sandbox,
+            BY_CONFIGURATION,
+            "rollback.yaml",
+            "may be written by group",
+        );
     }
 }
 
@@ -168,7 +224,7 @@ fn an_access_list_that_lets_a_stranger_write_is_seen() {
     if rustix::fs::setxattr(&file, "system.posix_acl_access", &list, flags).is_err() {
         return skipped("no access lists on this file system");
     }
-    assert_refused(&sandbox, "rollback.yaml", "by its access list");
+    assert_refused(&sandbox, BY_CONFIGURATION, "rollback.yaml", "by its access list");
 }
 
 #[test]
@@ -178,7 +234,7 @@ fn a_sticky_directory_is_one_in_which_everyone_has_their_own() {
     sandbox.run(&["status"]).assert_code(0);
     if rustix::process::geteuid().is_root() {
         chown(sandbox.path("rollback.yaml"), Some(STRANGER), None).unwrap();
-        assert_refused(&sandbox, "rollback.yaml", "belongs to user");
+        assert_refused(&sandbox, BY_CONFIGURATION, "rollback.yaml", "belongs to user");
     }
 }
 
