@@ -1,9 +1,5 @@
 //! The one file that a person's own configuration directory holds of us: which directories are trusted. Nothing else is
 //! written there.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the one place that writes in the user's own configuration directory"
-)]
 
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;

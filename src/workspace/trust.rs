@@ -95,10 +95,9 @@ impl Judge {
 
     /// A file that is obeyed, and every directory from it up to `top`; nothing where there is none.
     fn obeyed(&self, file: &Path, top: &Path, root: &Path) -> Result<()> {
-        let real = match file.canonicalize() {
-            Ok(real) => real,
-            // A broken link is obeyed by nobody; what can't be looked at will not be read either.
-            Err(_) => return Ok(()),
+        // A broken link is obeyed by nobody; what can't be looked at will not be read either.
+        let Ok(real) = file.canonicalize() else {
+            return Ok(());
         };
         // Where a link lies counts as much as what it leads to.
         for path in [file, &real] {

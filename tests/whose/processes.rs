@@ -148,37 +148,21 @@ fn a_pid_file_alone_is_no_proof_that_a_process_is_the_service() {
 
 #[test]
 fn a_pid_file_with_a_second_witness_names_the_service() {
-    let witnesses: [(&str, &dyn Fn(&Sandbox) -> Command); 3] = [
-        ("its program's script", &|sandbox| {
-            sandbox.write("bin/serve.sh", WAIT);
-            let mut command = Command::new("/bin/sh");
-            command.arg("bin/serve.sh").current_dir(sandbox.root());
-            command
-        }),
-        ("an open file", &|sandbox| {
-            let mut command = Command::new("/bin/sh");
-            let code = format!("exec 3>>logs/service.log; {WAIT}");
-            sandbox.write("logs/.keep", "");
-            command.args(["-c", &code]).current_dir(sandbox.root());
-            command
-        }),
-        ("its command", &|sandbox| {
-            let mut command = Command::new("/bin/sh");
-            command.args(["-c", WAIT, "serve"]).current_dir(sandbox.root());
-            command
-        }),
-    ];
-    for (witness, make) in witnesses {
+    let by_file = "#{ pid_file: \"logs/service.pid\" }";
+    let by_both = "#{ pid_file: \"logs/service.pid\", argument: \"serve\" }";
+    let code = format!("exec 3>>logs/service.log; {WAIT}");
+    for (witness, words, query) in [
+        ("its script", &["bin/serve.sh"] as &[&str], by_file),
+        ("an open file", &["-c", &code], by_file),
+        ("an argument", &["-c", WAIT, "serve"], by_both),
+    ] {
         let sandbox = Sandbox::empty();
-        let mut own = Own::start(&mut make(&sandbox));
-        let query = if witness == "its command" {
-            "#{ pid_file: \"logs/service.pid\", argument: \"serve\" }"
-        } else {
-            "#{ pid_file: \"logs/service.pid\" }"
-        };
         sandbox
-            .write("logs/service.pid", format!("{}\n", own.pid()))
+            .write("bin/serve.sh", WAIT)
+            .write("logs/.keep", "")
             .write("rollback/9.1.rhai", story(query));
+        let mut own = Own::start(Command::new("/bin/sh").args(words).current_dir(sandbox.root()));
+        sandbox.write("logs/service.pid", format!("{}\n", own.pid()));
         sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
         assert!(!own.is_running(), "{witness}");
     }

@@ -46,12 +46,7 @@ const BY_CONFIGURATION: &[&[&str]] = &[
 ];
 
 /// Commands that go by the workspace's scripts.
-const BY_SCRIPTS: &[&[&str]] = &[
-    &["run", "9.1", "--yes"],
-    &["run", "9.1", "-n"],
-    &["plan", "9.1"],
-    &["validate", "9.1"],
-];
+const BY_SCRIPTS: &[&[&str]] = &[&["run", "9.1", "--yes"], &["run", "9.1", "-n"], &["plan", "9.1"]];
 
 /// Commands that go by records and backups.
 const BY_STATE: &[&[&str]] = &[

@@ -115,7 +115,7 @@ pub fn find_among(query: &Query, scope: &Scope, open: Option<&OpenFiles>) -> Res
             None if !lens.matches(&table, &seen) => continue,
             None => lens
                 .refusal(&table, &seen)
-                .or_else(|| lens.is_elsewhere(&seen))
+                .or_else(|| elsewhere(&seen))
                 .or_else(|| named.as_ref().and_then(|_| lens.lacks_witness(&table, &seen))),
         };
         let Some(process) = table.process(&seen) else {
@@ -294,14 +294,6 @@ impl<'a> Lens<'a> {
         never(table, seen).map(Refusal::doubtful)
     }
 
-    /// Why a process of another process namespace is left alone: whoever keeps that namespace would start it again.
-    fn is_elsewhere(&self, seen: &Seen) -> Option<Refusal> {
-        let inside = seen.status()?.number_inside()?;
-        Some(Refusal::doubtful(format!(
-            "it runs in a process namespace of its own (there as number {inside}): stop its container"
-        )))
-    }
-
     /// Why a process that a pid file alone names is left alone: a number is evidence, and working in the workspace is
     /// what a person's own programs do as well.
     fn lacks_witness(&self, table: &Table, seen: &Seen) -> Option<Refusal> {
@@ -395,6 +387,14 @@ impl Root {
             .filter_map(|word| resolve(word, cwd))
             .any(|path| self.is_above(&path) || self.is_above(&settled(&path)))
     }
+}
+
+/// Why a process of another process namespace is left alone: whoever keeps that namespace would start it again.
+fn elsewhere(seen: &Seen) -> Option<Refusal> {
+    let inside = seen.status()?.number_inside()?;
+    Some(Refusal::doubtful(format!(
+        "it runs in a process namespace of its own (there as number {inside}): stop its container"
+    )))
 }
 
 /// Whether the process listens on some TCP port.
