@@ -157,7 +157,7 @@ impl EndProcesses {
                     ignoring.join(", ")
                 ))
                 .hint(
-                    "nothing was stopped; stop it by hand (`kill -KILL`), or let the script do it: \
+                    "stop it by hand (`kill -KILL`), or let the script do it: \
                      #{ kill_ignoring: true } for those that ignore TERM, #{ kill: true } for all that are slow",
                 ));
             }

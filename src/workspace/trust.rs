@@ -127,18 +127,15 @@ impl Judge {
             return Ok(());
         }
         let shown = obeyed.strip_prefix(root).unwrap_or(obeyed).display();
-        let where_ = if path == obeyed {
-            String::new()
-        } else {
-            format!("`{}` ", path.display())
-        };
-        Err(
-            Error::denied(format!("`{shown}` is not obeyed, because a stranger can write it: {where_}{why}")).hint(format!(
-                "nothing was changed. If whoever can write it may decide what is done with your rights, allow the directory: \
-                 `rollback trust {0}`, or for one call `{VARIABLE}={0}`",
-                root.display()
-            )),
-        )
+        Err(Error::denied(format!(
+            "`{shown}` is not obeyed, because a stranger can write it: `{}` {why}",
+            path.display()
+        ))
+        .hint(format!(
+            "if whoever can write it may decide what is done with your rights, allow the directory: \
+             `rollback trust {0}`, or for one call `{VARIABLE}={0}`",
+            root.display()
+        )))
     }
 
     /// Which stranger can write what is at a path, if one can.
