@@ -72,6 +72,9 @@ pub mod terminal;
 /// How far a long operation is.
 pub mod ticker;
 
+/// `rollback trust`.
+pub mod trust;
+
 /// `rollback undo`.
 pub mod undo;
 
@@ -186,6 +189,8 @@ pub enum Command {
         #[command(subcommand)]
         command: script::Command,
     },
+    /// Directories whose files are obeyed though others can write them
+    Trust(trust::Arguments),
     /// Make this directory a workspace
     Init {
         /// The directory; by default this one
@@ -287,6 +292,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Prune(arguments) => prune::prune(everywhere, arguments),
         Command::Monitor(arguments) => monitor::monitor(everywhere, arguments),
         Command::Script { command } => script::script(everywhere, command),
+        Command::Trust(arguments) => trust::trust(everywhere, arguments),
         Command::Init { directory } => init::init(everywhere, directory.as_deref()),
         Command::Demo(arguments) => demo::demo(everywhere, arguments),
         Command::Completions { shell } => completions::completions(*shell),

@@ -26,6 +26,9 @@ pub mod recover;
 /// Taking a run back.
 pub mod undo;
 
+/// The most that a record of a run may hold, in bytes.
+pub(crate) const REPORT: u64 = 256 << 20;
+
 /// The runs of a workspace.
 #[derive(Debug)]
 pub struct History {
@@ -131,16 +134,17 @@ impl History {
     /// What the mark says, if there is one.
     #[must_use]
     pub fn active(&self) -> Option<Active> {
-        let text = std::fs::read_to_string(self.mark()).ok()?;
+        let text = crate::workspace::text(&self.mark(), REPORT).ok()?;
         serde_json::from_str(&text).ok()
     }
 
     /// The run that was cut off, if one was; only true while nobody holds the workspace.
     #[must_use]
     pub fn unfinished(&self) -> Option<String> {
-        use std::io::ErrorKind;
-        match std::fs::read_to_string(self.mark()) {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+        use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+        match crate::workspace::text(&self.mark(), REPORT) {
+            // Who may not read the mark may not record either.
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) => None,
             Err(error) => Some(format!("(unreadable mark .rollback/active: {error})")),
             Ok(text) => Some(serde_json::from_str::<Active>(&text).map_or_else(
                 |_| "(unreadable mark .rollback/active)".to_owned(),
@@ -172,7 +176,7 @@ impl History {
     #[must_use]
     pub fn pruned(&self, run: &str) -> Option<String> {
         let path = self.state.join("runs").join(run).join("pruned");
-        Some(std::fs::read_to_string(path).ok()?.trim().to_owned())
+        Some(crate::workspace::text(&path, REPORT).ok()?.trim().to_owned())
     }
 
     /// All closed runs, oldest first.
@@ -214,7 +218,7 @@ impl History {
                 .all(|each| each.is_ascii_alphanumeric() || each == '-');
         let path = self.state.join("runs").join(run).join("report.json");
         let text = if plain {
-            std::fs::read_to_string(&path).ok()
+            crate::workspace::text(&path, REPORT).ok()
         } else {
             None
         };

@@ -53,6 +53,9 @@ pub mod packages;
 /// Processes: looked at exactly, ended through a pidfd.
 pub mod processes;
 
+/// The list of trusted directories, in the user's own configuration.
+pub mod private;
+
 /// The program's own records.
 pub mod records;
 

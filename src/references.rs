@@ -478,7 +478,7 @@ fn directory_of(file: &str) -> &str {
 /// The text of a file, if it is one of reasonable size. Bytes that are no UTF-8 hide no import: they are replaced.
 fn read(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)
+    crate::workspace::open(path)
         .ok()?
         .take(LARGEST + 1)
         .read_to_end(&mut bytes)

@@ -31,6 +31,7 @@ use crate::view::{Errand, View};
 use crate::workspace::Workspace;
 use crate::workspace::catalogue::{Catalogue, Story};
 use crate::workspace::lock::Lock;
+use crate::workspace::trust;
 
 /// Approval of a plan.
 pub mod approval;
@@ -151,6 +152,15 @@ impl Context {
         })
     }
 
+    /// Refuses to go by records and backups that a stranger can write.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`], with what to do.
+    pub fn require_own_state(&self) -> Result<()> {
+        let workspace = &self.workspace;
+        trust::check_state(workspace.root(), &workspace.backups(), crate::backup::MANIFEST)
+    }
+
     /// A view outside any run, for commands that only look: of one moment, as a preview is.
     #[must_use]
     pub fn view(&self) -> View {
@@ -184,6 +194,7 @@ impl Context {
         questions: Questions,
         listener: Box<dyn Listener>,
     ) -> Result<Rc<Session>> {
+        self.require_own_state()?;
         let policy = Policy::of(&self.workspace)?;
         let errand = Errand {
             preview: matches!(pass, Pass::Preview),

@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 /// Second names of the same directories.
 pub mod aliases;
 
+/// Users and groups of this machine.
+pub mod accounts;
+
 /// Stories: embedded and the workspace's own.
 pub mod catalogue;
 
@@ -28,26 +31,43 @@ pub mod order;
 /// Paths as text that leads back to them.
 pub mod spelling;
 
+/// Whose configuration, scripts and state are obeyed.
+pub mod trust;
+
 use config::Config;
 
-/// The contents of a file that this program itself reads: a regular one of at most `limit` bytes. A pipe in its place would
-/// be waited for without end.
+/// Opens a file that this program itself reads. A pipe in its place would be waited for without end, so that no signal
+/// could end the program.
 ///
 /// # Errors
-/// What the system says; `InvalidInput` for what is no regular file, `FileTooLarge` for a larger one.
-pub fn contents(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
-    use std::io::{Error, ErrorKind, Read};
-    let metadata = std::fs::metadata(path)?;
+/// What the system says; `InvalidInput` for what is no regular file.
+pub fn open(path: &Path) -> std::io::Result<std::fs::File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let metadata = file.metadata()?;
     if !metadata.is_file() && !metadata.is_dir() {
-        return Err(Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
     }
+    Ok(file)
+}
+
+/// The contents of a file that this program itself reads: a regular one of at most `limit` bytes.
+///
+/// # Errors
+/// As [`open`]; `FileTooLarge` for a larger one.
+pub fn contents(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
     let mut contents = Vec::new();
-    std::fs::File::open(path)?
+    open(path)?
         .take(limit.saturating_add(1))
         .read_to_end(&mut contents)?;
     if contents.len() as u64 > limit {
-        return Err(Error::new(
-            ErrorKind::FileTooLarge,
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::FileTooLarge,
             format!("it is larger than {limit} bytes"),
         ));
     }
@@ -101,6 +121,11 @@ pub const STORIES: &str = "rollback";
 
 /// The configuration file.
 pub const CONFIG: &str = "rollback.yaml";
+
+/// Whether something but a directory stands there; a pipe in the place of a file is told when it is read.
+fn is_there(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| !metadata.is_dir())
+}
 
 /// A workspace: its root and what its configuration says.
 #[derive(Debug, Clone)]
@@ -196,11 +221,11 @@ impl Workspace {
             }
             None => current
                 .ancestors()
-                .find(|parent| parent.join(CONFIG).is_file())
+                .find(|parent| is_there(&parent.join(CONFIG)))
                 .or_else(|| {
                     current
                         .ancestors()
-                        .find(|parent| parent.join(config::FLAGS_FILE).is_file())
+                        .find(|parent| is_there(&parent.join(config::FLAGS_FILE)))
                 })
                 .map(Path::to_path_buf)
                 .ok_or_else(|| {
@@ -223,6 +248,7 @@ impl Workspace {
         let root = root
             .canonicalize()
             .map_err(|error| Error::usage(format!("cannot open workspace `{}`: {error}", root.display())))?;
+        trust::check_configuration(&root)?;
         let (config, mut warnings) = Config::load(&root)?;
         let mut roots = vec![root.clone()];
         let mut writable = Vec::new();

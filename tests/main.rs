@@ -44,4 +44,5 @@ mod traced;
 mod undo;
 #[cfg(feature = "broken-walls")]
 mod walls;
+mod whose;
 mod worlds;

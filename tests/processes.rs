@@ -4,7 +4,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, Service};
+use crate::sandbox::{DEAF, Sandbox, Service};
 
 const STORY: &str = r#"const STORY = #{ id: "9.1", title: "A service" };
 
@@ -138,10 +138,7 @@ fn what_a_worker_starts_while_the_service_ends_is_stopped_too() {
 fn one_that_survives_is_named_with_all_that_was_done_before() {
     let sandbox = Sandbox::empty();
     let story = STORY.replace("expect: 1", "expect: 1, grace: \"1s\"");
-    sandbox.write(
-        "bin/stubborn.sh",
-        "trap '' TERM\necho > deaf\nwhile read -r line; do :; done\n",
-    );
+    sandbox.write("bin/stubborn.sh", format!("trap hit=1 TERM\necho > deaf\n{DEAF}"));
     let (service, stubborn) = deployed(&sandbox, "/bin/sh bin/worker.sh <&3 &\n/bin/sh bin/stubborn.sh");
     while !sandbox.path("deaf").exists() {
         std::thread::yield_now();

@@ -39,7 +39,7 @@ impl Person {
     }
 
     /// Starts a command as the leader of a session on the terminal, so that Ctrl-C is a signal to it.
-    fn starts_command(command: &Command) -> Self {
+    pub fn starts_command(command: &Command) -> Self {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&keyboard).unwrap();
         unlockpt(&keyboard).unwrap();

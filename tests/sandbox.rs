@@ -163,6 +163,15 @@ impl Sandbox {
         self.spawn(path, arguments, "trap '' TERM\n")
     }
 
+    /// As [`Self::spawn_script`], and it takes TERM without ending by it.
+    pub fn spawn_slow(&self, path: &str, arguments: &[&str]) -> Service {
+        self.spawn(
+            path,
+            arguments,
+            &format!("trap hit=1 TERM\necho ready\n{DEAF}exit\n"),
+        )
+    }
+
     /// As [`Self::spawn_script`], with these lines before it waits.
     pub fn spawn(&self, path: &str, arguments: &[&str], first: &str) -> Service {
         self.write(path, waiting(first));
@@ -175,9 +184,32 @@ impl Sandbox {
     }
 }
 
+/// Waits on a pipe of ours, takes TERM, and goes on waiting.
+pub const DEAF: &str = "while read -r line || [ -n \"$hit\" ]; do hit=; done\n";
+
 /// A script that says when it is ready and then waits on a pipe of ours: it can't outlive the test, even a killed one.
 fn waiting(first: &str) -> String {
     format!("#!/bin/sh\n{first}echo ready\nwhile read -r line; do :; done\n")
+}
+
+/// The command outside of the session of whoever runs the tests: in a group of its own, and at a terminal in a session of
+/// its own, because nothing of the terminal's is ever ended.
+pub fn elsewhere(command: &mut Command) -> Command {
+    let at_a_terminal = std::fs::File::open("/dev/tty").is_ok();
+    let mut away = if at_a_terminal {
+        let mut away = Command::new("setsid");
+        away.arg(command.get_program());
+        away
+    } else {
+        let mut away = Command::new(command.get_program());
+        away.process_group(0);
+        away
+    };
+    away.args(command.get_args());
+    if let Some(directory) = command.get_current_dir() {
+        away.current_dir(directory);
+    }
+    away
 }
 
 /// A process of a test, in a group of its own. Dropping it ends it. Whatever ends it, it leaves the process table.
@@ -190,13 +222,12 @@ pub struct Service {
 impl Service {
     /// Starts a command that says `ready` when it is, and that ends with its standard input.
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command
+        let mut child = elsewhere(command)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .process_group(0)
             .spawn()
             .unwrap();
         let mut line = String::new();

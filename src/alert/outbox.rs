@@ -201,7 +201,8 @@ fn plain(name: &str) -> String {
 /// The text of a plain file of ours.
 fn text(path: &Path) -> Option<String> {
     let metadata = path.symlink_metadata().ok()?;
-    (metadata.is_file() && metadata.len() <= LIMIT)
-        .then(|| std::fs::read_to_string(path).ok())
+    metadata
+        .is_file()
+        .then(|| crate::workspace::text(path, LIMIT).ok())
         .flatten()
 }

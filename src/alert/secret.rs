@@ -62,7 +62,7 @@ impl Source {
                 if !metadata.is_file() || metadata.len() > LIMIT {
                     return Err(cannot(&"it is no file of at most 64 KiB"));
                 }
-                std::fs::read_to_string(&absolute).map_err(|error| cannot(&error))?
+                crate::workspace::text(&absolute, LIMIT).map_err(|error| cannot(&error))?
             }
             Self::Environment(name) => std::env::var(name).map_err(|_| {
                 Error::not_found(format!("the variable `{name}`, which holds a secret, is not set"))

@@ -65,14 +65,9 @@ pub fn apply(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
 }
 
 fn text(path: &std::path::Path) -> Result<String> {
-    use std::io::Read;
     let cannot = |error: &dyn std::fmt::Display| {
         Error::usage(format!("cannot read the plan `{}`: {error}", path.display()))
             .hint("name the file that `rollback plan -o FILE` made")
     };
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(LARGEST).read_to_string(&mut text))
-        .map_err(|error| cannot(&error))?;
-    Ok(text)
+    crate::workspace::text(path, LARGEST).map_err(|error| cannot(&error))
 }

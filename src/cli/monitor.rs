@@ -94,6 +94,7 @@ impl Sink for Voice {
 /// What the configuration says; what can't be kept.
 pub fn monitor(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
     let context = super::open(everywhere)?;
+    context.require_own_state()?;
     let clock = context.host.clock.clone();
     let now = move || {
         let since = clock.now().duration_since(std::time::SystemTime::UNIX_EPOCH);

@@ -102,7 +102,7 @@ fn page_of(context: &Context, report: &Report) -> Result<String> {
         if !is_data || !page.exists() {
             continue;
         }
-        let text = std::fs::read(&path).unwrap_or_default();
+        let text = crate::workspace::contents(&path, crate::history::REPORT).unwrap_or_default();
         if serde_json::from_slice::<Report>(&text).is_ok_and(|other| other.run == report.run)
             && let Some(name) = page.file_name()
         {

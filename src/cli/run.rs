@@ -394,6 +394,7 @@ fn is_script(word: &str) -> bool {
 }
 
 fn script_story(context: &Context, path: &Path) -> Result<Rc<Story>> {
+    crate::workspace::trust::check_script(path, Some(context.workspace.root()))?;
     let script = crate::script::read(path)?;
     Story::of(script, &context.workspace.config().stories).map(Rc::new)
 }

@@ -40,6 +40,7 @@ pub fn cut_off(context: &Context) -> Result<Active> {
 }
 
 fn marked(context: &Context) -> Result<Active> {
+    context.require_own_state()?;
     let history = History::of(context);
     if history.unfinished().is_none() {
         return Err(Error::usage("no run was cut off: there is nothing to recover"));

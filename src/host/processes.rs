@@ -19,6 +19,7 @@ mod holders;
 mod open;
 mod pid_file;
 mod query;
+mod reach;
 mod stop;
 mod table;
 
@@ -64,6 +65,21 @@ pub struct Process {
     pub memory: u64,
     /// The process that started it, or that took it over.
     pub parent: i32,
+    /// What it does with TERM.
+    #[serde(skip)]
+    pub on_term: Disposition,
+}
+
+/// What becomes of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disposition {
+    /// It ends the process, or a handler gets it; what that does is not known.
+    Acted,
+    /// Every thread holds it back: whether anybody ever takes it is not known.
+    Blocked,
+    /// It is thrown away: only KILL ends the process.
+    Ignored,
 }
 
 impl Process {

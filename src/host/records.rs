@@ -56,7 +56,7 @@ impl Records {
         let close = || -> std::io::Result<()> {
             let directory = OpenOptions::new()
                 .read(true)
-                .custom_flags(nofollow())
+                .custom_flags(unwaiting())
                 .open(&state)?;
             let mode = directory.metadata()?.mode();
             if mode & 0o077 != 0 {
@@ -154,9 +154,22 @@ impl Records {
             .append(true)
             .create(true)
             .mode(if self.is_shared(path) { 0o640 } else { 0o600 })
-            .custom_flags(nofollow())
+            .custom_flags(unwaiting())
             .open(path)
             .map_err(|error| self.failed("open", path, &error))
+            .and_then(|file| self.plain(file, path))
+    }
+
+    /// A pipe or a device in the place of a record would be waited for, or take what was to be kept.
+    fn plain(&self, file: File, path: &Path) -> Result<File> {
+        if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Ok(file);
+        }
+        let shown = path.strip_prefix(&self.root).unwrap_or(path);
+        Err(
+            Error::denied(format!("`{}` is not a regular file", shown.display()))
+                .hint("records are only written into real files; move it aside"),
+        )
     }
 
     /// Takes a lock that stands for as long as the file is held; `None` where another program has it.
@@ -185,7 +198,7 @@ impl Records {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .custom_flags(nofollow())
+            .custom_flags(unwaiting())
             .open(path)
             .map_err(|error| self.failed("open", path, &error))?;
         let plain = file
@@ -377,8 +390,9 @@ fn is_absent(error: &std::io::Error) -> bool {
     )
 }
 
-fn nofollow() -> i32 {
-    i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0)
+/// Neither follows a link nor waits for the other end of a pipe.
+fn unwaiting() -> i32 {
+    i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or(0)
 }
 
 /// A file that `init` makes.

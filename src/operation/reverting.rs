@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::host::files::{Demand, EntryKind, Expect, Files, Mounts};
 use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Saved, Undo};
 use crate::view::View;
-use crate::workspace::{Place, Workspace, spelling};
+use crate::workspace::{Place, Workspace};
 
 /// Putting packages back.
 mod installing;
@@ -60,22 +60,6 @@ pub struct Revert {
     facts: Vec<Fact>,
 }
 
-<<<<<<< HEAD
-impl Ready {
-    /// With its paths as people read them.
-    fn readable(self) -> Self {
-        match self {
-            Self::Yes => Self::Yes,
-            Self::Nothing(why) => Self::Nothing(spelling::for_people(&why)),
-            Self::ChangedSince(why) => Self::ChangedSince(spelling::for_people(&why)),
-            Self::Never(why) => Self::Never(spelling::for_people(&why)),
-            Self::Lacking(why) => Self::Lacking(spelling::for_people(&why)),
-        }
-    }
-}
-
-=======
->>>>>>> worlds
 impl Revert {
     /// The reverse, as far as the world is as the operation left it.
     ///

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::Demand;
-use crate::host::processes::{self, Ended, PassedOver, Process, Scope, Stop};
+use crate::host::processes::{self, Disposition, Ended, PassedOver, Process, Scope, Stop};
 use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
 
 /// Processes that end together.
@@ -24,10 +24,33 @@ pub struct EndProcesses {
     /// How long each may take after TERM.
     pub grace: Duration,
     /// Whether KILL follows.
-    pub kill: bool,
+    pub kill: Kill,
     /// Directories of the workspace in which they have files open for writing: until they have ended, what is in them
     /// may change.
     pub writes: Vec<PathBuf>,
+}
+
+/// Who gets KILL after the grace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kill {
+    /// Nobody.
+    Never,
+    /// Those that were seen to ignore TERM.
+    Ignoring,
+    /// Everyone who is still there.
+    Always,
+}
+
+impl Kill {
+    /// What a script's options say.
+    #[must_use]
+    pub const fn of(kill: bool, kill_ignoring: bool) -> Self {
+        match (kill, kill_ignoring) {
+            (true, _) => Self::Always,
+            (false, true) => Self::Ignoring,
+            (false, false) => Self::Never,
+        }
+    }
 }
 
 impl Operation for EndProcesses {
@@ -56,7 +79,7 @@ impl Operation for EndProcesses {
     }
 
     fn effect(&self) -> Value {
-        json!({ "end": self.processes.len(), "grace_ms": self.grace.as_millis(), "kill": self.kill })
+        json!({ "end": self.processes.len(), "grace_ms": self.grace.as_millis(), "kill": format!("{:?}", self.kill) })
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -64,7 +87,10 @@ impl Operation for EndProcesses {
             .iter()
             .map(|process| {
                 let command = crate::gate::redact::redact(&process.describe());
-                let seen = json!({ "started_ticks": process.started_ticks, "command": command });
+                let mut seen = json!({ "started_ticks": process.started_ticks, "command": command });
+                if process.on_term != Disposition::Acted {
+                    seen["on_term"] = json!(process.on_term);
+                }
                 Fact::new(format!("process {}", process.pid), seen)
             })
             .collect()
@@ -81,13 +107,9 @@ impl Operation for EndProcesses {
     }
 
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
-        let stop = Stop {
-            grace: self.grace,
-            kill: self.kill,
-        };
         let mut tale = Tale::default();
         for process in &self.processes {
-            if let Err(error) = self.end(permit, host, &stop, process, &mut tale) {
+            if let Err(error) = self.end(permit, host, process, &mut tale) {
                 return Err(tale.before(error));
             }
         }
@@ -129,25 +151,79 @@ impl Tale {
 }
 
 impl EndProcesses {
-    /// Who ends along with them, for the plan.
-    #[must_use]
-    pub fn company(&self) -> Option<String> {
+    /// Who ends along with them, and who won't by itself, for the plan.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Failed`] for those that ignore TERM where nobody may be killed: they can't be ended.
+    pub fn company(&self) -> Result<Option<String>> {
+        let who = |disposition: Disposition, tell: fn(&Process) -> String| -> Vec<String> {
+            let all = self.processes.iter().chain(&self.family);
+            all.filter(|process| process.on_term == disposition)
+                .map(tell)
+                .collect()
+        };
+        if self.kill == Kill::Never {
+            let ignoring = who(Disposition::Ignored, named);
+            let (ignore, them) = match ignoring.len() {
+                0 | 1 => ("ignores", "it"),
+                _ => ("ignore", "them"),
+            };
+            if !ignoring.is_empty() {
+                return Err(Error::failed(format!(
+                    "{} {ignore} TERM: only KILL ends {them}, which is not allowed here",
+                    ignoring.join(", ")
+                ))
+                .hint(
+                    "stop it by hand (`kill -KILL`), or let the script do it: \
+                     #{ kill_ignoring: true } for those that ignore TERM, #{ kill: true } for all that are slow",
+                ));
+            }
+        }
+        let mut parts = Vec::new();
         let family: Vec<String> = self.family.iter().map(named).collect();
-        (!family.is_empty()).then(|| format!("and what it has started: {}", family.join(", ")))
+        if !family.is_empty() {
+            parts.push(format!("and what it has started: {}", family.join(", ")));
+        }
+        let ignoring = who(Disposition::Ignored, |process| process.pid.to_string());
+        if !ignoring.is_empty() {
+            parts.push(format!(
+                "TERM is ignored by {}: KILL will be needed",
+                ignoring.join(", ")
+            ));
+        }
+        let blocking = who(Disposition::Blocked, |process| process.pid.to_string());
+        if !blocking.is_empty() {
+            let allowed = if self.kill == Kill::Always {
+                ""
+            } else {
+                ", which is not allowed here"
+            };
+            parts.push(format!(
+                "TERM is held back by {}: KILL may be needed{allowed}",
+                blocking.join(", ")
+            ));
+        }
+        Ok((!parts.is_empty()).then(|| parts.join("; ")))
+    }
+
+    /// How one of them is ended.
+    fn how(&self, process: &Process) -> Stop {
+        let kill = match self.kill {
+            Kill::Never => false,
+            Kill::Ignoring => process.on_term == Disposition::Ignored,
+            Kill::Always => true,
+        };
+        Stop {
+            grace: self.grace,
+            kill,
+        }
     }
 
     /// Ends one process and then what it leaves behind.
-    fn end(
-        &self,
-        permit: &Permit,
-        host: &Host,
-        stop: &Stop,
-        process: &Process,
-        tale: &mut Tale,
-    ) -> Result<()> {
+    fn end(&self, permit: &Permit, host: &Host, process: &Process, tale: &mut Tale) -> Result<()> {
         // Whom it has started by now: nobody can tell once it has ended.
         let family = host.eyes.family(process, &self.scope)?;
-        match processes::stop(permit, &host.eyes, process, stop)? {
+        match processes::stop(permit, &host.eyes, process, &self.how(process), &host.cancelled)? {
             Ended::Gone => {}
             Ended::Killed => tale.remarks.push(format!("{} had to be killed", process.pid)),
             Ended::NotOurs(why) => {
@@ -186,10 +262,10 @@ impl EndProcesses {
                 .collect();
             late.extend(more);
             strangers.extend(others);
-            Self::end_left_behind(permit, host, stop, (member, process), tale)?;
+            self.end_left_behind(permit, host, (member, process), tale)?;
         }
         for member in late.iter().filter(|member| !self.has_own_turn(member)) {
-            Self::end_left_behind(permit, host, stop, (member, process), tale)?;
+            self.end_left_behind(permit, host, (member, process), tale)?;
         }
         for left in strangers {
             let pid = left.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
@@ -202,9 +278,9 @@ impl EndProcesses {
     }
 
     fn end_left_behind(
+        &self,
         permit: &Permit,
         host: &Host,
-        stop: &Stop,
         (member, process): (&Process, &Process),
         tale: &mut Tale,
     ) -> Result<()> {
@@ -215,7 +291,7 @@ impl EndProcesses {
             return Ok(());
         }
         let what = format!("{}, left behind by {},", named(member), process.pid);
-        match processes::stop(permit, &host.eyes, member, stop)? {
+        match processes::stop(permit, &host.eyes, member, &self.how(member), &host.cancelled)? {
             Ended::Gone => tale.remarks.push(format!("{what} was stopped too")),
             Ended::Killed => tale.remarks.push(format!("{what} had to be killed")),
             Ended::NotOurs(why) => tale.remarks.push(format!("{what} was left alone: {why}")),

@@ -6,6 +6,7 @@ use rhai::Map;
 
 use crate::error::{Error, Result};
 use crate::operation::Proposal;
+use crate::operation::stopping::Kill;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 
@@ -14,11 +15,15 @@ pub static WORD: Primitive = Primitive {
     name: "kill_process",
     parameters: &[
         Parameter::needed("process", Type::Map),
-        Parameter::options(&[("kill", Type::Boolean), ("grace", Type::Any)]),
+        Parameter::options(&[
+            ("kill", Type::Boolean),
+            ("kill_ignoring", Type::Boolean),
+            ("grace", Type::Any),
+        ]),
     ],
     returns: Type::Nothing,
     about: "Ends one process that find_processes gave, if it is still the same: TERM, wait for the grace (5 s), KILL if told \
-            #{ kill: true }; then what it had started and left behind. Its identity is checked again at the last moment.",
+            #{ kill: true }, or for those alone that ignore TERM #{ kill_ignoring: true }; then what it had started and left behind. Its identity is checked again at the last moment.",
     example: r#"for process in find_processes(#{ pid_file: "logs/duckdb.pid" }) { kill_process(process) }"#,
     action: Action::Change(propose),
 };
@@ -40,7 +45,10 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         .and_then(|ticks| ticks.as_int().ok())
         .and_then(|ticks| u64::try_from(ticks).ok())
         .ok_or_else(wrong)?;
-    let kill = arguments.option_flag(1, "kill");
+    let kill = Kill::of(
+        arguments.option_flag(1, "kill"),
+        arguments.option_flag(1, "kill_ignoring"),
+    );
     let grace = arguments
         .option_duration(1, "grace", Duration::from_secs(5))?
         .min(view.allowance.left());
@@ -56,7 +64,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     };
     let summary = format!("stop process {pid} (`{}`)", process.describe());
     let operation = view.ending(vec![process], grace, kill)?;
-    let company = operation.company();
+    let company = operation.company()?;
     let proposal = Proposal::act(WORD.name, target, summary, operation);
     Ok(vec![match company {
         Some(company) => proposal.because(company),

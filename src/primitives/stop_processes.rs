@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::host::processes::{Found, PassedOver};
+use crate::operation::stopping::Kill;
 use crate::operation::{Outcome, Proposal};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
@@ -15,13 +16,14 @@ pub static WORD: Primitive = Primitive {
         Parameter::query("query", super::find_processes::QUERY),
         Parameter::options(&[
             ("kill", Type::Boolean),
+            ("kill_ignoring", Type::Boolean),
             ("grace", Type::Any),
             ("expect", Type::Integer),
         ]),
     ],
     returns: Type::Integer,
     about: "Ends every process that matches the query (see find_processes): TERM, wait for the grace (5 s), KILL if told \
-            #{ kill: true }; then what they had started and left behind, in the same way. With #{ expect: n } any other number of matches is an error. Gives how many matched.",
+            #{ kill: true }, or for those alone that ignore TERM #{ kill_ignoring: true }; then what they had started and left behind, in the same way. With #{ expect: n } any other number of matches is an error. Gives how many matched.",
     example: r#"stop_processes(#{ pid_file: "logs/duckdb.pid" })"#,
     action: Action::Change(propose),
 };
@@ -42,14 +44,31 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         ))
         .hint("nothing was stopped; look with find_processes, and say what is meant more exactly"));
     }
+    let (doubtful, plain): (Vec<_>, Vec<_>) = passed_over.iter().partition(|passed| passed.doubtful);
+    let mut proposals: Vec<Proposal> = doubtful
+        .into_iter()
+        .map(|passed| {
+            Proposal::settled(
+                WORD.name,
+                target.clone(),
+                Outcome::Unknown,
+                leaving(passed),
+                Vec::new(),
+            )
+            .returning(0_i64)
+        })
+        .collect();
     if found.is_empty() {
-        let mut why = "no such process".to_owned();
-        for passed_over in passed_over {
-            why = format!("{why}; {}", leaving(&passed_over));
+        if proposals.is_empty() || !plain.is_empty() {
+            let mut why = "no such process".to_owned();
+            for passed_over in plain {
+                why = format!("{why}; {}", leaving(passed_over));
+            }
+            proposals.push(
+                Proposal::settled(WORD.name, target, Outcome::NotPresent, why, Vec::new()).returning(0_i64),
+            );
         }
-        return Ok(vec![
-            Proposal::settled(WORD.name, target, Outcome::NotPresent, why, Vec::new()).returning(0_i64),
-        ]);
+        return Ok(proposals);
     }
     let described: Vec<String> = found
         .iter()
@@ -64,19 +83,30 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let grace = arguments
         .option_duration(1, "grace", Duration::from_secs(5))?
         .min(view.allowance.left());
-    let operation = view.ending(found, grace, arguments.option_flag(1, "kill"))?;
-    let company = operation.company();
+    let kill = Kill::of(
+        arguments.option_flag(1, "kill"),
+        arguments.option_flag(1, "kill_ignoring"),
+    );
+    let operation = view.ending(found, grace, kill)?;
+    let company = operation.company()?;
     let proposal = Proposal::act(WORD.name, target, summary, operation).returning(count);
-    Ok(vec![match company {
+    proposals.push(match company {
         Some(company) => proposal.because(company),
         None => proposal,
-    }])
+    });
+    Ok(proposals)
 }
 
 /// Why a near miss was left alone.
 fn leaving(passed_over: &PassedOver) -> String {
     match passed_over.pid {
-        Some(pid) => format!("process {pid} was left alone: {}", passed_over.why),
+        Some(pid) if passed_over.command.is_empty() => {
+            format!("process {pid} was left alone: {}", passed_over.why)
+        }
+        Some(pid) => format!(
+            "process {pid} (`{}`) was left alone: {}",
+            passed_over.command, passed_over.why
+        ),
         None => passed_over.why.clone(),
     }
 }

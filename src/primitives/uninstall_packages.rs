@@ -381,10 +381,7 @@ impl Operation for Uninstall {
 
     fn facts(&self) -> Vec<Fact> {
         vec![
-            Fact::new(
-                format!("packages of {}", self.manager.name()),
-                json!(self.remove),
-            ),
+            Fact::new(format!("packages of {}", self.manager.name()), json!(self.remove)),
             Fact::new(
                 format!("what changes packages of {}", self.manager.name()),
                 json!(self.installer.name()),

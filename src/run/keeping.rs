@@ -226,7 +226,7 @@ fn verdict(context: &Context, listed: &Listed) -> PathBuf {
 /// What the newest check of a backup said, if there was one.
 #[must_use]
 pub fn verdict_of(context: &Context, listed: &Listed) -> Option<bool> {
-    let text = std::fs::read_to_string(verdict(context, listed)).ok()?;
+    let text = crate::workspace::text(&verdict(context, listed), crate::history::REPORT).ok()?;
     let seen: Value = serde_json::from_str(&text).ok()?;
     seen.get("sound").and_then(Value::as_bool)
 }

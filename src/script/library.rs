@@ -73,6 +73,10 @@ impl Library {
             .text(path)
             .map_err(raise)?
             .ok_or_else(|| EvalAltResult::ErrorModuleNotFound(path.to_owned(), position))?;
+        if let Some(beside) = self.beside.as_ref().filter(|_| !path.starts_with("std/")) {
+            let file = beside.join(format!("{path}.rhai"));
+            crate::workspace::trust::check_script(&file, Some(beside)).map_err(raise)?;
+        }
         let inside = |error| EvalAltResult::ErrorInModule(path.to_owned(), error, position);
         let module =
             Script::compile(engine, path, Origin::Embedded, &text).map_err(|error| inside(raise(error)))?;

@@ -11,12 +11,12 @@ use crate::error::{Error, Result};
 use crate::gate::overlay::Seen;
 use crate::host::docker::{Engine, Known};
 use crate::host::files::EntryKind;
-use crate::host::packages::tree::{self, Node, Tree};
 use crate::host::net;
+use crate::host::packages::tree::{self, Node, Tree};
 use crate::host::packages::{self, Manager, Package};
 use crate::host::processes::{Access, Found, Holder, OpenFiles, Process, Query, Scope};
 use crate::operation::containers::Kind as EngineKind;
-use crate::operation::stopping::EndProcesses;
+use crate::operation::stopping::{EndProcesses, Kill};
 use crate::workspace::Place;
 use crate::workspace::config::ProcessScope;
 
@@ -133,7 +133,7 @@ impl View {
     ///
     /// # Errors
     /// What the system says.
-    pub fn ending(&self, processes: Vec<Process>, grace: Duration, kill: bool) -> Result<EndProcesses> {
+    pub fn ending(&self, processes: Vec<Process>, grace: Duration, kill: Kill) -> Result<EndProcesses> {
         let scope = self.scope();
         let mut family = Vec::new();
         for process in &processes {
@@ -193,13 +193,18 @@ impl View {
             name: Some(process.name.clone()),
             ..Query::default()
         };
-        let found = self
-            .processes(&query)?
-            .into_iter()
-            .any(|found| found.pid == pid && found.started_ticks == started_ticks);
-        if !found {
+        let found = self.find(&query)?;
+        if !found
+            .processes
+            .iter()
+            .any(|found| found.pid == pid && found.started_ticks == started_ticks)
+        {
+            let passed = found.passed_over.iter().find(|passed| passed.pid == Some(pid));
+            let why = passed
+                .map(|passed| format!(": {}", passed.why))
+                .unwrap_or_default();
             return Err(Error::denied(format!(
-                "process {pid} (`{}`) is not one that this run may end",
+                "process {pid} (`{}`) is not one that this run may end{why}",
                 process.describe()
             ))
             .hint("look with find_processes: only what it gives may be ended"));

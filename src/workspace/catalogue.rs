@@ -271,6 +271,7 @@ impl Catalogue {
         let mut own: BTreeMap<String, String> = BTreeMap::new();
         for path in own_scripts(&workspace.root().join(STORIES))? {
             let shown = workspace.show(&path).shown;
+            super::trust::check_script(&path, Some(workspace.root()))?;
             let text = super::text(&path, SCRIPT_LIMIT)
                 .map_err(|error| Error::script(format!("cannot read story `{shown}`: {error}")))?;
             let script = Script::compile(&reader, &shown, Origin::File(path), &text)?;
@@ -437,7 +438,12 @@ fn own_scripts(directory: &Path) -> Result<Vec<std::path::PathBuf>> {
     };
     let mut paths: Vec<_> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rhai") && path.is_file())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rhai"))
+        // A pipe in the place of a story is told when it is read; a link that leads nowhere is an editor's mark.
+        .filter(|path| match path.metadata() {
+            Ok(metadata) => !metadata.is_dir(),
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        })
         .collect();
     paths.sort();
     Ok(paths)

@@ -161,9 +161,9 @@ fn row_10_real_services_are_found_by_their_command_lines() {
 
 // Row 11. A process got TERM and no more; one that ignored it went on, and nobody was told.
 #[test]
-fn row_11_a_process_that_ignores_term_is_reported() {
+fn row_11_a_process_that_outlives_term_is_reported() {
     let sandbox = deployed();
-    let stubborn = sandbox.spawn_stubborn("bin/dagster", &["daemon", "run"]);
+    let stubborn = sandbox.spawn_slow("bin/dagster", &["daemon", "run"]);
     let failed = sandbox.run(&["run", "1.5", "-y"]).assert_code(1);
     assert!(
         failed.stderr.contains("is still running"),
@@ -185,6 +185,23 @@ fn row_11_a_process_that_ignores_term_is_reported() {
         "fn execute() { stop_processes(#{ command: \"dagster daemon run\" }, #{ grace: 0, kill: true }); }",
     );
     let killed = report(&sandbox, &["run", "9.9", "-y"], 0);
+    assert_eq!(stubborn.wait_ended(), Some(9));
+    let done = operations(&killed, "stop_processes", "done");
+    assert!(text(done[0], "why").contains("had to be killed"), "{done:?}");
+}
+
+// Row 11, where it is known beforehand: the plan says so, and what was approved is done.
+#[test]
+fn row_11_a_process_that_ignores_term_is_known_to_need_more() {
+    let sandbox = deployed();
+    let stubborn = sandbox.spawn_stubborn("bin/dagster", &["daemon", "run"]);
+    let plan = sandbox.run(&["plan", "1.5"]).assert_code(0);
+    assert!(
+        plan.stdout.contains("TERM is ignored by"),
+        "{}",
+        plan.transcript()
+    );
+    let killed = report(&sandbox, &["run", "1.5", "-y"], 0);
     assert_eq!(stubborn.wait_ended(), Some(9));
     let done = operations(&killed, "stop_processes", "done");
     assert!(text(done[0], "why").contains("had to be killed"), "{done:?}");

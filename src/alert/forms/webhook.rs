@@ -115,5 +115,5 @@ pub(super) fn certificates(path: &std::path::Path) -> Result<Vec<u8>> {
     if !metadata.is_file() || metadata.len() > CERTIFICATES {
         return Err(cannot(&"it is no file of at most 1 MiB"));
     }
-    std::fs::read(path).map_err(|error| cannot(&error))
+    crate::workspace::contents(path, CERTIFICATES).map_err(|error| cannot(&error))
 }

@@ -39,7 +39,7 @@ pub fn collect(root: &Path) -> Vec<Anchor> {
             if !name.ends_with(ending) || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
                 continue;
             }
-            let Ok(file) = File::open(entry.path()) else {
+            let Ok(file) = crate::workspace::open(&entry.path()) else {
                 continue;
             };
             let place = format!("{directory}/{name}");

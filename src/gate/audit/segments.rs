@@ -92,7 +92,7 @@ pub fn open(segment: &Path) -> Result<Option<File>> {
     if !std::fs::symlink_metadata(segment).map_err(failed)?.is_file() {
         return Ok(None);
     }
-    File::open(segment).map(Some).map_err(failed)
+    crate::workspace::open(segment).map(Some).map_err(failed)
 }
 
 /// The text of the head file, padded to one length: it is overwritten in place, and a shorter text would leave the end
@@ -116,7 +116,7 @@ pub fn read_head(directory: &Path) -> HeadFile {
     if metadata.len() == 0 {
         return HeadFile::Missing;
     }
-    let Ok(text) = std::fs::read_to_string(&path) else {
+    let Ok(text) = crate::workspace::text(&path, 4096) else {
         return HeadFile::Unreadable;
     };
     match serde_json::from_str::<AuditHead>(&text) {

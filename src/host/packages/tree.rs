@@ -174,7 +174,9 @@ pub fn read(tree: &dyn Tree, path: &Path, limit: u64) -> Result<Option<Vec<u8>>>
                 return Ok(None);
             }
             let mut bytes = Vec::new();
-            std::fs::File::open(disk)?.take(limit).read_to_end(&mut bytes)?;
+            crate::workspace::open(&disk)?
+                .take(limit)
+                .read_to_end(&mut bytes)?;
             Ok(Some(bytes))
         }
         Some((_, Node::Text(mut bytes))) => {

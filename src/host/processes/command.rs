@@ -224,6 +224,49 @@ impl<'a> Command<'a> {
     }
 }
 
+/// Shells; one with a script or with code on its command line is a program like any other.
+const SHELLS: [&str; 17] = [
+    "sh", "bash", "rbash", "dash", "zsh", "ksh", "ksh93", "mksh", "ash", "csh", "tcsh", "fish", "nu",
+    "xonsh", "elvish", "rc", "pwsh",
+];
+
+/// Whether this is a shell that takes its commands from whoever types, or from a file that its command line does not name.
+pub(super) fn is_interactive_shell(executable: &OsStr, argv: &[OsString]) -> bool {
+    let Some((first, rest)) = argv.split_first() else {
+        return false;
+    };
+    let first = file_name(first);
+    let called = OsStr::from_bytes(first.as_bytes().strip_prefix(b"-").unwrap_or(first.as_bytes()));
+    if !SHELLS
+        .iter()
+        .any(|shell| executable == *shell || called == *shell)
+    {
+        return false;
+    }
+    let mut rest = rest.iter().map(|word| word.as_bytes());
+    let mut code = false;
+    while let Some(word) = rest.next() {
+        match word {
+            b"--rcfile" | b"--init-file" | b"-o" | b"+o" | b"-O" | b"+O" => {
+                rest.next();
+            }
+            b"-" | b"--" | b"--login" | b"--posix" | b"--norc" | b"--noprofile" | b"--noediting" => {}
+            b"--interactive" => return true,
+            b"--command" | b"-Command" | b"-File" => code = true,
+            [b'-', letters @ ..] if !letters.starts_with(b"-") => {
+                if letters.contains(&b'i') {
+                    return true;
+                }
+                code |= letters.contains(&b'c');
+            }
+            [b'-' | b'+', ..] => {}
+            // A script, or the code after `-c`.
+            _ => return false,
+        }
+    }
+    !code
+}
+
 /// The working directory of a process, asked for when it matters.
 pub(super) type Cwd<'a> = &'a dyn Fn() -> Option<&'a Path>;
 

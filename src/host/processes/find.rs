@@ -11,6 +11,7 @@ use super::holders::Tree;
 use super::open::{OpenFiles, Opened};
 use super::pid_file::PidFile;
 use super::query::{Query, Scope};
+use super::reach::never;
 use super::table::{Seen, Table};
 use super::{Process, settled};
 use crate::error::{Error, Result};
@@ -33,6 +34,32 @@ pub struct PassedOver {
     pub command: String,
     /// Why it was left alone.
     pub why: String,
+    /// Whether it may be what was meant all the same, so that people have to be told.
+    #[serde(skip)]
+    pub doubtful: bool,
+}
+
+/// Why a process is left alone.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    why: String,
+    doubtful: bool,
+}
+
+impl Refusal {
+    fn plain(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            doubtful: false,
+        }
+    }
+
+    fn doubtful(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            doubtful: true,
+        }
+    }
 }
 
 /// Finds the processes that match `query` within `scope`. Never this process, its ancestors, kernel threads, zombies
@@ -58,11 +85,8 @@ pub fn find_among(query: &Query, scope: &Scope, open: Option<&OpenFiles>) -> Res
             Ok(None) => return Ok(found),
             Ok(Some(named)) => Some(named),
             Err(why) => {
-                found.pass_over(
-                    None,
-                    String::new(),
-                    format!("pid file `{}` {why}", file.display()),
-                );
+                let why = Refusal::plain(format!("pid file `{}` {why}", file.display()));
+                found.pass_over(None, String::new(), why);
                 return Ok(found);
             }
         },
@@ -85,13 +109,15 @@ pub fn find_among(query: &Query, scope: &Scope, open: Option<&OpenFiles>) -> Res
             None => Seen::open(pid),
         };
         let Some(seen) = seen else { continue };
-        let mut why = named.as_ref().and_then(|named| named.doubt(&table, &seen));
-        if why.is_none() {
-            if !lens.matches(&table, &seen) {
-                continue;
-            }
-            why = lens.refusal(&table, &seen);
-        }
+        let stale = named.as_ref().and_then(|named| named.doubt(&table, &seen));
+        let why = match stale {
+            Some(why) => Some(Refusal::plain(why)),
+            None if !lens.matches(&table, &seen) => continue,
+            None => lens
+                .refusal(&table, &seen)
+                .or_else(|| elsewhere(&seen))
+                .or_else(|| named.as_ref().and_then(|_| lens.lacks_witness(&table, &seen))),
+        };
         let Some(process) = table.process(&seen) else {
             continue;
         };
@@ -111,8 +137,14 @@ pub fn find_among(query: &Query, scope: &Scope, open: Option<&OpenFiles>) -> Res
 }
 
 impl Found {
-    pub(super) fn pass_over(&mut self, pid: Option<i32>, command: String, why: String) {
-        self.passed_over.push(PassedOver { pid, command, why });
+    pub(super) fn pass_over(&mut self, pid: Option<i32>, command: String, refusal: Refusal) {
+        let Refusal { why, doubtful } = refusal;
+        self.passed_over.push(PassedOver {
+            pid,
+            command,
+            why,
+            doubtful,
+        });
     }
 }
 
@@ -144,16 +176,13 @@ impl<'a> Lens<'a> {
                     root.display()
                 )));
             }
-            Scope::Workspace(root) => Some(Root {
-                named: lexical(root).unwrap_or_else(|| root.clone()),
-                real: settled(root),
-            }),
+            Scope::Workspace(root) => Some(Root::of(root)),
         };
         Ok(Self {
             query,
             root,
             cwd: query.cwd.as_deref().map(settled),
-            sockets: query.port.map(listeners).transpose()?,
+            sockets: query.port.map(|port| listeners(Some(port))).transpose()?,
             tree: query.holds.as_deref().map(Tree::new),
             open,
         })
@@ -240,25 +269,50 @@ impl<'a> Lens<'a> {
     }
 
     /// Why a process that matches is left alone all the same.
-    pub(super) fn refusal(&self, table: &Table, seen: &Seen) -> Option<String> {
+    pub(super) fn refusal(&self, table: &Table, seen: &Seen) -> Option<Refusal> {
         if table.is_above(seen.pid) {
-            return Some("it started this run".to_owned());
+            return Some(Refusal::plain("it started this run"));
         }
         let Some(owner) = seen.owner() else {
-            return Some("its owner cannot be read".to_owned());
+            return Some(Refusal::plain("its owner cannot be read"));
         };
         if !owner.is_wholly(table.user) {
-            return Some(if owner.effective == table.user {
+            return Some(Refusal::plain(if owner.effective == table.user {
                 "it runs with the rights of more than one user".to_owned()
             } else {
                 format!("it belongs to user `{}`", table.user_name(owner.effective))
-            });
+            }));
         }
-        let root = self.root.as_ref()?;
-        (!root.holds(table, seen)).then(|| {
-            format!(
+        if let Some(root) = &self.root
+            && !root.holds(table, seen)
+        {
+            return Some(Refusal::plain(format!(
                 "it is outside the workspace: neither works in, runs from nor was given a path of `{}`",
                 root.named.display()
+            )));
+        }
+        never(table, seen).map(Refusal::doubtful)
+    }
+
+    /// Why a process that a pid file alone names is left alone: a number is evidence, and working in the workspace is
+    /// what a person's own programs do as well.
+    fn lacks_witness(&self, table: &Table, seen: &Seen) -> Option<Refusal> {
+        let query = self.query;
+        let is_told = query.name.is_some()
+            || query.argument.is_some()
+            || query.command.is_some()
+            || query.port.is_some()
+            || query.holds.is_some();
+        if is_told {
+            return None;
+        }
+        let beside = query.pid_file.as_deref().and_then(Path::parent).map(Root::of);
+        let is_of = |root: &Root| root.runs(table, seen) || root.has_open(table, seen);
+        let is_witnessed = self.root.as_ref().or(beside.as_ref()).is_some_and(is_of);
+        (!is_witnessed && !is_server(seen)).then(|| {
+            Refusal::doubtful(
+                "nothing but the pid file says that it is the service: neither its program, its arguments, an open file \
+                 nor a port; name its `command` or `port` too, or end it by hand",
             )
         })
     }
@@ -279,23 +333,40 @@ impl<'a> Lens<'a> {
             let user = table.user_name(*uid);
             let why =
                 format!("port {port} is listened on by a process of user `{user}` that cannot be inspected");
-            found.pass_over(None, String::new(), why);
+            found.pass_over(None, String::new(), Refusal::plain(why));
         }
         Ok(())
     }
 }
 
 impl Root {
+    fn of(root: &Path) -> Self {
+        Self {
+            named: lexical(root).unwrap_or_else(|| root.to_path_buf()),
+            real: settled(root),
+        }
+    }
+
     fn is_above(&self, path: &Path) -> bool {
         path.starts_with(&self.real) || path.starts_with(&self.named)
     }
 
     /// Whether the process works in, runs from, or was given a path of the workspace.
     fn holds(&self, table: &Table, seen: &Seen) -> bool {
-        let cwd = table.cwd(seen);
-        if cwd.is_some_and(|cwd| self.is_above(cwd)) {
-            return true;
-        }
+        table.cwd(seen).is_some_and(|cwd| self.is_above(cwd)) || self.runs(table, seen)
+    }
+
+    /// Whether it has a file of the workspace open: data, or the log that its output goes to.
+    fn has_open(&self, table: &Table, seen: &Seen) -> bool {
+        !table.is_elsewhere(seen)
+            && Opened::of(seen)
+                .files
+                .iter()
+                .any(|file| self.is_above(&file.path))
+    }
+
+    /// Whether the process runs from, or was given a path of the workspace.
+    fn runs(&self, table: &Table, seen: &Seen) -> bool {
         if table
             .executable(seen)
             .is_some_and(|executable| self.is_above(executable))
@@ -305,7 +376,7 @@ impl Root {
         if !table.means_our_files(seen) {
             return false;
         }
-        let command = seen.command();
+        let (command, cwd) = (seen.command(), table.cwd(seen));
         let script = Command::parse(command).and_then(|command| command.script());
         let paths = command
             .iter()
@@ -318,8 +389,21 @@ impl Root {
     }
 }
 
-/// The sockets that listen on a TCP port of our network namespace: inode, and user.
-fn listeners(port: u16) -> Result<BTreeMap<u64, u32>> {
+/// Why a process of another process namespace is left alone: whoever keeps that namespace would start it again.
+fn elsewhere(seen: &Seen) -> Option<Refusal> {
+    let inside = seen.status()?.number_inside()?;
+    Some(Refusal::doubtful(format!(
+        "it runs in a process namespace of its own (there as number {inside}): stop its container"
+    )))
+}
+
+/// Whether the process listens on some TCP port.
+fn is_server(seen: &Seen) -> bool {
+    listeners(None).is_ok_and(|sockets| listens(seen, &sockets))
+}
+
+/// The sockets that listen on a TCP port, or any, of our network namespace: inode, and user.
+fn listeners(port: Option<u16>) -> Result<BTreeMap<u64, u32>> {
     const LISTEN: &str = "0A";
     let mut sockets = BTreeMap::new();
     let mut read = false;
@@ -340,7 +424,7 @@ fn listeners(port: u16) -> Result<BTreeMap<u64, u32>> {
                 .rsplit_once(':')
                 .and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
             if state == LISTEN
-                && at == Some(port)
+                && (port.is_none() || at == port)
                 && let (Ok(inode), Ok(uid)) = (inode.parse(), uid.parse())
             {
                 sockets.insert(inode, uid);
@@ -599,7 +683,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let table = Table::open().expect("a proc file system");
-        let sockets = listeners(port).expect("a table of sockets");
+        let sockets = listeners(Some(port)).expect("a table of sockets");
         assert_eq!(sockets.values().collect::<Vec<_>>(), [&table.user]);
         let own = Seen::open(i32::try_from(std::process::id()).expect("a pid fits")).expect("we are here");
         assert!(listens(&own, &sockets));
@@ -624,6 +708,6 @@ mod tests {
         );
         assert_eq!(pids(&found), [child.pid()]);
         child.end();
-        assert!(listeners(port).expect("a table of sockets").is_empty());
+        assert!(listeners(Some(port)).expect("a table of sockets").is_empty());
     }
 }

@@ -94,6 +94,7 @@ impl PidFile {
             pid: Some(self.pid),
             command,
             why,
+            doubtful: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Ending one process: through a pidfd, after its identity was checked behind that pidfd, never by number.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -15,6 +16,9 @@ use crate::gate::Permit;
 
 /// How long a process may take to go after KILL: more than a moment means that it waits for a device.
 const AFTER_KILL: Duration = Duration::from_secs(2);
+
+/// How often a wait looks whether a signal came.
+const SIGNALS: Duration = Duration::from_millis(100);
 
 /// How to end a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +46,15 @@ pub enum Ended {
 /// Ends the process: TERM, wait, and KILL where `how` allows it.
 ///
 /// # Errors
-/// Of kind `Denied` for this process, its ancestors and the first process, and where the kernel refuses; of kind
+/// Of kind `Cancelled` where a signal came while it was waited for; of kind `Denied` for this process, its ancestors and the first process, and where the kernel refuses; of kind
 /// `Failed` where the kernel has no pidfds or `/proc` cannot be read.
-pub fn stop(_permit: &Permit, eyes: &Eyes, process: &Process, how: &Stop) -> Result<Ended> {
+pub fn stop(
+    _permit: &Permit,
+    eyes: &Eyes,
+    process: &Process,
+    how: &Stop,
+    cancelled: &AtomicBool,
+) -> Result<Ended> {
     let table = Table::open()?;
     let about = || format!("process {} (`{}`)", process.pid, process.describe());
     if table.is_own(process.pid) || table.is_above(process.pid) {
@@ -94,7 +104,7 @@ pub fn stop(_permit: &Permit, eyes: &Eyes, process: &Process, how: &Stop) -> Res
     if stopped && !target.signal(Signal::CONT)? {
         return Ok(Ended::Gone);
     }
-    if target.ends_within(how.grace)? {
+    if target.ends_unless(how.grace, cancelled)? {
         return Ok(Ended::Gone);
     }
     if !how.kill {
@@ -132,12 +142,15 @@ pub(super) fn standing(process: &Process) -> Result<Standing> {
     };
     let ours = seen.owner().is_some_and(|owner| owner.is_wholly(table.user));
     let foreign = || (!ours).then(|| "it does not run as our own user".to_owned());
-    Ok(match difference(&table, &seen, process).or_else(foreign) {
-        Some(why) => Standing::Other(why),
-        None => Standing::Same {
-            stopped: seen.stat().is_some_and(super::table::Stat::is_stopped),
+    let never = || super::reach::never(&table, &seen);
+    Ok(
+        match difference(&table, &seen, process).or_else(foreign).or_else(never) {
+            Some(why) => Standing::Other(why),
+            None => Standing::Same {
+                stopped: seen.stat().is_some_and(super::table::Stat::is_stopped),
+            },
         },
-    })
+    )
 }
 
 /// Whether the process is alive and the one that was looked at.
@@ -190,6 +203,26 @@ impl Target<'_> {
         }
     }
 
+    /// As [`Target::ends_within`], until a signal asks the run to stop.
+    fn ends_unless(&self, time: Duration, cancelled: &AtomicBool) -> Result<bool> {
+        let start = Instant::now();
+        loop {
+            if cancelled.load(Ordering::Relaxed) {
+                return Err(Error::cancelled(format!(
+                    "a signal came while {} was asked to end",
+                    (self.about)()
+                )));
+            }
+            let left = time.saturating_sub(start.elapsed());
+            if self.ends_within(left.min(SIGNALS))? {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Waits for the end.
     fn ends_within(&self, time: Duration) -> Result<bool> {
         let start = Instant::now();
@@ -231,6 +264,7 @@ mod tests {
             &Eyes::default(),
             process,
             &Stop { grace, kill },
+            &AtomicBool::new(false),
         )
     }
 

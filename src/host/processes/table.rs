@@ -2,7 +2,7 @@
 //! that is given to another process meanwhile reads as gone and never as a mixture of the two.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -13,9 +13,11 @@ use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use rustix::time::ClockId;
 
-use super::Process;
 use super::command::Command;
+use super::reach::Ours;
+use super::{Disposition, Process};
 use crate::error::{Error, Result};
+use crate::workspace::accounts::Accounts;
 
 /// `PF_KTHREAD` of the kernel's `include/linux/sched.h`.
 const KERNEL_THREAD: u64 = 0x0020_0000;
@@ -28,8 +30,10 @@ pub(super) struct Table {
     own: i32,
     ancestors: Vec<i32>,
     mounts: Option<OsString>,
-    users: OnceCell<HashMap<u32, String>>,
+    accounts: OnceCell<Accounts>,
     boot: SystemTime,
+    ours: OnceCell<Ours>,
+    pipeline: OnceCell<BTreeSet<i32>>,
 }
 
 impl Table {
@@ -63,8 +67,10 @@ impl Table {
             mounts: std::fs::read_link("/proc/self/ns/mnt")
                 .ok()
                 .map(PathBuf::into_os_string),
-            users: OnceCell::new(),
+            accounts: OnceCell::new(),
             boot: boot(),
+            ours: OnceCell::new(),
+            pipeline: OnceCell::new(),
         })
     }
 
@@ -92,13 +98,26 @@ impl Table {
         pid <= 1 || self.ancestors.contains(&pid)
     }
 
+    /// This process and what has started it, the nearest first.
+    pub fn line(&self) -> Vec<i32> {
+        std::iter::once(self.own)
+            .chain(self.ancestors.iter().copied())
+            .collect()
+    }
+
+    /// Our sessions and process group, read once.
+    pub fn ours(&self) -> &Ours {
+        self.ours.get_or_init(|| Ours::of(self))
+    }
+
+    /// Who is in our pipeline, read once.
+    pub fn pipeline(&self) -> &BTreeSet<i32> {
+        self.pipeline.get_or_init(|| super::reach::pipeline(self))
+    }
+
     /// The name of a user, or the number where `/etc/passwd` has none.
     pub fn user_name(&self, uid: u32) -> String {
-        self.users
-            .get_or_init(users)
-            .get(&uid)
-            .cloned()
-            .unwrap_or_else(|| uid.to_string())
+        self.accounts.get_or_init(Accounts::load).user(uid)
     }
 
     /// When a process that started at this tick did so.
@@ -174,6 +193,7 @@ impl Table {
                 .resident_pages
                 .saturating_mul(rustix::param::page_size() as u64),
             parent: stat.parent,
+            on_term: seen.on_term(),
         };
         (seen.read_command() == command).then_some(process)
     }
@@ -189,6 +209,7 @@ pub(super) struct Seen {
     stat: OnceCell<Option<Stat>>,
     cwd: OnceCell<Option<PathBuf>>,
     executable: OnceCell<Option<PathBuf>>,
+    status: OnceCell<Option<Status>>,
 }
 
 impl Seen {
@@ -207,6 +228,7 @@ impl Seen {
             stat: OnceCell::new(),
             cwd: OnceCell::new(),
             executable: OnceCell::new(),
+            status: OnceCell::new(),
         }
     }
 
@@ -247,9 +269,49 @@ impl Seen {
             .as_ref()
     }
 
+    /// What `/proc/<pid>/status` says, read once.
+    pub fn status(&self) -> Option<&Status> {
+        let read = || self.read("status").map(|bytes| Status::of(&bytes));
+        self.status.get_or_init(read).as_ref()
+    }
+
     /// The users that it runs as.
     pub fn owner(&self) -> Option<Owner> {
-        Owner::parse(&String::from_utf8_lossy(&self.read("status")?))
+        Owner::parse(self.status()?)
+    }
+
+    /// What becomes of TERM.
+    pub fn on_term(&self) -> Disposition {
+        let Some(status) = self.status() else {
+            return Disposition::Acted;
+        };
+        if status.has_term("SigBlk") && self.holds_term_back() {
+            return Disposition::Blocked;
+        }
+        // The first process of a namespace gets only what it asked for.
+        let is_first = status.number_inside().is_some_and(|number| number == 1);
+        if status.has_term("SigIgn") || (is_first && !status.has_term("SigCgt")) {
+            return Disposition::Ignored;
+        }
+        Disposition::Acted
+    }
+
+    /// Whether every thread blocks TERM and none of its descriptors gives it out.
+    fn holds_term_back(&self) -> bool {
+        let threads = self.list("task").unwrap_or_default();
+        let blocks = |thread: &OsString| {
+            let read = self.read(&format!("task/{}/status", thread.to_string_lossy()));
+            read.is_none_or(|bytes| Status::of(&bytes).has_term("SigBlk"))
+        };
+        let gives_out = |number: &OsString| {
+            let number = number.to_string_lossy();
+            self.link(&format!("fd/{number}"))
+                .is_some_and(|link| link == "anon_inode:[signalfd]")
+                && self
+                    .read(&format!("fdinfo/{number}"))
+                    .is_some_and(|bytes| Status::of(&bytes).has_term("sigmask"))
+        };
+        threads.iter().all(blocks) && !self.list("fd").unwrap_or_default().iter().any(gives_out)
     }
 
     /// The contents of one of its files. `None` where it has ended or we may not read it.
@@ -310,6 +372,13 @@ impl Seen {
         Some(PathBuf::from(target))
     }
 
+    /// Whether one of its descriptors, named by its link, reads and whether it writes.
+    pub fn ways(&self, name: &str) -> Option<(bool, bool)> {
+        let seen = rustix::fs::statat(self.directory()?, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let mode = Mode::from_raw_mode(seen.st_mode);
+        Some((mode.contains(Mode::RUSR), mode.contains(Mode::WUSR)))
+    }
+
     /// Device and inode of what one of its links leads to, in the mount tree of the process itself.
     pub fn identity(&self, name: &str) -> Option<(u64, u64)> {
         let seen = rustix::fs::statat(self.directory()?, name, AtFlags::empty()).ok()?;
@@ -325,8 +394,12 @@ pub(super) struct Stat {
     state: u8,
     /// The process that started it, or that took it over.
     pub parent: i32,
+    /// The process group that it is in, named after the process that began it.
+    pub group: i32,
     /// The session that it is in, named after the process that began it.
     pub session: i32,
+    /// The device of the terminal that its session is on; 0: none.
+    pub terminal: i32,
     flags: u64,
     /// Start, in clock ticks since boot: with the number, the identity of a process.
     pub started_ticks: u64,
@@ -345,7 +418,9 @@ impl Stat {
             name: String::from_utf8_lossy(bytes.get(open + 1..close)?).into_owned(),
             state: *fields.first()?.as_bytes().first()?,
             parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
             session: fields.get(3)?.parse().ok()?,
+            terminal: fields.get(4)?.parse().ok()?,
             flags: fields.get(6)?.parse().ok()?,
             started_ticks: fields.get(19)?.parse().ok()?,
             resident_pages: fields.get(21)?.parse().ok()?,
@@ -368,6 +443,34 @@ impl Stat {
     }
 }
 
+/// A file of `/proc` with a field a line, as `/proc/<pid>/status`.
+#[derive(Debug)]
+pub(super) struct Status(String);
+
+impl Status {
+    fn of(bytes: &[u8]) -> Self {
+        Self(String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        let mut lines = self.0.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+    }
+
+    /// Whether TERM is in a set of signals, which is given in hexadecimal digits.
+    fn has_term(&self, name: &str) -> bool {
+        let set = self.field(name).map(str::trim);
+        let set = set.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        set.is_some_and(|set| set & (1 << (rustix::process::Signal::TERM.as_raw() - 1)) != 0)
+    }
+
+    /// Its number in its own process namespace, where that is another than ours.
+    pub fn number_inside(&self) -> Option<i32> {
+        let numbers = self.field("NSpid")?.split_ascii_whitespace().skip(1);
+        numbers.last()?.parse().ok()
+    }
+}
+
 /// The users that a process runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner {
@@ -378,9 +481,11 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    fn parse(status: &str) -> Option<Self> {
-        let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+    fn parse(status: &Status) -> Option<Self> {
+        let mut numbers = status
+            .field("Uid")?
+            .split_ascii_whitespace()
+            .map(str::parse::<u32>);
         Some(Self {
             real: numbers.next()?.ok()?,
             effective: numbers.next()?.ok()?,
@@ -396,7 +501,7 @@ impl Owner {
 
 /// The name of a user, or the number where `/etc/passwd` has none.
 pub(super) fn user_name(uid: u32) -> String {
-    users().remove(&uid).unwrap_or_else(|| uid.to_string())
+    Accounts::load().user(uid)
 }
 
 /// When the clock that counts a process's start stood at zero.
@@ -407,17 +512,6 @@ fn boot() -> SystemTime {
     SystemTime::now()
         .checked_sub(Duration::new(seconds, nanoseconds))
         .unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-fn users() -> HashMap<u32, String> {
-    let mut names = HashMap::new();
-    for line in String::from_utf8_lossy(&std::fs::read("/etc/passwd").unwrap_or_default()).lines() {
-        let mut fields = line.split(':');
-        if let (Some(name), Some(Ok(uid))) = (fields.next(), fields.nth(1).map(str::parse)) {
-            names.entry(uid).or_insert_with(|| name.to_owned());
-        }
-    }
-    names
 }
 
 #[cfg(test)]
@@ -442,11 +536,12 @@ mod tests {
 
     #[test]
     fn borrowed_rights_are_not_the_users_own() {
-        let parse = |line| Owner::parse(line).expect("a line as the kernel writes it");
+        let parse =
+            |line: &str| Owner::parse(&Status::of(line.as_bytes())).expect("a line as the kernel writes it");
         assert!(parse("Name:\tx\nUid:\t7\t7\t7\t7\n").is_wholly(7));
         assert!(!parse("Uid:\t7\t0\t0\t0\n").is_wholly(7));
         assert!(!parse("Uid:\t7\t0\t0\t0\n").is_wholly(0));
-        assert_eq!(Owner::parse("Uid:\t7\n"), None);
+        assert_eq!(Owner::parse(&Status::of(b"Uid:\t7\n")), None);
     }
 
     #[test]

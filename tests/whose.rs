@@ -1,0 +1,30 @@
+//! Whose word counts: what a pid file says of a person's own programs, who is in the person's own session, what a
+//! process makes of TERM, and whose configuration is obeyed.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::sandbox::{Finished, Sandbox, assert_says, assert_unchanged};
+
+mod processes;
+mod strangers;
+mod waits;
+
+/// A story that stops what a query finds.
+fn story(query: &str) -> String {
+    format!(
+        "const STORY = #{{ id: \"9.1\", title: \"A service\" }};\nfn execute() {{ stop_processes({query}); }}\n"
+    )
+}
+
+/// The operations of a report.
+fn operations(report: &Value) -> &Vec<Value> {
+    report["operations"].as_array().unwrap()
+}
+
+#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
