@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
-use crate::host::files::{Demand, EntryKind, Expect, Files, Mounts};
+use crate::host::files::{Demand, EntryKind, Expect, Mounts};
 use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Saved, Undo};
 use crate::view::View;
 use crate::workspace::{Place, Workspace};
@@ -13,6 +13,10 @@ use crate::workspace::{Place, Workspace};
 /// What an undo is about, for people.
 mod wording;
 
+/// Modification times of directories.
+mod times;
+
+pub use times::put_times;
 pub use wording::{describe, target};
 
 /// The state in which an undo finds the world.
@@ -69,7 +73,7 @@ impl Revert {
         let mut missing = Vec::new();
         let mut demands = Vec::new();
         let mut staying = Vec::new();
-        let mut times = times_now(view, &workspace, &undo)?;
+        let mut times = times::now(view, &workspace, &undo)?;
         let ready = match &undo {
             Undo::Nothing { why } => Ready::Never(why.clone()),
             Undo::MoveBack { moves, drop, .. } => {
@@ -385,52 +389,6 @@ fn apart((own, aside): &(Place, Place)) -> Move {
         from: own.shown.clone(),
         to: aside.shown.clone(),
     }
-}
-
-fn times_now(view: &View, workspace: &Workspace, undo: &Undo) -> Result<Vec<(String, i64)>> {
-    let (Undo::MoveBack { times, .. }
-    | Undo::RemoveCreated { times, .. }
-    | Undo::RestoreContents { times, .. }) = undo
-    else {
-        return Ok(Vec::new());
-    };
-    let mut now = Vec::new();
-    for (shown, _) in times {
-        if let Some(stat) = view.stat(&own_place(workspace, shown)?.absolute)? {
-            now.push((shown.clone(), stat.mtime_ns));
-        }
-    }
-    Ok(now)
-}
-
-/// Sets modification times, of what is still there and belongs to this user. Gives a remark on what does not.
-///
-/// # Errors
-/// What the system says.
-pub fn put_times(
-    permit: &Permit,
-    files: &Files,
-    workspace: &Workspace,
-    times: &[(String, i64)],
-) -> Result<Option<String>> {
-    let mut left = Vec::new();
-    for (shown, nanoseconds) in times {
-        let place = own_place(workspace, shown)?;
-        if files.stat(&place.absolute)?.is_none() {
-            continue;
-        }
-        if files.may_set_times(&place.absolute)? {
-            files.set_mtime(permit, &place.absolute, *nanoseconds)?;
-        } else {
-            left.push(format!("`{shown}`"));
-        }
-    }
-    Ok((!left.is_empty()).then(|| {
-        format!(
-            "the modification time of {} was left as it is now: it belongs to another user",
-            left.join(", ")
-        )
-    }))
 }
 
 impl Operation for Revert {
