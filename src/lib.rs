@@ -3,7 +3,7 @@
 //! The modules stand in the order of one call:
 //!
 //! ```text
-//! script -> primitive -> operation -> gate [policy > overlay > confirm > audit] -> host -> report
+//! script -> primitive -> operation -> gate [policy > demands > overlay > confirm > audit] -> host -> report
 //! ```
 
 /// The command line: one file a command.

@@ -127,7 +127,9 @@ fn other_contents_are_another_plan() {
 /// A2, kind "the world changes while the question stands": each of these is shown as something else, or not at all.
 #[test]
 fn what_changes_while_the_question_stands_is_not_done_unseen() {
-    let changes: [(&str, fn(&Sandbox)); 5] = [
+    /// What changes, and how.
+    type Change = (&'static str, fn(&Sandbox));
+    let changes: [Change; 5] = [
         ("a file more in a directory", |sandbox| {
             sandbox.write("data/deep/late.txt", "late");
         }),

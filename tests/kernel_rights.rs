@@ -50,6 +50,8 @@ impl World {
             .write("data/store/inner/two", "2")
             .write("data/settings.yaml", "key: value\n")
             .write("kept/other", "other");
+        // Several names of one file go and come together.
+        std::fs::hard_link(sandbox.path("data/store/one"), sandbox.path("data/store/same")).unwrap();
         for (id, body) in WORDS {
             sandbox.write(
                 &format!("rollback/{id}.rhai"),

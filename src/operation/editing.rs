@@ -40,9 +40,10 @@ impl Edit {
         Ok(Self {
             facts: vec![view.fact(place)?],
             // Where a program that was not run makes the contents, what becomes of them is known only in the run.
-            effect: match view.own().is_unsettled(&place.absolute) {
-                true => Value::Null,
-                false => json!({ "contents": view.errand.timeless_digest(&after) }),
+            effect: if view.own().is_unsettled(&place.absolute) {
+                Value::Null
+            } else {
+                json!({ "contents": view.errand.timeless_digest(&after) })
             },
             before: digest,
             after,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
-use crate::host::files::{Demand, EntryKind, Expect, Files, Mounts};
+use crate::host::files::{Demand, EntryKind, Expect, Mounts};
 use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Saved, Undo};
 use crate::view::View;
 use crate::workspace::{Place, Workspace};
@@ -15,10 +15,14 @@ use crate::workspace::{Place, Workspace};
 /// Putting packages back.
 mod installing;
 
+/// Modification times of directories.
+mod times;
+
 /// An undo in words.
 mod telling;
 
 pub use telling::{describe, target};
+pub use times::put_times;
 
 /// The state in which an undo finds the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +80,7 @@ impl Revert {
         let mut missing = Vec::new();
         let mut demands = Vec::new();
         let mut staying = Vec::new();
-        let mut times = times_now(view, &workspace, &undo)?;
+        let mut times = times::now(view, &workspace, &undo)?;
         let ready = match &undo {
             Undo::Nothing { why } => Ready::Never(why.clone()),
             Undo::MoveBack { moves, drop, .. } => {
@@ -400,52 +404,6 @@ fn apart((own, aside): &(Place, Place)) -> Move {
     }
 }
 
-fn times_now(view: &View, workspace: &Workspace, undo: &Undo) -> Result<Vec<(String, i64)>> {
-    let (Undo::MoveBack { times, .. }
-    | Undo::RemoveCreated { times, .. }
-    | Undo::RestoreContents { times, .. }) = undo
-    else {
-        return Ok(Vec::new());
-    };
-    let mut now = Vec::new();
-    for (shown, _) in times {
-        if let Some(stat) = view.stat(&own_place(workspace, shown)?.absolute)? {
-            now.push((shown.clone(), stat.mtime_ns));
-        }
-    }
-    Ok(now)
-}
-
-/// Sets modification times, of what is still there and belongs to this user. Gives a remark on what does not.
-///
-/// # Errors
-/// What the system says.
-pub fn put_times(
-    permit: &Permit,
-    files: &Files,
-    workspace: &Workspace,
-    times: &[(String, i64)],
-) -> Result<Option<String>> {
-    let mut left = Vec::new();
-    for (shown, nanoseconds) in times {
-        let place = own_place(workspace, shown)?;
-        if files.stat(&place.absolute)?.is_none() {
-            continue;
-        }
-        if files.may_set_times(&place.absolute)? {
-            files.set_mtime(permit, &place.absolute, *nanoseconds)?;
-        } else {
-            left.push(format!("`{shown}`"));
-        }
-    }
-    Ok((!left.is_empty()).then(|| {
-        format!(
-            "the modification time of {} was left as it is now: it belongs to another user",
-            left.join(", ")
-        )
-    }))
-}
-
 impl Operation for Revert {
     fn risk(&self) -> Risk {
         Risk::Reversible
@@ -628,8 +586,9 @@ impl Operation for Revert {
             }
             Undo::Command { argv, cwd } => {
                 let output = host.run_listed(permit, argv, &self.place(cwd)?.absolute, &[], None)?;
+                let output = Some(output);
                 return Ok(Done {
-                    output: Some(output),
+                    output,
                     ..Done::default()
                 });
             }

@@ -313,8 +313,8 @@ impl Uninstall {
             Manager::Pip => packages::pip::environment(view, root, &view.workspace.config().python)?,
         };
         Ok(Self {
-            installed,
             manager,
+            installed,
             installer,
             written,
             names,

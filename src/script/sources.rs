@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
+/// The directory beside which an import is looked for, and its path.
+type Import = (Option<PathBuf>, String);
+
 /// What was read, by the directory beside which it was looked for and the path of the import; `None` where nothing can
 /// be imported.
 #[derive(Debug, Default)]
 pub struct Sources {
-    read: RefCell<BTreeMap<(Option<PathBuf>, String), Option<String>>>,
+    read: RefCell<BTreeMap<Import, Option<String>>>,
     sealed: Cell<bool>,
 }
 

@@ -163,12 +163,12 @@ impl View {
         writes.sort();
         writes.dedup();
         Ok(EndProcesses {
-            writes,
             processes,
             family,
             scope,
             grace,
             kill,
+            writes,
         })
     }
 

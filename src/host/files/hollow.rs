@@ -2,6 +2,8 @@
 //! them be renamed. They are emptied in place, each thing only while it is as it was copied; mount points, and the
 //! directories that lead to them, stay.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -120,15 +122,32 @@ impl Files {
     pub(super) fn take_apart(&self, permit: &Permit, top: &Path, outcome: &CopyOutcome) -> Result<()> {
         let as_copied =
             |relative: &Path, stat: &Stat| outcome.copied.get(relative).is_some_and(|copied| copied.is(stat));
-        if self.count(top, &as_copied)? != outcome.copied.len() {
+        // Each name of a file that goes changes the file's other names.
+        let linked = RefCell::new(HashMap::new());
+        let noted = |relative: &Path, stat: &Stat| {
+            if stat.kind != EntryKind::Directory && stat.links > 1 {
+                linked.borrow_mut().insert((stat.device, stat.inode), *stat);
+            }
+            as_copied(relative, stat)
+        };
+        if self.count(top, &noted)? != outcome.copied.len() {
             return Err(changed(top));
         }
         // A recovery tells by the time of this change that the copy is complete, and must not go.
         if let Some(stat) = self.stat(top)? {
             self.set_mtime(permit, top, stat.mtime_ns)?;
         }
-        let of_top =
-            |relative: &Path, stat: &Stat| relative.as_os_str().is_empty() || as_copied(relative, stat);
+        let same_but_for_links = |stat: &Stat| {
+            linked
+                .borrow()
+                .get(&(stat.device, stat.inode))
+                .is_some_and(|known: &Stat| {
+                    known.same_thing(stat) && known.size == stat.size && known.mtime_ns == stat.mtime_ns
+                })
+        };
+        let of_top = |relative: &Path, stat: &Stat| {
+            relative.as_os_str().is_empty() || as_copied(relative, stat) || same_but_for_links(stat)
+        };
         self.hollow_out(permit, top, &of_top).map_err(|error| {
             error
                 .hint(format!(

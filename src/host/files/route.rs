@@ -103,7 +103,7 @@ impl Files {
             return Ok(Route::Copy(Cause::StandingMounts));
         }
         let (here, there) = (self.mount_of(directory)?, self.mount_of(target)?);
-        if here.mount != there.mount {
+        if here.id != there.id {
             return Ok(Route::Copy(Cause::OtherFileSystem));
         }
         let layered = stat.kind == EntryKind::Directory && here.kind == OVERLAYFS;
@@ -113,13 +113,13 @@ impl Files {
         Ok(Route::Rename)
     }
 
-    fn mount_of(&self, directory: &Path) -> Result<Mount> {
+    fn mount_of(&self, directory: &Path) -> Result<Lying> {
         let looking = |error| failure("look at the file system of", directory, error);
         let open = self.existing_place(directory)?.hold()?;
         let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
         let seen = rustix::fs::statx(&open, "", AtFlags::EMPTY_PATH, wanted).map_err(looking)?;
-        Ok(Mount {
-            mount: seen.stx_mnt_id,
+        Ok(Lying {
+            id: seen.stx_mnt_id,
             device: rustix::fs::makedev(seen.stx_dev_major, seen.stx_dev_minor),
             kind: kind_of(open.as_fd(), directory)?,
         })
@@ -127,8 +127,8 @@ impl Files {
 }
 
 /// Where a directory lies.
-struct Mount {
-    mount: u64,
+struct Lying {
+    id: u64,
     device: u64,
     kind: i64,
 }
