@@ -514,9 +514,13 @@ fn real_pass(
     report.plan.clone_from(&plan.plan);
     report.mode = Mode::Real;
     plan::conclude(&mut report, &session.journal.borrow(), error.as_ref(), request);
-    if session.journal.borrow().touched {
-        plan::tell_what_stands(&mut report, &context.workspace);
+    if !session.journal.borrow().touched && report.outcome != RunOutcome::Done {
+        // Nothing happened: the audit log tells of it, and the workspace is as it was.
+        records::close(context, &session, &mut report, records::Mark::Goes)?;
+        alerts::ended(context, &mut report);
+        return Ok(report);
     }
+    plan::tell_what_stands(&mut report, &context.workspace);
     if !request.atomic || report.outcome == RunOutcome::Done {
         records::finish(context, &session, &mut report, records::Mark::Goes)?;
         alerts::ended(context, &mut report);

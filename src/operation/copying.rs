@@ -92,7 +92,7 @@ impl Operation for Copy {
     fn effect(&self) -> Value {
         json!({
             "copy": self.from.shown, "to": self.to.shown, "kind": self.kind,
-            "backup": self.backup.is_some(), "restores": self.restores,
+            "backup": self.backup.is_some(), "restores": self.restores, "left_out": self.left_out,
         })
     }
 

@@ -236,12 +236,35 @@ pub fn next_of_preview(report: &Report, request: &Request) -> Vec<String> {
     {
         return Vec::new();
     }
-    let stories: Vec<&str> = request.stories.iter().map(|story| story.id.as_str()).collect();
-    vec![format!(
-        "rollback run {} --confirm {}",
-        stories.join(","),
-        report.plan
-    )]
+    // A script that was named by its path is known by nothing else.
+    let by_path = |name: &String| std::path::Path::new(name).extension().is_some_and(|is| is == "rhai");
+    let stories: Vec<String> = if request.named.iter().any(by_path) {
+        request.named.iter().map(|name| quoted(name)).collect()
+    } else {
+        vec![request.stories.iter().map(|story| story.id.clone()).collect::<Vec<_>>().join(",")]
+    };
+    let mut command = format!("rollback run {}", stories.join(" "));
+    for (name, value) in &Asked::of(request).params {
+        command.push_str(&format!(" --param {}", quoted(&format!("{name}={value}"))));
+    }
+    let options = [
+        ("copy", request.copy),
+        ("purge", request.purge),
+        ("allow-open", request.allow_open),
+    ];
+    for (option, _) in options.iter().filter(|(_, given)| *given) {
+        command.push_str(&format!(" --{option}"));
+    }
+    vec![format!("{command} --confirm {}", report.plan)]
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "=._-/:,+@".contains(character);
+    if word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// A plan without anything to do is a run that is done.
