@@ -2,6 +2,9 @@
 //! machine, beside an empty process (`bash -c true`) and `node -e 0`, all in one run, alternating. Prints medians.
 //!
 //! `cargo bench --bench whole_process`
+//!
+//! Then `run all --yes`, each time on a workspace of its own; with `ROLLBACK_OTHER=PATH` beside another build of the
+//! program, in turn, with the median of the ratios pair by pair (what it costs to look again before each act).
 
 #![expect(
     clippy::disallowed_methods,
@@ -17,6 +20,7 @@ use rollback_manager::demo;
 
 const ROUNDS: usize = 31;
 const IDLE: usize = 400;
+const REAL_ROUNDS: usize = 15;
 
 fn main() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -67,6 +71,56 @@ fn main() {
         }
     }
     drop(services);
+    real_runs(rollback);
+}
+
+/// Real runs of all stories by this build, and by another one where that is named.
+fn real_runs(ours: &str) {
+    let other = std::env::var("ROLLBACK_OTHER").ok();
+    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); 2];
+    for round in 0..=REAL_ROUNDS {
+        let builds = [Some(ours), other.as_deref()];
+        // Whoever comes first meets colder caches: they take turns.
+        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+        for build in order {
+            let (Some(Some(rollback)), Some(times)) = (builds.get(build), times.get_mut(build)) else {
+                continue;
+            };
+            let time = real_run(rollback);
+            if round > 0 {
+                times.push(time);
+            }
+        }
+    }
+    let pairs = times
+        .first()
+        .into_iter()
+        .flatten()
+        .zip(times.get(1).into_iter().flatten());
+    let mut ratios: Vec<f64> = pairs
+        .map(|(ours, other)| ours.as_secs_f64() / other.as_secs_f64())
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    for (name, times) in ["this build", "the other build"].iter().zip(&mut times) {
+        if let Some(time) = median(times) {
+            println!(
+                "run all --yes, {name:<16} {:>8.1} ms, median of {REAL_ROUNDS}",
+                milliseconds(time)
+            );
+        }
+    }
+    if let Some(ratio) = ratios.get(ratios.len() / 2) {
+        println!("ratio, median of {} pairs: {ratio:.3}", ratios.len());
+    }
+}
+
+fn real_run(rollback: &str) -> Duration {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    demo::build(directory.path(), &demo::Options::default()).expect("the workspace is built");
+    let services = demo::start_services(directory.path()).expect("the services start");
+    let time = once(&[rollback, "run", "all", "--yes"], directory.path()).expect("it starts");
+    drop(services);
+    time
 }
 
 fn milliseconds(time: Duration) -> f64 {

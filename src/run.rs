@@ -418,6 +418,9 @@ pub fn carry_out(
 ) -> Result<Report> {
     context.sources.seal();
     let plan = &preview.report;
+    if let Err(error) = request.answers.require_plan(&plan.plan) {
+        return Ok(plan::not_begun(preview.report, &error));
+    }
     let goes_on =
         request.continue_on_error && !matches!(plan.outcome, RunOutcome::Refused | RunOutcome::Interrupted);
     if let (Some(_), false) = (&preview.error, goes_on) {

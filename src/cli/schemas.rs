@@ -78,6 +78,7 @@ fn examples() -> Vec<(&'static str, Value)> {
             "arguments": [{"name": "path", "computed": false, "text": "\"../other\"", "value": "../other"}],
             "policy": [{"about": "../other", "answer": "refused", "rule": null,
             "why": "`../other` goes up with `..`", "hint": null}]}],
+            "warnings": [{"line": 9, "message": "the script asks whether this is a dry run: a real run may differ"}],
             "problems": [error_json(&Error::script("unknown function `remove_pth`"))]}]}),
         ),
         ("error", error_json(&Error::denied("`rm` isn't listed"))),

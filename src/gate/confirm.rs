@@ -19,6 +19,22 @@ pub struct Answers {
     pub each: bool,
 }
 
+impl Answers {
+    /// Refuses another plan than the one that `--confirm` names.
+    ///
+    /// # Errors
+    /// [`Kind::Changed`]; nothing was changed then.
+    pub fn require_plan(&self, plan: &str) -> Result<()> {
+        match &self.plan {
+            Some(id) if id != plan => Err(Error::changed(format!(
+                "--confirm names plan `{id}`, but the plan is now `{plan}`"
+            ))
+            .hint("the world or the options changed; look at the plan again")),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What a real pass may do: the approved plan, step by step.
 pub struct Confirm {
     expected: Expected,
@@ -145,14 +161,8 @@ pub fn approve(
         .iter()
         .filter(|operation| operation.outcome == Outcome::Planned && operation.risk == Risk::Irreversible)
         .collect();
+    answers.require_plan(&plan.plan)?;
     if let Some(id) = &answers.plan {
-        if *id != plan.plan {
-            return Err(Error::changed(format!(
-                "--confirm names plan `{id}`, but the plan is now `{}`",
-                plan.plan
-            ))
-            .hint("the world or the options changed; look at the plan again"));
-        }
         return Ok(Approval::given(what, format!("approved by --confirm {id}")));
     }
     if answers.force {

@@ -130,7 +130,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             described.push_str("; and what was installed only for them and needs them: ");
             described.push_str(&listed(along));
         }
-        match view.host.packages.installer(view, manager)? {
+        match view.installer(manager)? {
             Known::Unknown(why) => {
                 let why =
                     format!("{why}: packages are left alone; install what is lacking, then run this again");
@@ -177,7 +177,7 @@ fn writable(view: &View, manager: Manager, names: &[String]) -> Result<Vec<Place
             }
             root.to_path_buf()
         }
-        Manager::Pip => view.host.packages.environment(view)?.unwrap_or_default(),
+        Manager::Pip => view.environment()?.unwrap_or_default(),
     };
     let written = installer::written(view, manager, &place, names)?;
     let python = &view.workspace.config().python;

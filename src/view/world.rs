@@ -12,6 +12,7 @@ use crate::gate::overlay::Seen;
 use crate::host::docker::{Engine, Known};
 use crate::host::files::EntryKind;
 use crate::host::net;
+use crate::host::packages::installer::Installer;
 use crate::host::packages::tree::{self, Node, Tree};
 use crate::host::packages::{self, Manager, Package};
 use crate::host::processes::{Access, Found, Holder, OpenFiles, Process, Query, Scope};
@@ -250,6 +251,22 @@ impl View {
                 Ok(there.then(|| self.workspace.root().to_path_buf()))
             }
         }
+    }
+
+    /// By what the packages of a manager can be changed.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn installer(&self, manager: Manager) -> Result<Known<Installer>> {
+        self.host.packages.installer(self, manager)
+    }
+
+    /// The Python environment whose packages may be uninstalled, if there is one.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn environment(&self) -> Result<Option<PathBuf>> {
+        self.host.packages.environment(self)
     }
 
     /// Installed packages; `None` where there is no environment or no `package.json`.

@@ -20,7 +20,8 @@ fn a_refusal_in_a_run_is_an_incident() {
     let receiver = Receiver::start(Behaviour::Status(200, ""));
     let sandbox = workspace(&webhook(&receiver.url("/"), ", on: [security-incident, failure]"));
     sandbox.write("rollback/out.rhai", LEADS_OUT);
-    let refused = sandbox.run(&["run", "9.2", "--force"]).assert_code(3);
+    // The command before it has changed something: that is 1, and no longer 3.
+    let refused = sandbox.run(&["run", "9.2", "--force"]).assert_code(1);
     let bodies = receiver.bodies();
     assert_eq!(kinds(&bodies), ["security-incident"], "{}", refused.transcript());
     let incident = &bodies[0];
