@@ -335,3 +335,40 @@ fn words_see_none_of_the_programs_own_state() {
         sandbox.remove("seen.txt").write("notes.txt", "notes");
     }
 }
+
+/// Kind "what a process that the run ends still does is unsettled": a log that grows, workers that come and go, and a last
+/// word at the end are no other world, and go with the rest.
+#[test]
+fn what_a_service_writes_until_it_has_ended_does_not_stop_its_rollback() {
+    let sandbox = workspace("    stop_processes(#{ cwd: \"data\" });\n    retire_dir(\"data\", \"data\");");
+    let mut command = std::process::Command::new("/bin/sh");
+    command
+        .args([
+            "-c",
+            "exec 3>>log; trap 'echo bye >&3; echo last > last.txt; exit 0' TERM; echo ready; \
+             while echo line >&3; do sleep 0.05; done",
+        ])
+        .current_dir(sandbox.path("data"));
+    let service = crate::sandbox::Service::start(&mut command);
+    let first = id(&sandbox, "9.1");
+    let size = || std::fs::metadata(sandbox.path("data/log")).unwrap().len();
+    let before = size();
+    // The world goes on: there is more in the log than the first plan saw.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while size() == before {
+        assert!(std::time::Instant::now() < until, "the service writes nothing");
+        std::thread::yield_now();
+    }
+    assert_eq!(first, id(&sandbox, "9.1"));
+    let done = sandbox
+        .run(&["run", "9.1", "--confirm", &first, "--json"])
+        .assert_code(0)
+        .json();
+    assert!(!service.is_running());
+    let backup = format!(
+        "rollback_backups/{}",
+        done["backups"][0]["name"].as_str().unwrap()
+    );
+    assert!(sandbox.read(&format!("{backup}/log")).ends_with("bye\n"));
+    assert_eq!(sandbox.read(&format!("{backup}/last.txt")), "last\n");
+}

@@ -79,12 +79,16 @@ impl Operation for EndProcesses {
     }
 
     fn effect(&self) -> Value {
-        json!({ "end": self.processes.len(), "grace_ms": self.grace.as_millis(), "kill": format!("{:?}", self.kill) })
+        json!({ "grace_ms": self.grace.as_millis(), "kill": format!("{:?}", self.kill) })
     }
 
     fn facts(&self) -> Vec<Fact> {
+        // What one of them has started goes with it, and may come and go until then.
+        let stands_alone =
+            |process: &&Process| !self.processes.iter().any(|other| other.pid == process.parent);
         self.processes
             .iter()
+            .filter(stands_alone)
             .map(|process| {
                 let command = crate::gate::redact::redact(&process.describe());
                 let mut seen = json!({ "started_ticks": process.started_ticks, "command": command });
