@@ -36,7 +36,9 @@ impl CutOff<'_> {
     pub fn leftovers(&self, host: &Host, workspace: &Workspace) -> Result<Leftovers> {
         let mut left = Leftovers::default();
         match self.undo {
-            Undo::MoveBack { moves, times, drop } => {
+            Undo::MoveBack {
+                moves, times, drop, ..
+            } => {
                 for each in moves {
                     self.of_move(host, workspace, each, &mut left)?;
                 }
