@@ -359,7 +359,16 @@ pub(super) fn nanoseconds(time: StatxTimestamp) -> i64 {
 
 /// A name for something that lives during one operation; not yet taken, as far as this process knows.
 pub(super) fn temporary_name() -> OsString {
+    own_name("tmp")
+}
+
+/// A name for an original that nobody has compared with its copy yet: no temporary, and never swept.
+pub(super) fn aside_name() -> OsString {
+    own_name("aside")
+}
+
+fn own_name(kind: &str) -> OsString {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!(".rollback-{}-{number}.tmp", std::process::id()).into()
+    format!(".rollback-{}-{number}.{kind}", std::process::id()).into()
 }
