@@ -114,6 +114,10 @@ pub enum Undo {
         times: Vec<(String, i64)>,
         /// What was made for it: files of ours (a backup's manifest) go first, directories last, where they are empty.
         drop: Vec<String>,
+        /// Directories that went with what it took away (path, permission bits): where they are made again, they get
+        /// these.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        modes: Vec<(String, u32)>,
     },
     /// Removes what was created (into the undo run's own store).
     RemoveCreated {

@@ -240,3 +240,40 @@ fn what_is_not_utf8_is_found_by_its_words_and_given_back() {
         assert!(left.is_empty(), "{call}: {left:?}");
     }
 }
+
+/// Directories that go with what is taken away, and come again with it.
+#[test]
+fn a_directory_that_is_made_again_has_the_mode_that_it_had() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::empty();
+    sandbox.write("a.txt", "a").write("b.txt", "b").write(
+        "rollback/9.1.rhai",
+        "const STORY = #{ id: \"9.1\", title: \"Modes\" };\n\nfn execute() {\n    \
+             retire_dir(\"a.txt\", \"some\");\n    move_path(\"b.txt\", \"moved/below/b.txt\");\n    \
+             write_text(\"made/below/c.txt\", \"c\");\n}\n",
+    );
+    sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
+    // One with less than a new directory gets, one with more than the umask leaves, one with a bit of its own.
+    for (path, mode) in [
+        ("moved", 0o750),
+        ("moved/below", 0o700),
+        ("made", 0o2775),
+        ("made/below", 0o1777),
+    ] {
+        std::fs::set_permissions(sandbox.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let own = [".rollback", "rollback_reports", "logs/audit.log", "docs"];
+    let after = sandbox.snapshot(&own);
+    let undone = sandbox.json(&["undo", "--yes"]);
+    assert!(
+        ["rollback_backups", "moved", "made"]
+            .iter()
+            .all(|made| !sandbox.exists(made))
+    );
+    sandbox
+        .run(&["undo", undone["run"].as_str().unwrap(), "--yes"])
+        .assert_code(0);
+    let mut changed = Snapshot::diff(&after, &sandbox.snapshot(&own));
+    changed.retain(|line| !line.ends_with(": time"));
+    assert_eq!(changed, [] as [String; 0]);
+}

@@ -205,7 +205,15 @@ fn sweep(context: &Context, active: &Active, begun: &Begun, audit: &mut AuditLog
     let undo = Undo::Nothing {
         why: "it was a temporary of the program's own".to_owned(),
     };
-    let intent = intent(begun, &names, "remove what an operation that was cut off left");
+    let summary = match &left.original {
+        Some((aside, from)) => {
+            format!(
+                "put `{aside}` back as `{from}`, and remove its copy, after an operation that was cut off"
+            )
+        }
+        None => "remove what an operation that was cut off left".to_owned(),
+    };
+    let intent = intent(begun, &names, &summary);
     let permit = audit.begin(&Intent {
         undo: &undo,
         ..intent

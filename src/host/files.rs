@@ -175,11 +175,19 @@ pub fn is_temporary(path: &Path) -> bool {
 /// Whether it is a temporary that this process made.
 #[must_use]
 pub fn is_temporary_of(path: &Path, pid: u32) -> bool {
+    is_temporary(path) && is_of(path, pid)
+}
+
+/// Whether it is an original that this process took out of the way, and may not have compared with its copy yet.
+#[must_use]
+pub fn is_aside_of(path: &Path, pid: u32) -> bool {
+    path.extension().is_some_and(|kind| kind == "aside") && is_of(path, pid)
+}
+
+fn is_of(path: &Path, pid: u32) -> bool {
     let of_it = format!(".rollback-{pid}-");
-    is_temporary(path)
-        && path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(of_it.as_bytes()))
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(of_it.as_bytes()))
 }
 
 /// A path for messages: lossy, with control characters escaped.

@@ -104,6 +104,7 @@ impl Operation for MovePaths {
             moves,
             times: self.times.clone(),
             drop: self.made.clone(),
+            modes: Vec::new(),
         }
     }
 
@@ -167,7 +168,21 @@ pub fn demands<'a>(moves: impl IntoIterator<Item = &'a (Place, Place)>, mounts: 
 /// # Errors
 /// [`crate::error::Kind::Exists`] where something stands at `to`, otherwise what the system says; `from` is then whole.
 pub fn move_one(permit: &Permit, host: &Host, from: &Place, to: &Place, mounts: Mounts) -> Result<()> {
-    host.files.below_new_directories(permit, &to.absolute, || {
+    move_below(permit, host, (from, to), &[], mounts)
+}
+
+/// As [`move_one`]; the directories above `to` that are made get the modes that are named for them.
+///
+/// # Errors
+/// As there.
+pub fn move_below(
+    permit: &Permit,
+    host: &Host,
+    (from, to): (&Place, &Place),
+    modes: &[(PathBuf, u32)],
+    mounts: Mounts,
+) -> Result<()> {
+    host.files.below_directories_of(permit, &to.absolute, modes, || {
         host.files
             .relocate(permit, &from.absolute, &to.absolute, mounts)
             .map(|_| ())

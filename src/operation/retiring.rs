@@ -215,6 +215,7 @@ impl Operation for Retire {
             moves,
             times: self.times.clone(),
             drop,
+            modes: Vec::new(),
         }
     }
 

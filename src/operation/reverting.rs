@@ -45,7 +45,9 @@ pub struct Revert {
     missing: Vec<usize>,
     /// Modification times as they are now, of the directories whose times it sets.
     times: Vec<(String, i64)>,
-    /// Whether only these are still to be set.
+    /// Permission bits as they are now, of the directories that go with what it takes away.
+    modes: Vec<(String, u32)>,
+    /// Whether only the times are still to be set.
     is_late: bool,
     workspace: Workspace,
     /// Mount points, and what leads to them: they stay, emptied.
@@ -68,6 +70,7 @@ impl Revert {
         let mut emptied: Vec<(Place, Place)> = Vec::new();
         let mut vanishing = Vec::new();
         let mut missing = Vec::new();
+        let mut modes = Vec::new();
         let mut demands = Vec::new();
         let mut staying = Vec::new();
         let mut times = times::now(view, &workspace, &undo)?;
@@ -97,6 +100,7 @@ impl Revert {
                         && stat.kind == EntryKind::Directory
                     {
                         times.push((shown.clone(), stat.mtime_ns));
+                        modes.push((shown.clone(), stat.mode));
                         if of_backup && !moves.iter().any(|each| each.to == *shown) {
                             emptied.push((own, view.slot("removed", name_of(shown))));
                         }
@@ -139,10 +143,11 @@ impl Revert {
             } => {
                 let created = place(path)?;
                 vanishing = only_for(view, &created, made)?;
-                // Made again by whoever takes this back, they get the times that they had.
+                // Made again by whoever takes this back, they get the times and modes that they had.
                 for directory in &vanishing {
                     if let Some(stat) = view.stat(&directory.absolute)? {
                         times.push((directory.spelled(), stat.mtime_ns));
+                        modes.push((directory.spelled(), stat.mode));
                     }
                 }
                 facts.push(view.fact(&created)?);
@@ -219,6 +224,7 @@ impl Revert {
                 vanishing,
                 missing,
                 times,
+                modes,
                 is_late: false,
                 workspace,
                 staying,
@@ -241,7 +247,18 @@ impl Revert {
         own_place(&self.workspace, shown)
     }
 
-    fn move_back(&self, permit: &Permit, host: &Host, moves: &[Move], drop: &[String]) -> Result<()> {
+    fn move_back(
+        &self,
+        permit: &Permit,
+        host: &Host,
+        moves: &[Move],
+        modes: &[(String, u32)],
+        drop: &[String],
+    ) -> Result<()> {
+        let modes = modes
+            .iter()
+            .map(|(shown, mode)| Ok((self.place(shown)?.absolute, *mode)))
+            .collect::<Result<Vec<_>>>()?;
         // Files of ours inside what moves back go first, so that what comes back is what was.
         for (own, aside) in &self.dropped {
             if host.files.stat(&own.absolute)?.is_some() {
@@ -258,7 +275,7 @@ impl Revert {
                     host.files
                         .remove_remainder(permit, &from.absolute, &to.absolute)?;
                 }
-                super::moving::move_one(permit, host, &to, &from, Mounts::Contents)?;
+                super::moving::move_below(permit, host, (&to, &from), &modes, Mounts::Contents)?;
             }
         }
         for (own, aside) in self.emptied.iter().rev() {
@@ -360,6 +377,7 @@ impl Operation for Revert {
                     .collect(),
                 times: self.times.clone(),
                 drop: Vec::new(),
+                modes: self.modes.clone(),
             },
             Undo::RemoveCreated { path, .. } => Undo::MoveBack {
                 moves: self
@@ -373,6 +391,7 @@ impl Operation for Revert {
                     .collect(),
                 times: self.times.clone(),
                 drop: Vec::new(),
+                modes: self.modes.clone(),
             },
             Undo::RestoreContents { files, .. } => Undo::RestoreContents {
                 files: files
@@ -465,8 +484,13 @@ impl Operation for Revert {
             {
                 why = put_times(permit, &host.files, &self.workspace, times)?;
             }
-            Undo::MoveBack { moves, times, drop } => {
-                self.move_back(permit, host, moves, drop)?;
+            Undo::MoveBack {
+                moves,
+                times,
+                drop,
+                modes,
+            } => {
+                self.move_back(permit, host, moves, modes, drop)?;
                 why = put_times(permit, &host.files, &self.workspace, times)?;
             }
             Undo::RemoveCreated {

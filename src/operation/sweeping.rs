@@ -1,9 +1,9 @@
 //! What an operation that was cut off left lying about: temporaries of ours, and a copy whose original still stands.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gate::Permit;
 use crate::host::Host;
-use crate::host::files::{EntryKind, is_temporary, is_temporary_of};
+use crate::host::files::{EntryKind, Renamed, is_aside_of, is_temporary, is_temporary_of};
 use crate::operation::reverting::put_times;
 use crate::operation::{Move, Undo};
 use crate::workspace::{Place, Workspace};
@@ -13,6 +13,8 @@ use crate::workspace::{Place, Workspace};
 pub struct Leftovers {
     /// What goes.
     pub paths: Vec<Place>,
+    /// An original that was taken out of the way and not yet compared with its copy, and its place: it goes back first.
+    pub original: Option<(Place, Place)>,
     /// Modification times of the directories that they lie in, as they were before the operation.
     times: Vec<(String, i64)>,
 }
@@ -36,10 +38,13 @@ impl CutOff<'_> {
     pub fn leftovers(&self, host: &Host, workspace: &Workspace) -> Result<Leftovers> {
         let mut left = Leftovers::default();
         match self.undo {
-            Undo::MoveBack { moves, times, drop } => {
+            Undo::MoveBack {
+                moves, times, drop, ..
+            } => {
                 for each in moves {
                     self.of_move(host, workspace, each, &mut left)?;
                 }
+                self.original(host, workspace, moves, &mut left)?;
                 for shown in drop {
                     self.temporaries(host, workspace, &workspace.place(shown)?, true, &mut left)?;
                 }
@@ -109,6 +114,39 @@ impl CutOff<'_> {
         Ok(())
     }
 
+    /// That of the last move whose original is not in its place: earlier ones are done, later ones were not begun.
+    fn original(
+        &self,
+        host: &Host,
+        workspace: &Workspace,
+        moves: &[Move],
+        left: &mut Leftovers,
+    ) -> Result<()> {
+        for each in moves.iter().rev() {
+            let (from, to) = (workspace.place(&each.from)?, workspace.place(&each.to)?);
+            if host.files.stat(&from.absolute)?.is_some() {
+                continue;
+            }
+            let (Some(above), Some(copy)) = (from.absolute.parent(), host.files.stat(&to.absolute)?) else {
+                break;
+            };
+            if host.files.stat(above)?.is_none() {
+                break;
+            }
+            let entries = host.files.list(above)?.into_iter();
+            let aside = entries
+                .filter(|(_, kind)| *kind == copy.kind)
+                .map(|(name, _)| above.join(name))
+                .find(|path| is_aside_of(path, self.pid));
+            if let Some(aside) = aside {
+                left.original = Some((workspace.show(&aside), from));
+                left.paths.push(to);
+            }
+            break;
+        }
+        Ok(())
+    }
+
     fn beside(&self, host: &Host, workspace: &Workspace, shown: &str, left: &mut Leftovers) -> Result<()> {
         self.beside_with(host, workspace, shown, true, left)
     }
@@ -159,11 +197,16 @@ fn is_ours(workspace: &Workspace, place: &Place) -> bool {
 }
 
 impl Leftovers {
-    /// Removes them, and puts the times of their directories back.
+    /// Puts the original back, removes the rest, and puts the times of their directories back.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says; `Exists` where something has come to the original's place. The copy is then still there.
     pub fn sweep(&self, permit: &Permit, host: &Host, workspace: &Workspace) -> Result<()> {
+        if let Some((aside, from)) = &self.original
+            && host.files.rename(permit, &aside.absolute, &from.absolute)? == Renamed::CrossDevice
+        {
+            return Err(Error::failed(format!("`{aside}` can't be renamed to `{from}`")));
+        }
         for place in &self.paths {
             match host.files.empty_out(permit, &place.absolute) {
                 // A recovery is not to fail for ever because of something that nobody needs.

@@ -97,3 +97,61 @@ fn a_move_without_the_flag_is_taken_back() {
         survives(&world, word);
     }
 }
+
+/// What another program writes into an original after the run was cut, before anybody compared it with its copy.
+#[test]
+fn an_original_that_was_not_compared_with_its_copy_yet_goes_back_with_what_came_to_it() {
+    in_namespace(|| {
+        for word in ["retire", "move"] {
+            let other = if word == "move" {
+                "kept"
+            } else {
+                "rollback_backups"
+            };
+            let run = ["run", word, "--yes"];
+            let fresh = || {
+                let world = World::new();
+                std::fs::create_dir_all(world.sandbox.path(other)).unwrap();
+                mount_below(&world, other, &[]);
+                world
+            };
+            let world = fresh();
+            let whole = match trace(&world.command(&run), None) {
+                Ok(whole) => whole,
+                Err(why) => return skipped(&why),
+            };
+            unmount(&world.sandbox.path(other));
+            let aside = whole
+                .effects
+                .iter()
+                .position(|effect| effect.call == "renameat2" && effect.about.contains(".aside"));
+            let world = fresh();
+            let before = world.in_place();
+            // The next effect, which does not happen.
+            let point = aside.unwrap() + 2;
+            assert!(trace(&world.command(&run), Some(point)).unwrap().cut);
+            let left = crate::disk::left_over(&world.sandbox);
+            let aside: Vec<_> = left
+                .iter()
+                .filter(|path| path.extension().is_some_and(|kind| kind == "aside"))
+                .collect();
+            assert_eq!(aside.len(), 1, "{word}: {left:?}");
+            std::fs::write(aside[0].join("inner/late"), "late").unwrap();
+            world.run(&["recover", "--yes"]).assert_code(0);
+            assert_eq!(world.sandbox.read("data/store/inner/late"), "late");
+            std::fs::remove_file(world.sandbox.path("data/store/inner/late")).unwrap();
+            let mut differences = crate::sandbox::Snapshot::diff(&before, &world.in_place());
+            differences.retain(|line| !line.ends_with(": time"));
+            assert!(differences.is_empty(), "{word}: {differences:#?}");
+            for gone in ["kept/store", "first"] {
+                assert!(!world.sandbox.exists(gone), "{word}: {gone}");
+            }
+            let backups = world.sandbox.path("rollback_backups");
+            assert!(
+                !backups.exists() || backups.read_dir().unwrap().next().is_none(),
+                "{word}"
+            );
+            unmount(&world.sandbox.path(other));
+        }
+    });
+}

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::attributes::set_mtime_at;
 use super::claim::rename_new;
-use super::resolve::{absent, failure, on_other_mount, temporary_name};
+use super::resolve::{absent, aside_name, failure, on_other_mount, temporary_name};
 use super::{Cause, CopyOutcome, EntryKind, Files, Mounts, Route, shown};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
@@ -153,8 +153,9 @@ impl Files {
     }
 
     /// Takes the original out of everybody's way under a hidden name beside it, and makes sure that it is what was
-    /// copied. After a failure it is back under its own name. `None` where the layer below an overlay does not let it be
-    /// renamed even beside itself: then it is taken apart in its place.
+    /// copied. After a failure it is back under its own name. Until it is compared, its name is none that a recovery
+    /// sweeps. `None` where the layer below an overlay does not let it be renamed even beside itself: then it is taken
+    /// apart in its place.
     pub(super) fn set_aside(
         &self,
         permit: &Permit,
@@ -162,12 +163,23 @@ impl Files {
         outcome: &CopyOutcome,
     ) -> Result<Option<PathBuf>> {
         refuse_incomplete(from, outcome)?;
-        let aside = from.with_file_name(temporary_name());
+        let aside = from.with_file_name(aside_name());
+        let temporary = from.with_file_name(temporary_name());
         if self.rename(permit, from, &aside)? == Renamed::CrossDevice {
             return self.take_apart(permit, from, outcome).map(|()| None);
         }
-        let Err(error) = self.is_what_was_copied(&aside, from, outcome) else {
-            return Ok(Some(aside));
+        let compared = self.is_what_was_copied(&aside, from, outcome).and_then(|()| {
+            match self.rename(permit, &aside, &temporary)? {
+                Renamed::Done => Ok(()),
+                Renamed::CrossDevice => Err(on_other_mount(from)),
+            }
+        });
+        let error = match compared {
+            Ok(()) => return Ok(Some(temporary)),
+            Err(error) if error.changed_something() => {
+                return Err(error.hint(format!("the original is now `{}`", shown(&temporary))));
+            }
+            Err(error) => error,
         };
         match self.rename(permit, &aside, from) {
             Ok(Renamed::Done) => Err(error),

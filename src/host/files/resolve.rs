@@ -136,8 +136,11 @@ impl Files {
     /// The place of `path` for a change: never a root, nor anything with a root below it.
     pub(super) fn changeable(&self, path: &Path) -> Result<Place> {
         self.refuse_roots(path)?;
-        self.resolve(path, Purpose::Change)?
-            .ok_or_else(|| Error::not_found(format!("the directory of `{}` does not exist", shown(path))))
+        self.resolve(path, Purpose::Change)?.ok_or_else(|| {
+            went_away(path).unwrap_or_else(|| {
+                Error::not_found(format!("the directory of `{}` does not exist", shown(path)))
+            })
+        })
     }
 
     fn refuse_roots(&self, path: &Path) -> Result<()> {
@@ -276,11 +279,26 @@ fn through_a_link(root: &Root, above: &Path, path: &Path) -> Error {
 }
 
 pub(super) fn absent(path: &Path) -> Error {
-    Error::not_found(format!("`{}` does not exist", shown(path)))
+    went_away(path).unwrap_or_else(|| Error::not_found(format!("`{}` does not exist", shown(path))))
+}
+
+/// For a path at or below a temporary of ours, whose name says nothing to people.
+fn went_away(path: &Path) -> Option<Error> {
+    let own = path.ancestors().find(|above| super::is_temporary(above))?;
+    let message = format!(
+        "what was being written in `{}` went away meanwhile: it was removed, or the directory was",
+        shown(own.parent()?)
+    );
+    Some(Error::not_found(message).hint("stop the program that changes this directory, then try again"))
 }
 
 /// A failed system call on a path, with a hint where one is known.
 pub(super) fn failure(doing: &str, path: &Path, error: Errno) -> Error {
+    if error == Errno::NOENT
+        && let Some(error) = went_away(path)
+    {
+        return error;
+    }
     let hint = match error {
         Errno::ACCESS | Errno::PERM => Some("check who owns it and its permissions"),
         Errno::NOSPC | Errno::DQUOT => Some("make room on the disk, then try again"),
@@ -341,7 +359,16 @@ pub(super) fn nanoseconds(time: StatxTimestamp) -> i64 {
 
 /// A name for something that lives during one operation; not yet taken, as far as this process knows.
 pub(super) fn temporary_name() -> OsString {
+    own_name("tmp")
+}
+
+/// A name for an original that nobody has compared with its copy yet: no temporary, and never swept.
+pub(super) fn aside_name() -> OsString {
+    own_name("aside")
+}
+
+fn own_name(kind: &str) -> OsString {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!(".rollback-{}-{number}.tmp", std::process::id()).into()
+    format!(".rollback-{}-{number}.{kind}", std::process::id()).into()
 }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::attributes::{self, imitate, set_mode_at, set_mtime_at};
 use super::claim::rename_new;
 use super::look::digest_at;
-use super::resolve::{Place, failure, open_directory_on_mount, stat_open, temporary_name};
+use super::resolve::{Place, absent, failure, open_directory_on_mount, stat_open, temporary_name};
 use super::{EntryKind, Files, Stat, shown};
 use crate::error::{Error, Kind, Result};
 use crate::gate::Permit;
@@ -40,7 +40,7 @@ impl Files {
     /// `Exists` where something else stands in the way, `Denied` where the way leads through a symbolic link. None of
     /// the directories is then left behind.
     pub fn make_directories(&self, permit: &Permit, path: &Path) -> Result<Vec<PathBuf>> {
-        self.make_directories_of(permit, path, 0o755)
+        self.make_directories_of(permit, path, 0o755, &[])
     }
 
     /// As [`Files::make_directories`], for this user alone (mode 0700).
@@ -48,10 +48,16 @@ impl Files {
     /// # Errors
     /// As there.
     pub fn make_private_directories(&self, permit: &Permit, path: &Path) -> Result<Vec<PathBuf>> {
-        self.make_directories_of(permit, path, 0o700)
+        self.make_directories_of(permit, path, 0o700, &[])
     }
 
-    fn make_directories_of(&self, permit: &Permit, path: &Path, mode: u32) -> Result<Vec<PathBuf>> {
+    fn make_directories_of(
+        &self,
+        permit: &Permit,
+        path: &Path,
+        mode: u32,
+        known: &[(PathBuf, u32)],
+    ) -> Result<Vec<PathBuf>> {
         let state = self.roots().next().map(|workspace| workspace.join(STATE));
         let mode = match state {
             Some(state) if path.starts_with(&state) => 0o700,
@@ -77,7 +83,12 @@ impl Files {
         }
         missing.reverse();
         for (made, directory) in missing.iter().enumerate() {
-            if let Err(error) = self.make_directory(permit, directory, mode) {
+            let own = known.iter().find(|(path, _)| path == directory);
+            let result = match own {
+                None => self.make_directory(permit, directory, mode),
+                Some((_, own)) => self.make_directory_of(permit, directory, *own),
+            };
+            if let Err(error) = result {
                 for directory in missing.iter().take(made).rev() {
                     // Empty directories are no loss; the first failure is the one to tell.
                     let _ = self.remove_directory(permit, directory);
@@ -100,6 +111,25 @@ impl Files {
     ) -> Result<T> {
         let made = match path.parent() {
             Some(parent) => self.make_directories(permit, parent)?,
+            None => Vec::new(),
+        };
+        self.or_remove(permit, &made, act)
+    }
+
+    /// As [`Files::below_new_directories`]; those that `modes` names are made with these permission bits, whatever the
+    /// umask.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn below_directories_of<T>(
+        &self,
+        permit: &Permit,
+        path: &Path,
+        modes: &[(PathBuf, u32)],
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let made = match path.parent() {
+            Some(parent) => self.make_directories_of(permit, parent, 0o755, modes)?,
             None => Vec::new(),
         };
         self.or_remove(permit, &made, act)
@@ -128,6 +158,18 @@ impl Files {
                 // One that is not empty holds what could not be taken back, which the failure tells.
                 let _ = self.remove_directory(permit, directory);
             }
+        })
+    }
+
+    /// As [`Files::make_directory`], whatever the umask.
+    fn make_directory_of(&self, permit: &Permit, path: &Path, mode: u32) -> Result<()> {
+        self.make_directory(permit, path, mode)?;
+        if self.stat(path)?.is_none_or(|stat| stat.mode == mode) {
+            return Ok(());
+        }
+        self.set_mode(permit, path, mode).inspect_err(|_| {
+            // It is empty; the first failure is the one to tell.
+            let _ = self.remove_directory(permit, path);
         })
     }
 
@@ -172,9 +214,12 @@ impl Files {
         .and_then(|()| complete(&place, &temporary, &file, before.as_ref()))
         .and_then(|()| put_in_place(&place, &temporary, expect, before.as_ref()));
         if let Err(error) = written {
-            if let Err(left) = rustix::fs::unlinkat(&place.parent, &temporary, AtFlags::empty()) {
-                let temporary = path.with_file_name(&temporary);
-                self.leave(&temporary, &failure("remove", &temporary, left));
+            let removed = rustix::fs::unlinkat(&place.parent, &temporary, AtFlags::empty());
+            let temporary = path.with_file_name(&temporary);
+            match removed {
+                Ok(()) => {}
+                Err(Errno::NOENT) if error.kind() == Kind::NotFound => return Err(absent(&temporary)),
+                Err(left) => self.leave(&temporary, &failure("remove", &temporary, left)),
             }
             return Err(error);
         }

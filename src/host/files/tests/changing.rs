@@ -12,6 +12,7 @@ use std::path::Path;
 
 use super::{Scene, permit, portrait};
 use crate::error::Kind;
+use crate::host::files::{Expect, Files};
 
 /// What happens to a file, and how it is done.
 type Change = (&'static str, fn(&Path));
@@ -103,4 +104,39 @@ fn a_name_that_appears_after_the_copy_is_not_removed_with_the_original() {
     let error = scene.files.set_aside(&permit(), &tree, &outcome).unwrap_err();
     assert_eq!(error.kind(), Kind::Changed);
     assert_eq!(fs::read(tree.join("inner/new")).unwrap(), b"2");
+}
+
+#[test]
+fn a_directory_that_goes_away_while_something_is_written_in_it_is_named_and_no_temporary() {
+    let scene = Scene::new();
+    scene.file("tree/file", "1");
+    let (directory, to) = (scene.path("gone"), scene.path("gone/to"));
+    let beside = Files::beside(&to);
+    let written = |act: &dyn Fn()| {
+        fs::create_dir(&directory).unwrap();
+        scene
+            .files
+            .write_by(&permit(), &to, &Expect::Absent, &mut |pour, _| {
+                act();
+                pour(b"1")
+            })
+    };
+    let errors = [
+        written(&|| fs::remove_dir_all(&directory).unwrap()).unwrap_err(),
+        scene.files.make_directory(&permit(), &beside, 0o700).unwrap_err(),
+        scene.files.rename(&permit(), &beside, &to).unwrap_err(),
+        scene
+            .files
+            .copy_tree(&permit(), &scene.path("tree"), &beside, &|_| false)
+            .unwrap_err(),
+        scene
+            .files
+            .copy_file(&permit(), &scene.path("tree/file"), &beside.join("file"))
+            .unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), Kind::NotFound, "{error}");
+        let says = error.to_string();
+        assert!(says.contains("/gone`") && !says.contains(".rollback-"), "{says}");
+    }
 }
