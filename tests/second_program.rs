@@ -354,3 +354,33 @@ proptest! {
         prop_assert!(held.is_ok(), "{}", held.unwrap_err());
     }
 }
+
+/// The check itself: what it must not let pass.
+#[test]
+fn a_step_that_was_left_out_added_or_turned_round_is_noticed() {
+    let report = |steps: &[(&str, &str)]| {
+        let operations = steps.iter().map(|(what, outcome)| {
+            serde_json::json!({ "op": "word", "summary": what, "target": what, "outcome": outcome })
+        });
+        serde_json::json!({ "operations": operations.collect::<Vec<_>>() })
+    };
+    let plan = report(&[
+        ("a", "planned"),
+        ("x", "failed"),
+        ("b", "planned"),
+        ("c", "planned"),
+    ]);
+    let (a, b, c, x) = (("a", "done"), ("b", "done"), ("c", "done"), ("x", "failed"));
+    let holds = |steps: &[(&str, &str)], is_whole| follows(&plan, &report(steps), is_whole).is_ok();
+    assert!(holds(&[a, x, b, c], true) && holds(&[a, x, ("b", "failed"), c], true));
+    assert!(holds(&[a, x, b, ("c", "failed")], true) && holds(&[a, x], false));
+    for wrong in [
+        &[a, x, c] as &[(&str, &str)],
+        &[a, x, b],
+        &[b, x, a, c],
+        &[a, x, b, b, c],
+    ] {
+        assert!(!holds(wrong, true), "{wrong:?}");
+    }
+    assert!(!holds(&[a, x, c], false) && !holds(&[a, x, ("d", "done")], false));
+}

@@ -71,7 +71,7 @@ pub struct Matrix {
     /// What was there before anything.
     before: Snapshot,
     /// The tree after an uncut run.
-    after: BTreeMap<String, String>,
+    after: BTreeMap<String, Vec<String>>,
     /// The effects of the command that is cut.
     pub effects: Vec<Effect>,
     /// How long that command is busy after its first change when nobody looks.

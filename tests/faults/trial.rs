@@ -148,9 +148,9 @@ pub fn differences(before: &Snapshot, sandbox: &Sandbox) -> Vec<String> {
 
 /// The tree after a finished run, as far as two runs at different times can agree: no times, no names with times in
 /// them, no records.
-pub fn outcome(sandbox: &Sandbox) -> BTreeMap<String, String> {
+pub fn outcome(sandbox: &Sandbox) -> BTreeMap<String, Vec<String>> {
     let root = sandbox.root();
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut open = vec![PathBuf::new()];
     while let Some(below) = open.pop() {
         // The list of rollbacks tells of each attempt.
@@ -184,10 +184,10 @@ pub fn outcome(sandbox: &Sandbox) -> BTreeMap<String, String> {
             String::new()
         };
         // The directory of a backup keeps the time of its source, so it is looked at too.
-        found.insert(
-            without_times(&below.to_string_lossy()),
-            format!("{:o} {contents}", metadata.mode()),
-        );
+        let those = found.entry(without_times(&below.to_string_lossy())).or_default();
+        those.push(format!("{:o} {contents}", metadata.mode()));
+        // Two backups of one name are told apart by their times alone.
+        those.sort();
     }
     found
 }
@@ -287,7 +287,7 @@ pub fn comes_back(before: &Snapshot, sandbox: &Sandbox, arguments: &[&str]) -> R
 
 /// Finishes a cut run, and checks that the tree is that of an uncut one. Gives what is wrong.
 pub fn goes_on(
-    expected: &BTreeMap<String, String>,
+    expected: &BTreeMap<String, Vec<String>>,
     sandbox: &Sandbox,
     arguments: &[&str],
 ) -> Result<(), String> {
@@ -299,11 +299,11 @@ pub fn goes_on(
     let missing = expected
         .iter()
         .filter(|(path, seen)| found.get(*path) != Some(seen))
-        .map(|(path, seen)| format!("expected {path}: {seen}"));
+        .map(|(path, seen)| format!("expected {path}: {seen:?}"));
     let more = found
         .iter()
         .filter(|(path, seen)| expected.get(*path) != Some(seen))
-        .map(|(path, seen)| format!("found    {path}: {seen}"));
+        .map(|(path, seen)| format!("found    {path}: {seen:?}"));
     Err(format!(
         "not as an uncut run leaves it:\n{}\n{}",
         missing.chain(more).collect::<Vec<_>>().join("\n"),
