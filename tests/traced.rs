@@ -237,7 +237,8 @@ fn look_through(text: &str, binary: &str) -> Trace {
         }
         // A thread that ended before the tracer could read which call it had begun: the kernel never took it up.
         let mut later = lines.iter().skip(at + 1).filter(|(other, _)| other == pid);
-        if call == "???( <unfinished ...>" && later.all(|(_, next)| next.trim_start().starts_with("+++")) {
+        let is_end = |next: &str| next.starts_with("+++") || next.starts_with("<... ??? resumed");
+        if call == "???( <unfinished ...>" && later.all(|(_, next)| is_end(next.trim_start())) {
             continue;
         }
         let (name, arguments) = call.split_once('(').unwrap_or_else(|| panic!("no call: {call}"));
