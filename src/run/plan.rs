@@ -237,11 +237,22 @@ pub fn next_of_preview(report: &Report, request: &Request) -> Vec<String> {
         return Vec::new();
     }
     // A script that was named by its path is known by nothing else.
-    let by_path = |name: &String| std::path::Path::new(name).extension().is_some_and(|is| is == "rhai");
+    let by_path = |name: &String| {
+        std::path::Path::new(name)
+            .extension()
+            .is_some_and(|is| is == "rhai")
+    };
     let stories: Vec<String> = if request.named.iter().any(by_path) {
         request.named.iter().map(|name| quoted(name)).collect()
     } else {
-        vec![request.stories.iter().map(|story| story.id.clone()).collect::<Vec<_>>().join(",")]
+        vec![
+            request
+                .stories
+                .iter()
+                .map(|story| story.id.clone())
+                .collect::<Vec<_>>()
+                .join(","),
+        ]
     };
     let mut command = format!("rollback run {}", stories.join(" "));
     for (name, value) in &Asked::of(request).params {
