@@ -323,7 +323,7 @@ fn where_the_log_cannot_be_written_nothing_happens() {
         .unwrap();
     mode(0o600);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(
         said.contains("audit") && said.contains("nothing was changed"),
         "{said}"
