@@ -172,6 +172,7 @@ impl Gate {
         passed: &mut Passed,
     ) -> Result<()> {
         passed.record.rule = self.policy.check(&operation.needs(), view)?;
+        view.require_recordable()?;
         passed.remark(view.demand(&operation.demands())?);
         let Pass::Real { confirm, audit } = &mut self.pass else {
             #[cfg(feature = "broken-walls")]
@@ -179,7 +180,6 @@ impl Gate {
                 passed.accept(crate::broken::act(operation, &view.host)?);
                 return Ok(());
             }
-            view.require_recordable()?;
             let done = operation.pretend(&mut view.overlay_mut())?;
             passed.record.outcome = Outcome::Planned;
             passed.accept(done);

@@ -14,7 +14,7 @@ use crate::flags::Flags;
 use crate::gate::Overlay;
 use crate::gate::overlay::Seen;
 use crate::host::Host;
-use crate::host::files::{EntryKind, Extent, Stat, is_copied};
+use crate::host::files::{EntryKind, Stat, is_copied};
 use crate::operation::Capability;
 use crate::references::Index;
 use crate::script::allowance::Allowance;
@@ -94,8 +94,7 @@ pub struct View {
     /// How often something was pretended.
     pretended: Cell<u64>,
     slots: Cell<u32>,
-    /// Room that a preview's copies will take, by device.
-    claimed: RefCell<BTreeMap<u64, Extent>>,
+    claimed: RefCell<demands::Claimed>,
     /// Bytes of backups whose digests are computed at once.
     digested: Cell<u64>,
     /// Parameters that a script asked for.

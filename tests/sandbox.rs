@@ -246,9 +246,12 @@ impl Service {
         self.pid
     }
 
-    /// Whether it is in the process table.
+    /// Whether it has not ended.
     pub fn is_running(&self) -> bool {
-        Path::new("/proc").join(self.pid.to_string()).exists()
+        // One that has ended keeps its entry until it is waited for.
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+        state.is_some_and(|rest| !rest.starts_with(['Z', 'X']))
     }
 
     /// Waits until something has ended it, and says which signal did. Panics after ten seconds.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MANIFEST;
 use crate::error::{Error, Result};
-use crate::host::files::{EntryKind, Files, Meter, Stat, Walked, shown};
+use crate::host::files::{Demand, EntryKind, Files, Meter, Stat, Walked, shown};
 
 /// Making one.
 mod make;
@@ -26,6 +26,9 @@ const VERSION: u32 = 1;
 
 /// No honest line is longer: a path of 4 KiB, and extended attributes of 64 KiB each.
 const LINE_LIMIT: u64 = 4 << 20;
+
+/// Bytes of a usual line.
+const LINE: u64 = 200;
 
 /// How a footer begins, and no entry.
 const FOOTER: &[u8] = b"{\"entries\":";
@@ -107,6 +110,15 @@ impl Header {
             created: origin.created.clone(),
             method,
         }
+    }
+}
+
+/// What the manifest of so many paths in a backup demands.
+#[must_use]
+pub fn demand(backup: &Path, entries: u64) -> Demand {
+    Demand::Contents {
+        path: backup.join(MANIFEST),
+        bytes: entries.saturating_add(2).saturating_mul(LINE),
     }
 }
 

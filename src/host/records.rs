@@ -18,6 +18,12 @@ use crate::workspace::{REPORTS, STATE, Workspace};
 /// How the names of files begin that are not yet records.
 const TEMPORARY: &str = ".rollback-";
 
+/// Free bytes and inodes without which no records are begun: those of one short run.
+const NEW_RECORDS: (u64, u64) = (16 << 10, 8);
+
+/// Those without which no lines are appended.
+const NEW_LINES: (u64, u64) = (4 << 10, 0);
+
 /// Where the program writes its own records.
 #[derive(Debug, Clone)]
 pub struct Records {
@@ -273,6 +279,7 @@ impl Records {
     }
 
     /// Makes sure, without making anything, that a run could be recorded: what a real run would meet, a preview says.
+    /// Nothing is done that can't be recorded.
     ///
     /// # Errors
     /// As [`Records::require_directory`].
@@ -280,12 +287,14 @@ impl Records {
         ["audit", "runs", "tmp"]
             .iter()
             .try_for_each(|own| self.require_directory(&self.state().join(own)))
+            .map_err(|error| error.context("no run can be recorded"))
     }
 
     /// Makes sure that records can be made in a directory, or the directory itself.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`] for a link or something else in its place, and where this user may not write.
+    /// [`crate::error::Kind::Denied`] for a link or something else in its place, where this user may not write, and where
+    /// the disk is full.
     pub fn require_directory(&self, path: &Path) -> Result<()> {
         self.ours(&path.join(TEMPORARY))?;
         let mut nearest = path;
@@ -297,7 +306,8 @@ impl Records {
                 Err(error) => return Err(self.failed("look at", nearest, &error)),
             }
         }
-        self.require_access(nearest, Access::WRITE_OK | Access::EXEC_OK)
+        self.require_access(nearest, Access::WRITE_OK | Access::EXEC_OK)?;
+        self.require_room(nearest, NEW_RECORDS)
     }
 
     /// Makes sure that lines can be appended to a file, or the file be made.
@@ -308,7 +318,8 @@ impl Records {
         match std::fs::symlink_metadata(path) {
             Ok(metadata) if metadata.is_file() => {
                 self.ours(path)?;
-                self.require_access(path, Access::WRITE_OK | Access::READ_OK)
+                self.require_access(path, Access::WRITE_OK | Access::READ_OK)?;
+                self.require_room(path, NEW_LINES)
             }
             Ok(metadata) if metadata.is_symlink() => self.ours(&path.join(TEMPORARY)),
             Ok(_) => Err(self.no_place(path, "is no regular file")),
@@ -319,17 +330,34 @@ impl Records {
 
     fn require_access(&self, path: &Path, access: Access) -> Result<()> {
         rustix::fs::accessat(rustix::fs::CWD, path, access, AtFlags::EACCESS).map_err(|error| {
-            let shown = match path.strip_prefix(&self.root) {
-                Ok(inside) if !inside.as_os_str().is_empty() => inside,
-                _ => path,
-            };
-            Error::denied(format!(
-                "cannot write `{}`: {}",
-                shown.display(),
-                std::io::Error::from(error)
-            ))
-            .hint("nothing is done that cannot be recorded; make the workspace writable for this user")
+            self.not_writable(path, error)
+                .hint("nothing is done that cannot be recorded; make the workspace writable for this user")
         })
+    }
+
+    fn require_room(&self, path: &Path, (bytes, inodes): (u64, u64)) -> Result<()> {
+        let state = rustix::fs::statvfs(path)
+            .map_err(|error| self.failed("look at the file system of", path, &error.into()))?;
+        let is_short = state.f_bavail.saturating_mul(state.f_frsize) < bytes
+            || (state.f_files > 0 && state.f_favail < inodes);
+        if is_short {
+            return Err(self
+                .not_writable(path, rustix::io::Errno::NOSPC)
+                .hint("nothing is done that cannot be recorded; make room on the disk"));
+        }
+        Ok(())
+    }
+
+    fn not_writable(&self, path: &Path, error: rustix::io::Errno) -> Error {
+        let shown = match path.strip_prefix(&self.root) {
+            Ok(inside) if !inside.as_os_str().is_empty() => inside,
+            _ => path,
+        };
+        Error::denied(format!(
+            "cannot write `{}`: {}",
+            shown.display(),
+            std::io::Error::from(error)
+        ))
     }
 
     fn no_place(&self, path: &Path, what: &str) -> Error {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::backup::manifest::Method;
+use crate::backup::manifest::{self, Method};
 use crate::backup::{restore, retire};
 use crate::error::Result;
 use crate::gate::{Overlay, Permit};
@@ -70,14 +70,20 @@ impl Operation for Copy {
 
     fn demands(&self) -> Vec<Demand> {
         let (from, to) = (self.from.absolute.clone(), self.to.absolute.clone());
-        vec![
+        let manifest = self
+            .backup
+            .as_ref()
+            .map(|_| manifest::demand(&to, self.size.entries));
+        let mut demands = vec![
             Demand::Make(to.clone()),
             Demand::Read {
                 path: from.clone(),
                 contents: true,
             },
             Demand::Room { from, to },
-        ]
+        ];
+        demands.extend(manifest);
+        demands
     }
 
     fn undo(&self) -> Undo {

@@ -15,6 +15,8 @@ use crate::workspace::Place;
 pub struct Edit {
     place: Place,
     before: Option<String>,
+    /// Length of what stands there, in bytes.
+    length: u64,
     after: Vec<u8>,
     saved: Place,
     risk: Risk,
@@ -46,6 +48,7 @@ impl Edit {
                 json!({ "contents": view.errand.timeless_digest(&after) })
             },
             before: digest,
+            length: before.map_or(0, |before| before.len() as u64),
             after,
             saved: view.slot("saved", &name),
             risk: Risk::Reversible,
@@ -80,10 +83,22 @@ impl Operation for Edit {
     }
 
     fn demands(&self) -> Vec<Demand> {
-        let place = self.place.absolute.clone();
+        let (place, saved) = (self.place.absolute.clone(), self.saved.absolute.clone());
+        let new = Demand::Contents {
+            path: place.clone(),
+            bytes: self.after.len() as u64,
+        };
         match self.before {
-            None => vec![Demand::Make(place)],
-            Some(_) => vec![Demand::Make(self.saved.absolute.clone()), Demand::Replace(place)],
+            None => vec![Demand::Make(place), new],
+            Some(_) => vec![
+                Demand::Make(saved.clone()),
+                Demand::Contents {
+                    path: saved,
+                    bytes: self.length,
+                },
+                Demand::Replace(place),
+                new,
+            ],
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::backup::manifest::Method;
+use crate::backup::manifest::{self, Method};
 use crate::backup::retire;
 use crate::error::Result;
 use crate::gate::{Overlay, Permit};
@@ -193,6 +193,7 @@ impl Operation for Retire {
             })
             .collect();
         demands.push(Demand::Make(self.backup.absolute.join(crate::backup::MANIFEST)));
+        demands.push(manifest::demand(&self.backup.absolute, self.size.entries));
         demands.extend(super::moving::demands(&self.moves, Mounts::Contents));
         demands.extend(super::moving::demands(&self.link, Mounts::Refused));
         demands

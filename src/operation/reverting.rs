@@ -87,7 +87,12 @@ impl Revert {
                         {
                             times.push((above.spelled(), stat.mtime_ns));
                         }
-                        dropped.push((own, view.slot("removed", name_of(shown))));
+                        let aside = view.slot("removed", name_of(shown));
+                        demands.push(Demand::Aside {
+                            from: own.absolute.clone(),
+                            to: aside.absolute.clone(),
+                        });
+                        dropped.push((own, aside));
                     }
                 }
                 for shown in drop {
@@ -179,9 +184,20 @@ impl Revert {
                 for file in files {
                     facts.push(view.fact(&place(&file.path)?)?);
                     let aside = view.slot("saved", name_of(&file.path));
-                    if view.exists(&place(&file.saved)?.absolute)? {
-                        demands.push(Demand::Make(aside.absolute.clone()));
-                        demands.push(Demand::Replace(place(&file.path)?.absolute));
+                    if let Some(stat) = view.stat(&place(&file.saved)?.absolute)? {
+                        let (from, to) = (place(&file.path)?.absolute, aside.absolute.clone());
+                        demands.extend([
+                            Demand::Make(to.clone()),
+                            Demand::Room {
+                                from: from.clone(),
+                                to,
+                            },
+                            Demand::Replace(from.clone()),
+                            Demand::Contents {
+                                path: from,
+                                bytes: stat.size,
+                            },
+                        ]);
                     }
                     displaced.push(aside);
                     match contents(view, &workspace, file)? {

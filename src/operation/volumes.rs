@@ -104,7 +104,16 @@ impl Operation for BackUpVolume {
     }
 
     fn demands(&self) -> Vec<Demand> {
-        vec![Demand::Make(self.backup.absolute.clone())]
+        let archive = self.backup.absolute.join(ARCHIVE);
+        // How much is in it only the engine can tell, when it is read.
+        vec![
+            Demand::Make(archive.clone()),
+            Demand::Contents {
+                path: archive,
+                bytes: 1,
+            },
+            manifest::demand(&self.backup.absolute, 1),
+        ]
     }
 
     fn undo(&self) -> Undo {

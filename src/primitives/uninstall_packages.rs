@@ -348,6 +348,10 @@ impl Operation for Uninstall {
         let saved = self.saved.iter().flat_map(|(place, slot)| {
             [
                 Demand::Make(slot.absolute.clone()),
+                Demand::Room {
+                    from: place.absolute.clone(),
+                    to: slot.absolute.clone(),
+                },
                 Demand::Replace(place.absolute.clone()),
             ]
         });

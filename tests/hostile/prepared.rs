@@ -222,27 +222,53 @@ fn a_script_that_is_no_text_or_too_large_is_refused() {
     assert_eq!(ended.code, Some(2), "{}", String::from_utf8_lossy(&ended.said));
 }
 
+/// Mounts what lies outside in the story's directory, and runs it.
+fn with_mount_inside(body: &str, arguments: &[&str], then: impl FnOnce(&Sandbox, &Snapshot, &Finished)) {
+    let sandbox = story(body);
+    std::fs::create_dir(sandbox.path("data/mounted")).unwrap();
+    mount(
+        &["--bind", outside(&sandbox).to_str().unwrap()],
+        &sandbox.path("data/mounted"),
+    );
+    let before = Snapshot::of(&outside(&sandbox), &[]);
+    let finished = sandbox.run(&[&["run", "hostile/case.rhai", "--yes"], arguments].concat());
+    then(&sandbox, &before, &finished);
+    unmount(&sandbox.path("data/mounted"));
+}
+
 #[test]
-fn what_is_mounted_inside_is_never_touched() {
+fn what_is_mounted_inside_is_never_removed_nor_given_another_name() {
     in_namespace(|| {
-        for body in [
-            "remove_path(\"data\");",
-            "retire_dir(\"data\", \"x\");",
-            "move_path(\"data\", \"moved\");",
-            "remove_path(\"data/mounted\");",
+        for (body, arguments) in [
+            ("remove_path(\"data\");", &[] as &[&str]),
+            ("move_path(\"data\", \"moved\");", &[]),
+            ("move_path(\"data/mounted\", \"moved\");", &[]),
+            ("remove_path(\"data\");", &["--purge"]),
+            ("remove_path(\"data/mounted\");", &["--purge"]),
         ] {
-            let sandbox = story(body);
-            std::fs::create_dir(sandbox.path("data/mounted")).unwrap();
-            mount(
-                &["--bind", outside(&sandbox).to_str().unwrap()],
-                &sandbox.path("data/mounted"),
-            );
-            let before = Snapshot::of(&outside(&sandbox), &[]);
-            let finished = sandbox.run(&["run", "hostile/case.rhai", "--yes"]);
-            let after = Snapshot::of(&outside(&sandbox), &[]);
-            unmount(&sandbox.path("data/mounted"));
-            assert_unchanged(&before, &after);
-            assert_ne!(finished.code, Some(0), "{body}\n{}", finished.transcript());
+            with_mount_inside(body, arguments, |sandbox, before, finished| {
+                assert_unchanged(before, &Snapshot::of(&outside(sandbox), &[]));
+                assert_ne!(finished.code, Some(0), "{body}\n{}", finished.transcript());
+            });
+        }
+    });
+}
+
+/// A volume is data: the plan says that it is emptied, and what was in it comes back.
+#[test]
+fn what_is_mounted_inside_is_emptied_as_the_plan_says_and_filled_again() {
+    in_namespace(|| {
+        for body in ["retire_dir(\"data\", \"x\");", "remove_path(\"data/mounted\");"] {
+            with_mount_inside(body, &[], |sandbox, before, finished| {
+                assert_eq!(finished.code, Some(0), "{body}\n{}", finished.transcript());
+                assert_says(
+                    finished,
+                    &["is mounted at `data/mounted`", "stays as an empty directory"],
+                );
+                assert_eq!(std::fs::read_dir(outside(sandbox)).unwrap().count(), 0, "{body}");
+                sandbox.run(&["undo", "--yes"]).assert_code(0);
+                assert_unchanged(before, &Snapshot::of(&outside(sandbox), &[]));
+            });
         }
     });
 }

@@ -231,6 +231,27 @@ fn a_copy_without_room_is_refused_in_the_preview() {
     });
 }
 
+/// So it is with contents that are written, which count together.
+#[test]
+fn contents_without_room_are_refused_in_the_preview() {
+    in_namespace(|| {
+        let world = World::new();
+        world.sandbox.write(
+            "rollback/make-two.rhai",
+            "const STORY = #{ id: \"make-two\", title: \"Rights\" };\n\n\
+             fn execute() { write_text(\"data/new/text\", \"new\"); write_text(\"data/new/more\", \"new\"); }\n",
+        );
+        std::fs::create_dir(world.sandbox.path("data/new")).unwrap();
+        mount(
+            &["-t", "tmpfs", "-o", "size=4k", "tmpfs"],
+            &world.sandbox.path("data/new"),
+        );
+        world.allows("make", &[]);
+        world.refuses("make-two", &["No space left on device", "`data/new`"]);
+        unmount(&world.sandbox.path("data/new"));
+    });
+}
+
 #[test]
 fn what_a_copy_can_not_keep_is_not_moved_to_another_file_system() {
     in_namespace(|| {

@@ -28,8 +28,22 @@ pub enum Demand {
     },
     /// What stands there goes, with all that is below.
     Remove(PathBuf),
+    /// A file of ours goes out of the way of the moves that come after it: it does not go along with them.
+    Aside {
+        /// Where it is.
+        from: PathBuf,
+        /// Where nothing stands.
+        to: PathBuf,
+    },
     /// Something new stands there, below directories that may be made for it.
     Make(PathBuf),
+    /// A file is written there, beside what it replaces: there must be room for both.
+    Contents {
+        /// The file.
+        path: PathBuf,
+        /// Length of what is written.
+        bytes: u64,
+    },
     /// A regular file gets other contents, owner and mode as before.
     Replace(PathBuf),
     /// A tree is read: its directories, and the contents of its files where these are wanted.

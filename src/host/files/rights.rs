@@ -44,8 +44,20 @@ pub struct Extent {
     pub entries: u64,
 }
 
+impl Extent {
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(other.bytes),
+            entries: self.entries.saturating_add(other.entries),
+        }
+    }
+}
+
 impl Files {
-    /// Refuses where this user can't make a name in a directory.
+    /// Refuses where this user can't make a name in a directory, and take it away again: whatever is made gets its name
+    /// when it is whole, and can be taken back.
     ///
     /// # Errors
     /// `Denied` with the right that is missing; `NotFound`; `Invalid` for what is no directory.
@@ -58,7 +70,11 @@ impl Files {
                 shown(directory)
             )));
         }
-        met.allows(CHANGE, "no name can be made or taken away in")
+        met.allows(CHANGE, "no name can be made or taken away in")?;
+        if met.attributes.contains(StatxAttributes::APPEND) {
+            return Err(met.frozen("append-only", "a"));
+        }
+        Ok(())
     }
 
     /// Refuses where this user can't take a name out of a directory. `entry` is what stands there, perhaps still under
@@ -71,6 +87,13 @@ impl Files {
         let (above, place) = (self.existing_place(directory)?, self.existing_place(entry)?);
         let met = Met::of(&place)?;
         met.may_leave(&Met::of(&above)?)?;
+        if leaves && met.stat.kind == EntryKind::Device {
+            return Err(Error::denied(format!(
+                "`{}` is a device: the walls around this program let none get to another directory",
+                shown(entry)
+            ))
+            .hint("move or remove it by hand, or name the directory that holds it"));
+        }
         if leaves && met.stat.kind == EntryKind::Directory {
             met.allows(
                 Access::WRITE_OK,

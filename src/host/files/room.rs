@@ -18,6 +18,8 @@ pub struct Room {
     pub device: u64,
     /// Free bytes.
     pub bytes: u64,
+    /// What the smallest file or directory takes, in bytes.
+    pub block: u64,
     /// Free inodes; `None` where the file system makes them as they are wanted.
     pub entries: Option<u64>,
     /// Its kind, where copies within it may take no bytes.
@@ -38,6 +40,7 @@ impl Files {
         Ok(Room {
             device: place.existing()?.device,
             bytes: state.f_bavail.saturating_mul(state.f_frsize),
+            block: state.f_frsize.max(1),
             entries: (state.f_files > 0).then_some(state.f_favail),
             sharing: SHARING.contains(&kind).then_some(kind),
         })
