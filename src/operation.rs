@@ -247,27 +247,44 @@ impl Fact {
     /// What differs from what is seen now, in a few words.
     #[must_use]
     pub fn difference(&self, now: &Value) -> String {
-        let shown = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
         match (&self.seen, now) {
             (Value::Null, _) => "it was absent and is there now".to_owned(),
             (_, Value::Null) => "it is gone".to_owned(),
             (Value::Object(then), Value::Object(now)) => {
                 let names: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-                names
+                let mut differing: Vec<&str> = names
                     .into_iter()
                     .filter(|name| then.get(*name) != now.get(*name))
-                    .map(|name| {
-                        format!(
-                            "{name} was {}, is {}",
-                            shown(then.get(name)),
-                            shown(now.get(name))
-                        )
-                    })
-                    .collect::<Vec<_>>()
-                    .join("; ")
+                    .map(String::as_str)
+                    .collect();
+                // A time tells nothing that the rest does not.
+                if differing.len() > 1 {
+                    differing.retain(|name| *name != "mtime_ns");
+                }
+                let said = differing
+                    .into_iter()
+                    .map(|name| change_of(name, then.get(name), now.get(name)));
+                said.collect::<Vec<_>>().join("; ")
             }
             (then, now) => format!("was {then}, is {now}"),
         }
+    }
+}
+
+/// What it means that one part of a fact is another now.
+fn change_of(name: &str, then: Option<&Value>, now: Option<&Value>) -> String {
+    let shown = |value: Option<&Value>| match value {
+        None => "nothing".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(value) if name == "mode" => format!("{:04o}", value.as_u64().unwrap_or_default() & 0o7777),
+        Some(value) => value.to_string(),
+    };
+    match name {
+        "digest" => "its contents are others now".to_owned(),
+        "tree" => "what is in it changed".to_owned(),
+        "inode" => "it is another one of the same name".to_owned(),
+        "mtime_ns" => "it was written to".to_owned(),
+        name => format!("{name} was {}, is {}", shown(then), shown(now)),
     }
 }
 

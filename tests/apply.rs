@@ -89,7 +89,7 @@ fn a_changed_fact_is_named_and_nothing_is_touched() {
                     .unwrap();
             },
             &[
-                "`notes.txt` is not what the plan rests on (digest was",
+                "`notes.txt` is not what the plan rests on (its contents are others now",
                 "step \"Remove files\"",
             ],
         ),
@@ -99,7 +99,7 @@ fn a_changed_fact_is_named_and_nothing_is_touched() {
                 sandbox.write("data/reports/deep/q2.txt", "SECOND");
             },
             &[
-                "`data/reports` is not what the plan rests on (tree was",
+                "`data/reports` is not what the plan rests on (what is in it changed",
                 "`retire_dir`",
                 "step \"Retire data\"",
             ],
@@ -113,7 +113,10 @@ fn a_changed_fact_is_named_and_nothing_is_touched() {
                 sandbox.write("notes.txt", "note");
                 assert_ne!(std::fs::metadata(&path).unwrap().ino(), inode);
             },
-            &["`notes.txt` is not what the plan rests on (inode was"],
+            &[
+                "`notes.txt` is not what the plan rests on",
+                "it is another one of the same name",
+            ],
         ),
         (
             "a path that has gone",

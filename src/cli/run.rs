@@ -252,9 +252,10 @@ pub(crate) fn show_outcome(everywhere: &Everywhere, report: &Report, telling: &T
     let style = Style::of(&std::io::stdout(), everywhere.no_color);
     let stopped_before =
         report.mode == Mode::DryRun && !matches!(report.outcome, RunOutcome::Planned | RunOutcome::Done);
-    // A run that was not approved, or interrupted at the question, has no outcome to show but why.
-    let began = report.outcome != RunOutcome::NotApproved
-        && (report.outcome != RunOutcome::Interrupted || report.audit_head.is_some());
+    // A run that was not approved, was interrupted at the question, or met another world than the plan's before it began,
+    // has no outcome to show but why.
+    let began =
+        report.audit_head.is_some() || (report.outcome != RunOutcome::NotApproved && report.error.is_none());
     if stopped_before {
         print(&text::plan(report, &style, telling));
     } else if began && !everywhere.quiet {

@@ -109,7 +109,7 @@ impl Step {
 /// # Errors
 /// [`crate::error::Kind::Changed`] naming it. `ended` is the failure that ended the second one, if one did.
 pub fn compare(planned: &[Step], now: &[Step], ended: Option<&Error>) -> Result<()> {
-    let hint = "nothing was changed; look at it, and make a new plan";
+    let hint = "look at it, and make a new plan";
     // A fact that changed explains more than the operations that it moved.
     let facts = |steps: &'_ [Step]| -> Vec<(Step, Fact)> {
         let certain = steps.iter().filter(|step| !step.uncertain);
@@ -289,8 +289,7 @@ impl Expected {
                 .after_changes()
                 .exiting(ExitCode::Failed);
         }
-        Error::changed(format!("the run is not the plan: {what}")).hint(
-            "nothing was changed; the world or the script changed after the preview: look at the plan again",
-        )
+        Error::changed(format!("the run is not the plan: {what}"))
+            .hint("the world or the script changed after the preview: look at the plan again")
     }
 }

@@ -300,5 +300,15 @@ pub fn not_begun(mut plan: Report, error: &Error) -> Report {
     plan.outcome = outcome_of(error);
     plan.exit_code = error.exit_code().number();
     plan.error = Some(FailureRecord::of("", error));
+    if error.kind() == Kind::Changed {
+        // It is no longer so, and the same approval would fail again.
+        plan.checks.clear();
+        plan.backups.clear();
+        for command in &mut plan.next {
+            if let Some((again, _)) = command.split_once(" --confirm ") {
+                *command = format!("{again} -n");
+            }
+        }
+    }
     plan
 }

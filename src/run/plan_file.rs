@@ -241,7 +241,7 @@ pub fn apply(
 
 /// Whether the world and the scripts are still the plan's.
 fn compare(planned: &PlanFile, now: &Preview) -> Result<()> {
-    let hint = "nothing was changed; look at it, and make a new plan";
+    let hint = "look at it, and make a new plan";
     expected::compare(&planned.steps, &now.steps, now.error.as_ref())?;
     let changed = planned
         .sources
