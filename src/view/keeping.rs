@@ -47,7 +47,7 @@ impl View {
     /// A free name for a backup of this run.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for a name with other characters than letters, digits, `_`, `.` and `-`.
+    /// `Invalid` for a name with other characters than letters, digits, `_`, `.` and `-`.
     pub fn backup_directory(&self, name: &str) -> Result<Place> {
         let backups = self.workspace.backups();
         self.require_place_of_backups(&backups)?;
