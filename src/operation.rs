@@ -325,6 +325,15 @@ pub struct BackupMade {
     pub digest: Option<String>,
 }
 
+/// How many entries the manifest of a backup lists: not the directory itself.
+pub(crate) fn listed(kind: &str, entries: u64) -> u64 {
+    if kind == "directory" {
+        entries.saturating_sub(1)
+    } else {
+        entries
+    }
+}
+
 /// What an executed operation tells beyond success.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Done {

@@ -266,6 +266,7 @@ fn errand(context: &Context, request: &Request) -> Errand {
         stories: request.stories.iter().map(|story| story.id.clone()).collect(),
         scripted: true,
         had_state: context.workspace.state().is_dir(),
+        had_logs: context.workspace.root().join(crate::host::logs::LOGS).is_dir(),
         logs: context.host.logs.sizes(),
         ..Errand::begin(&context.host.clock)
     }

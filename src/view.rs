@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::backup;
 use crate::error::{Error, Kind, Position, Result};
 use crate::flags::Flags;
 use crate::gate::Overlay;
 use crate::gate::overlay::Seen;
 use crate::host::Host;
 use crate::host::files::{EntryKind, Stat, is_copied};
+use crate::host::logs::LOGS;
 use crate::operation::Capability;
 use crate::references::Index;
 use crate::script::allowance::Allowance;
@@ -250,10 +252,20 @@ impl View {
         }
     }
 
-    /// Whether a script must not know of it: what a run has left so far of its own state.
+    /// Whether a script must not know of it: what a run has left so far of its own state, and what no preview makes.
     fn is_hidden(&self, path: &Path) -> bool {
+        if !self.errand.scripted {
+            return false;
+        }
         let state = self.workspace.state();
-        self.errand.scripted && path.starts_with(&state) && !(self.errand.had_state && path == state)
+        if path.starts_with(&state) {
+            return !(self.errand.had_state && path == state);
+        }
+        if path.ends_with(backup::MANIFEST) {
+            return self.own().covers(path);
+        }
+        let is_logs = !self.errand.had_logs && path == self.workspace.root().join(LOGS);
+        is_logs && !self.own().touches(path)
     }
 
     /// As much of one of our own logs as was there when the run began.

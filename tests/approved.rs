@@ -372,3 +372,58 @@ fn what_a_service_writes_until_it_has_ended_does_not_stop_its_rollback() {
     assert!(sandbox.read(&format!("{backup}/log")).ends_with("bye\n"));
     assert_eq!(sandbox.read(&format!("{backup}/last.txt")), "last\n");
 }
+
+/// Kind "a script sees no trace by which the passes differ": the directory of the logs, the manifests and the order of the
+/// backups that the run makes, and how many entries they have.
+#[test]
+fn what_a_run_makes_for_itself_looks_the_same_in_both_passes() {
+    let bodies = [
+        "remove_path(\"notes.txt\"); write_text(\"n\", list_dir(\".\").to_string() + path_exists(\"logs\"));",
+        "remove_path(\"notes.txt\"); for p in find_paths(\"*\") { keep_path(p, \"k\"); }",
+        "retire_dir(\"data/deep\", \"zz\"); retire_dir(\"data\", \"aa\"); let l = list_backups(); restore_backup(l[l.len() - 1].name);",
+        "for i in 0..12 { backup_dir(\"data\", \"n\"); } restore_backup(list_backups(\"data\")[11].name, \"again\");",
+        "backup_dir(\"data\", \"n\"); write_text(\"x\", \"\" + list_backups()[0].entries);",
+        "retire_dir(\"notes.txt\", \"n\"); write_text(\"x\", \"\" + list_backups()[0].entries);",
+        "let b = backup_dir(\"data\", \"n\"); write_text(\"x\", \"\" + list_dir(\"rollback_backups/\" + b) + path_size(\"rollback_backups\"));",
+        "write_text(\"x\", now().sub_string(0, 19));",
+    ];
+    for body in bodies {
+        let sandbox = workspace(body);
+        let id = id(&sandbox, "9.1");
+        sandbox.run(&["run", "9.1", "--confirm", &id]).assert_code(0);
+    }
+}
+
+/// Kind "what every run writes to is no script's": the directory of the logs goes nowhere, and nothing takes its place.
+#[test]
+fn the_directory_of_the_logs_is_not_changed_as_a_whole() {
+    let bodies = [
+        "remove_path(\"logs\");",
+        "move_path(\"logs\", \"old\");",
+        "retire_dir(\"logs\", \"l\");",
+        "write_text(\"logs\", \"x\");",
+        "copy_path(\"data\", \"logs\");",
+        "move_path(\"data\", \"logs\", #{ overwrite: true });",
+    ];
+    for (number, body) in bodies.into_iter().enumerate() {
+        let sandbox = workspace(body);
+        if number < 3 {
+            sandbox.write("logs/app.log", "line\n");
+        }
+        let before = sandbox.snapshot(&[]);
+        sandbox.run(&["run", "9.1", "-n"]).assert_code(3);
+        sandbox.run(&["run", "9.1", "-y"]).assert_code(3);
+        assert_unchanged(&before, &sandbox.snapshot(&[]));
+    }
+}
+
+/// Kind "a number is used again": a file that gets the inode of the environment file, which an edit replaced, is no secret.
+#[test]
+fn a_file_with_the_number_of_a_replaced_one_is_not_that_one() {
+    let sandbox = workspace(
+        "    remove_env_keys([\"ONE_\"]);\n    for i in 0..8 { copy_path(\"more.txt\", \"c\" + i); read_text(\"c\" + i); }",
+    );
+    sandbox.write(".env", "ONE_KEY=1\nTWO=2\n");
+    let id = id(&sandbox, "9.1");
+    sandbox.run(&["run", "9.1", "--confirm", &id]).assert_code(0);
+}

@@ -16,6 +16,7 @@ use crate::gate::confirm::Answers;
 use crate::gate::redact;
 use crate::host::confine;
 use crate::host::outputs::PlanOutput;
+use crate::operation::Outcome;
 use crate::report::text::{self, Telling};
 use crate::report::{Mode, Report, RunOutcome};
 use crate::run::plan_file::{self, Asked};
@@ -273,7 +274,20 @@ pub(crate) fn show_outcome(everywhere: &Everywhere, report: &Report, telling: &T
         if let Some(at) = &failure.at {
             error = error.at(at.clone());
         }
-        if report.mode == Mode::Real && text::touched(report) {
+        // These codes promise that nothing was; otherwise, what was done is a change, however harmless.
+        let kept_promise = [
+            ExitCode::Usage,
+            ExitCode::Refused,
+            ExitCode::NotApproved,
+            ExitCode::Locked,
+            ExitCode::Changed,
+        ]
+        .contains(&code_of(report));
+        let done = report
+            .operations
+            .iter()
+            .any(|operation| operation.outcome == Outcome::Done);
+        if report.mode == Mode::Real && !kept_promise && (done || text::touched(report)) {
             error = error.after_changes();
         }
         say(&render::error(

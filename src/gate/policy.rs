@@ -230,6 +230,13 @@ impl Policy {
             return Err(Error::denied(format!("`{shown}` belongs to rollback itself"))
                 .hint(format!("no script may change `{own}`")));
         }
+        // Every run writes there, and would make it anew.
+        if shown == LOGS {
+            return Err(Error::denied(format!(
+                "`{shown}` belongs to rollback itself: every run writes there"
+            ))
+            .hint(format!("name what is in it: `{shown}/...`")));
+        }
         // A directory that holds one of ours can't go as a whole either; the walk of `whole` meets it then.
         if let Some(index) = self.denied.matches(shown).first() {
             return Err(self.denied_by(shown, *index));

@@ -126,7 +126,7 @@ impl Operation for Copy {
         if let (Some(made), Some(origin)) = (&made, &self.backup) {
             overlay.add_backup(serde_json::json!({
                 "name": made.name, "path": self.to.shown, "kind": self.kind, "source": made.source, "story": origin.story,
-                "run": origin.run, "created": origin.created, "entries": made.entries, "bytes": made.bytes,
+                "run": origin.run, "created": origin.created, "entries": crate::operation::listed(self.kind, made.entries), "bytes": made.bytes,
                 "method": made.method, "complete": true, "verified": null,
             }));
         }

@@ -250,7 +250,7 @@ impl Operation for Retire {
         let made = self.made(self.method.name(), None);
         overlay.add_backup(serde_json::json!({
             "name": made.name, "path": self.backup.shown, "kind": self.kind, "source": made.source, "story": self.story, "run": self.run,
-            "created": self.created, "entries": made.entries, "bytes": made.bytes, "method": made.method,
+            "created": self.created, "entries": crate::operation::listed(self.kind, made.entries), "bytes": made.bytes, "method": made.method,
             "complete": true, "verified": null,
         }));
         Ok(Done {

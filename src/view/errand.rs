@@ -36,6 +36,8 @@ pub struct Errand {
     pub scripted: bool,
     /// Whether the directory of the state was there when the run began; scripts see it empty.
     pub had_state: bool,
+    /// Whether the directory of the logs was there when the run began.
+    pub had_logs: bool,
     /// Sizes in bytes of the logs to which the run itself appends, as they were when it began; `None` where there was no
     /// such log. Scripts see no more of them.
     pub logs: BTreeMap<PathBuf, Option<u64>>,
@@ -59,6 +61,7 @@ impl Errand {
         [
             (self.run.as_str(), "{run}"),
             (self.began.as_str(), "{began}"),
+            (self.began.get(..19).unwrap_or_default(), "{second}"),
             (self.stamp.as_str(), "{stamp}"),
         ]
         .into_iter()

@@ -23,6 +23,12 @@ impl View {
             .map(|listed| json!(listed))
             .collect();
         all.extend(self.overlay().backups().iter().cloned());
+        // One order, whether they are made or pretended: newest last, and of one moment by name, `_2` before `_10`.
+        all.sort_by_cached_key(|backup| {
+            let text = |key: &str| backup[key].as_str().unwrap_or_default().to_owned();
+            let name = text("name");
+            (text("created"), name.len(), name)
+        });
         Ok(all)
     }
 

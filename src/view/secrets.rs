@@ -27,6 +27,8 @@ const REMEMBERED: usize = 64 << 20;
 pub(super) struct Secrets {
     /// What the environment file was when the pass began; with what it leads to, where it is a link.
     environment: Vec<(u64, u64)>,
+    /// It stays open as long as its identity is asked for: no other file is given its inode, though it be replaced.
+    _held: Option<std::fs::File>,
     listed: OnceCell<Vec<(String, GlobMatcher)>>,
     /// Files with several names of which one is listed.
     linked: OnceCell<HashMap<(u64, u64), String>>,
@@ -56,6 +58,7 @@ impl Secrets {
                 .flatten()
                 .map(|metadata| (metadata.dev(), metadata.ino()))
                 .collect(),
+            _held: crate::workspace::open(&path).ok(),
             listed: OnceCell::new(),
             linked: OnceCell::new(),
             known: OnceCell::new(),
