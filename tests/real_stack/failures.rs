@@ -172,7 +172,7 @@ const DEAF: &str = "import signal\n\nsignal.signal(signal.SIGTERM, signal.SIG_IG
     signal.signal = lambda number, handler: None if number == signal.SIGTERM else real(number, handler)\n";
 
 #[test]
-fn a_dagster_that_ignores_term_is_named_and_killed_only_when_that_is_said() {
+fn a_dagster_that_ignores_term_is_known_in_the_plan_and_killed_as_it_says() {
     let (deployment, _turn) = deployment_with_packages!("a Dagster that ignores TERM");
     deployment
         .sandbox
@@ -193,16 +193,11 @@ fn a_dagster_that_ignores_term_is_named_and_killed_only_when_that_is_said() {
     let mut daemon = Program::start("dagster-daemon run", &mut daemon, "Instance is configured");
     let pid = daemon.pid().to_string();
 
-    let failed = deployment.run(&["run", "1.5", "--yes"]).assert_code(1);
-    assert_says(
-        &failed,
-        &[&pid, "dagster-daemon", "still running", "--param kill=true"],
-    );
+    let plan = deployment.run(&["run", "1.5", "-n"]).assert_code(0);
+    assert_says(&plan, &[&pid, "dagster-daemon", "KILL will be needed"]);
     assert!(daemon.is_running());
-    assert!(deployment.sandbox.exists(&format!("{DAGSTER}/definitions.py")));
-    deployment.run(&["undo", "--yes"]).assert_code(0);
 
-    let killed = deployment.json(&["run", "1.5", "--yes", "--param", "kill=true"], 0);
+    let killed = deployment.json(&["run", "1.5", "--yes"], 0);
     assert!(!daemon.is_running());
     assert!(killed.to_string().contains("had to be killed"), "{killed}");
 }
