@@ -317,20 +317,17 @@ impl Arguments {
     }
 
     /// The values as text, the same for the same values: what a script asked for. A process is who it is, whatever
-    /// memory it uses.
+    /// memory it uses, and by whatever clock its start is told.
     #[must_use]
     pub fn canonical(&self) -> String {
-        let values: Vec<serde_json::Value> = self
-            .values
-            .iter()
-            .map(|value| {
-                let mut value = serde_json::to_value(value).unwrap_or_else(|_| value.to_string().into());
-                if let Some(process) = value.as_object_mut().filter(|map| map.contains_key("ticks")) {
-                    process.remove("memory");
-                }
-                value
-            })
-            .collect();
+        let canonical = |value: &Dynamic| {
+            let value = serde_json::to_value(value).unwrap_or_else(|_| value.to_string().into());
+            match (value.get("pid"), value.get("ticks")) {
+                (Some(pid), Some(ticks)) => serde_json::json!({ "pid": pid, "ticks": ticks }),
+                _ => value,
+            }
+        };
+        let values: Vec<serde_json::Value> = self.values.iter().map(canonical).collect();
         serde_json::Value::from(values).to_string()
     }
 
