@@ -268,6 +268,26 @@ impl View {
         is_logs && !self.own().touches(path)
     }
 
+    /// Refuses a copy of what the run itself appends to: it would tell a script in which pass it is.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] naming the log.
+    pub fn require_at_rest(&self, from: &Place) -> Result<()> {
+        match self
+            .errand
+            .logs
+            .keys()
+            .find(|log| log.starts_with(&from.absolute))
+        {
+            Some(log) if self.exists(&from.absolute)? => Err(Error::denied(format!(
+                "`{from}` can't be copied: the run itself writes `{}`",
+                self.workspace.show(log)
+            ))
+            .hint("copy what else is in it, by name")),
+            _ => Ok(()),
+        }
+    }
+
     /// As much of one of our own logs as was there when the run began.
     fn as_begun(&self, path: &Path, mut contents: Vec<u8>) -> Vec<u8> {
         if let Some(size) = self.errand.logs.get(path) {

@@ -404,10 +404,12 @@ fn the_directory_of_the_logs_is_not_changed_as_a_whole() {
         "write_text(\"logs\", \"x\");",
         "copy_path(\"data\", \"logs\");",
         "move_path(\"data\", \"logs\", #{ overwrite: true });",
+        "copy_path(\"logs\", \"old\");",
+        "backup_dir(\"logs\", \"l\");",
     ];
     for (number, body) in bodies.into_iter().enumerate() {
         let sandbox = workspace(body);
-        if number < 3 {
+        if number < 3 || number > 5 {
             sandbox.write("logs/app.log", "line\n");
         }
         let before = sandbox.snapshot(&[]);

@@ -32,6 +32,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         return Ok(vec![super::not_present(WORD.name, &place, Vec::new())]);
     }
     let (source, _) = view.follow(&place)?;
+    view.require_at_rest(&source)?;
     let allow_open = arguments.option_flag(2, "allow_open") || view.errand.allow_open;
     super::require_quiet(view, &source, &[], allow_open)?;
     retire::plan(

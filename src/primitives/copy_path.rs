@@ -40,6 +40,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         );
     }
     view.may_take(&from, &to, false)?;
+    view.require_at_rest(&from)?;
     let (size, left_out) = view.size_of_copy(&from)?;
     let why = super::left_out(&left_out);
     let mut proposals = Vec::new();
