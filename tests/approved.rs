@@ -409,7 +409,7 @@ fn the_directory_of_the_logs_is_not_changed_as_a_whole() {
     ];
     for (number, body) in bodies.into_iter().enumerate() {
         let sandbox = workspace(body);
-        if number < 3 || number > 5 {
+        if !(3..=5).contains(&number) {
             sandbox.write("logs/app.log", "line\n");
         }
         let before = sandbox.snapshot(&[]);
