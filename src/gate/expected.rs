@@ -104,6 +104,12 @@ impl Step {
     }
 }
 
+/// What certain steps rest on, each fact with its step.
+fn certain_facts(steps: &[Step]) -> impl Iterator<Item = (&Step, &Fact)> {
+    let certain = steps.iter().filter(|step| !step.uncertain);
+    certain.flat_map(|step| step.facts.iter().map(move |fact| (step, fact)))
+}
+
 /// The first difference between two plans of the same request.
 ///
 /// # Errors
@@ -111,13 +117,7 @@ impl Step {
 pub fn compare(planned: &[Step], now: &[Step], ended: Option<&Error>) -> Result<()> {
     let hint = "look at it, and make a new plan";
     // A fact that changed explains more than the operations that it moved.
-    let facts = |steps: &'_ [Step]| -> Vec<(Step, Fact)> {
-        let certain = steps.iter().filter(|step| !step.uncertain);
-        certain
-            .flat_map(|step| step.facts.iter().map(|fact| (step.clone(), fact.clone())))
-            .collect()
-    };
-    for ((step, then), (_, fact)) in facts(planned).iter().zip(&facts(now)) {
+    for ((step, then), (_, fact)) in certain_facts(planned).zip(certain_facts(now)) {
         if then.about != fact.about {
             break;
         }
@@ -181,15 +181,8 @@ impl Expected {
     }
 
     fn is_place_of(planned: &Step, now: &Step) -> bool {
-        let place = |step: &Step| {
-            (
-                step.story.clone(),
-                step.phase.clone(),
-                step.op.clone(),
-                step.target.clone(),
-            )
-        };
-        place(planned) == place(now)
+        (&planned.story, &planned.phase, &planned.op, &planned.target)
+            == (&now.story, &now.phase, &now.op, &now.target)
     }
 
     /// The next step of the plan, if `now` is that one.
