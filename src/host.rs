@@ -106,7 +106,7 @@ impl Host {
 
     /// The configured container engine, if its program is there.
     #[must_use]
-    pub fn engine(&self) -> docker::Known<docker::Engine> {
+    pub fn engine(&self) -> crate::known::Known<docker::Engine> {
         docker::Engine::find(&self.workspace.config().docker, self.workspace.root())
     }
 

@@ -63,6 +63,9 @@ pub mod report;
 /// A throw-away workspace in which all stories are deployed.
 pub mod demo;
 
+/// What a look gives: what was seen, or why nobody can tell.
+pub mod known;
+
 /// Walls of our own that tests take down.
 mod broken;
 

@@ -97,8 +97,8 @@ pub struct CheckRecord {
     pub story: String,
     /// What is checked.
     pub title: String,
-    /// Whether it holds.
-    pub passed: bool,
+    /// Whether it holds; `None`: it rests on something that could not be looked at, and `detail` says on what.
+    pub passed: Option<bool>,
     /// What was found.
     pub detail: Option<String>,
 }

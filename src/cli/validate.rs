@@ -53,7 +53,7 @@ pub fn validate(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCo
         run::validate_one(&session, story)?;
     }
     let mut report = plan::report(&session, &request, &errand, started, Flags::default());
-    let failed = report.checks.iter().any(|check| !check.passed);
+    let failed = report.checks.iter().any(|check| check.passed == Some(false));
     let code = if failed { ExitCode::Failed } else { ExitCode::Done };
     report.outcome = if failed {
         RunOutcome::Failed

@@ -11,31 +11,13 @@ use serde_json::Value;
 use crate::error::{Error, Kind, Result};
 use crate::gate::Permit;
 use crate::host::commands::{Invocation, find_program, look, run};
+use crate::known::Known;
 
 /// Reading a volume.
 mod volume;
 
 /// The label by which Compose marks what belongs to a project.
 const PROJECT: &str = "com.docker.compose.project";
-
-/// A fact, or why it can't be known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Known<T> {
-    /// It is so.
-    Yes(T),
-    /// Nobody can tell, and why: no engine, no answer.
-    Unknown(String),
-}
-
-impl<T> Known<T> {
-    /// Changes what is known.
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Known<U> {
-        match self {
-            Self::Yes(value) => Known::Yes(change(value)),
-            Self::Unknown(why) => Known::Unknown(why),
-        }
-    }
-}
 
 /// A container, running or not.
 #[derive(Debug, Clone, PartialEq, Eq)]

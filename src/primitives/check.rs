@@ -31,7 +31,7 @@ fn tell(arguments: &Arguments, telling: &Telling<'_>) -> Result<Dynamic, Box<Eva
         Err(error) if !error.is_catchable() => return Err(error),
         Err(error) => (false, Some(said(&error))),
     };
-    telling.session.check(&title, passed, detail);
+    telling.session.check(&title, Some(passed), detail);
     Ok(passed.into())
 }
 

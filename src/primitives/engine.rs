@@ -6,7 +6,8 @@ use rhai::{Dynamic, Map};
 
 use crate::backup::manifest::Origin;
 use crate::error::Result;
-use crate::host::docker::{Engine, Known};
+use crate::host::docker::Engine;
+use crate::known::Known;
 use crate::operation::containers::{Kind, RemoveFromEngine};
 use crate::operation::volumes::{BackUpVolume, SOURCE};
 use crate::operation::{Capability, Outcome, Proposal};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rhai::{Dynamic, Map};
 
 use crate::error::Result;
-use crate::host::docker::Known;
+use crate::known::Known;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 

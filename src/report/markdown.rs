@@ -242,7 +242,11 @@ fn checks(page: &mut String, report: &Report) {
         page.push_str("No checks.\n");
         return;
     }
-    let passed = report.checks.iter().filter(|check| check.passed).count();
+    let passed = report
+        .checks
+        .iter()
+        .filter(|check| check.passed == Some(true))
+        .count();
     let verb = if report.mode == Mode::DryRun {
         "would pass"
     } else {
@@ -253,7 +257,11 @@ fn checks(page: &mut String, report: &Report) {
         format_args!("{passed} of {} {verb}.\n\n", plural(report.checks.len(), "check")),
     );
     for check in &report.checks {
-        let mark = if check.passed { 'x' } else { ' ' };
+        let mark = match check.passed {
+            Some(true) => 'x',
+            Some(false) => ' ',
+            None => '?',
+        };
         put(
             page,
             format_args!("- [{mark}] {}\n", prose(&finding(report, check))),

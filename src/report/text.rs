@@ -98,10 +98,10 @@ pub fn validation(report: &Report, style: &Style, telling: &Telling) -> String {
                 .as_deref()
                 .map(|detail| format!(": {detail}"))
                 .unwrap_or_default();
-            let (lead, ink) = if check.passed {
-                ("  ok     ", Ink::Good)
-            } else {
-                ("  fails  ", Ink::Danger)
+            let (lead, ink) = match check.passed {
+                Some(true) => ("  ok     ", Ink::Good),
+                Some(false) => ("  fails  ", Ink::Danger),
+                None => ("  ?      ", Ink::Caution),
             };
             page.hanging(lead, ink, &format!("{}{detail}", check.title));
         }
@@ -456,7 +456,11 @@ fn checks(page: &mut Page<'_>, report: &Report) {
     if report.checks.is_empty() {
         return;
     }
-    let passed = report.checks.iter().filter(|check| check.passed).count();
+    let passed = report
+        .checks
+        .iter()
+        .filter(|check| check.passed == Some(true))
+        .count();
     let total = plural(report.checks.len(), "check");
     let (verb, ink) = match page.mode {
         Mode::DryRun => ("would pass", Ink::Plain),
@@ -470,8 +474,12 @@ fn checks(page: &mut Page<'_>, report: &Report) {
         ),
     };
     page.line(ink, &format!("validation: {passed} of {total} {verb}"));
-    for check in report.checks.iter().filter(|check| !check.passed) {
-        page.hanging("  fails: ", Ink::Danger, &finding(report, check));
+    for check in &report.checks {
+        match check.passed {
+            Some(true) => {}
+            Some(false) => page.hanging("  fails: ", Ink::Danger, &finding(report, check)),
+            None => page.hanging("  unknown: ", Ink::Caution, &finding(report, check)),
+        }
     }
 }
 

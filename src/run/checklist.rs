@@ -7,10 +7,10 @@ use super::switches;
 use crate::backup;
 use crate::cli::terminal::plural;
 use crate::error::Result;
-use crate::host::docker::Known;
 use crate::host::files::EntryKind;
 use crate::host::packages::Manager;
 use crate::host::processes::Query;
+use crate::known::Known;
 use crate::operation::Outcome;
 use crate::script::session::Session;
 use crate::view::View;
@@ -62,10 +62,10 @@ pub fn check(session: &Session, story: &Story) -> Result<()> {
                 } else {
                     Some(finding.wrong.join("; "))
                 };
-                session.check(title, passed, detail);
+                session.check(title, Some(passed), detail);
             }
             Err(error) if super::ends_everything(&error) => return Err(error),
-            Err(error) => session.check(title, false, Some(format!("it could not be checked: {error}"))),
+            Err(error) => session.check(title, None, Some(format!("it could not be checked: {error}"))),
         }
     }
     Ok(())

@@ -281,7 +281,11 @@ fn quoted(word: &str) -> String {
 /// A plan without anything to do is a run that is done.
 #[must_use]
 pub fn nothing_to_do(mut plan: Report) -> Report {
-    let failed = plan.checks.iter().filter(|check| !check.passed).count();
+    let failed = plan
+        .checks
+        .iter()
+        .filter(|check| check.passed == Some(false))
+        .count();
     plan.mode = Mode::Real;
     plan.next.clear();
     if failed == 0 {

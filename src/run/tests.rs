@@ -76,7 +76,7 @@ fn run_one(context: &Context, script: &Script, story: Option<&Rc<Story>>, name: 
     let failed: Vec<String> = journal
         .checks
         .iter()
-        .filter(|check| !check.passed)
+        .filter(|check| check.passed != Some(true))
         .map(|check| match &check.detail {
             Some(detail) => format!("`{}`: {detail}", check.title),
             None => format!("`{}` does not hold", check.title),

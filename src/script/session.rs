@@ -300,7 +300,7 @@ impl Session {
     }
 
     /// Writes down a check.
-    pub fn check(&self, title: &str, passed: bool, detail: Option<String>) {
+    pub fn check(&self, title: &str, passed: Option<bool>, detail: Option<String>) {
         let story = self.journal.borrow().scene.story.clone();
         let record = CheckRecord {
             story,

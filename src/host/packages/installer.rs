@@ -10,7 +10,7 @@ use super::tree::{self, Node, Tree};
 use super::{Manager, pip};
 use crate::error::{Error, Result};
 use crate::host::commands::find_program;
-use crate::host::docker::Known;
+use crate::known::Known;
 
 /// A program that changes packages.
 #[derive(Debug, Clone, PartialEq, Eq)]

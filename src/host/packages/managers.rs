@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::gate::Permit;
 use crate::gate::redact::redact;
 use crate::host::commands::{self, Invocation, Ran};
-use crate::host::docker::Known;
 use crate::host::files::{Expect, Files};
+use crate::known::Known;
 use crate::workspace::{CACHE, Workspace};
 
 /// The managers of a workspace.
