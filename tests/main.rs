@@ -31,12 +31,14 @@ mod properties;
 mod prune;
 #[cfg(feature = "real-stack")]
 mod real_stack;
+mod records;
 mod rules;
 mod sandbox;
 mod script_check;
 mod script_test;
 mod second_program;
 mod secrets;
+mod skipped;
 mod stories;
 mod switches;
 mod tamper;
