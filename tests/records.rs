@@ -1,27 +1,7 @@
 //! The records' own truth: what failed is recorded as failed, and nothing has two outcomes.
 
-use serde_json::Value;
-
+use crate::faults::trial::records;
 use crate::sandbox::{Sandbox, assert_says};
-
-/// The records of the audit log, in order.
-pub fn records(sandbox: &Sandbox) -> Vec<Value> {
-    let mut segments: Vec<_> = std::fs::read_dir(sandbox.path(".rollback/audit"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
-        .collect();
-    segments.sort();
-    segments
-        .iter()
-        .flat_map(|segment| {
-            let text = std::fs::read_to_string(segment).unwrap();
-            text.lines()
-                .map(|line| serde_json::from_str(line).unwrap())
-                .collect::<Vec<Value>>()
-        })
-        .collect()
-}
 
 #[test]
 fn an_operation_that_failed_is_recorded_as_failed() {

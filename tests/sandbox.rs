@@ -480,7 +480,7 @@ impl Entry {
 }
 
 /// None where the file system has none.
-fn attributes(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub fn attributes(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut buffer = vec![0; 1 << 16];
     let Ok(length) = rustix::fs::llistxattr(path, &mut buffer) else {
         return Vec::new();

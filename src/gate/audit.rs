@@ -54,6 +54,8 @@ pub struct AuditLog {
     length: u64,
     sequence: u64,
     hash: Hash,
+    /// The last record that is on the disk, as far as this run knows.
+    durable: (u64, Hash),
     segment_records: u64,
     /// What became of the file at its path, and where the records are kept since.
     kept: Option<(&'static str, String)>,
@@ -144,6 +146,7 @@ impl AuditLog {
             length,
             sequence: tail.sequence,
             hash: tail.hash,
+            durable: (tail.sequence, tail.hash),
             segment_records: tail.segment_records,
             kept: None,
             unsure: false,
@@ -264,13 +267,14 @@ impl AuditLog {
         Ok(self.head())
     }
 
-    /// The last record.
+    /// The last record that is on the disk: one that a power cut can take is nothing to hold the log against.
     #[must_use]
     pub fn head(&self) -> AuditHead {
+        let (seq, hash) = &self.durable;
         AuditHead {
             log_id: self.log_id.clone(),
-            seq: self.sequence,
-            hash: record::hex(&self.hash),
+            seq: *seq,
+            hash: record::hex(hash),
         }
     }
 
@@ -383,7 +387,12 @@ impl AuditLog {
                 self.unsure = true;
                 cannot_write(&error)
             })?;
+            self.durable = (self.sequence, self.hash);
             self.write_head()?;
+            // A log of more than one record without a head is not continued, so the first head is on the disk before them.
+            if self.sequence == 1 {
+                self.head_file.sync_data().map_err(|error| cannot_write(&error))?;
+            }
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 
 /// Replaces a file, readable by this user alone (0600, in directories of 0700 where they are made): temporary file, fsync,
-/// rename.
+/// rename, fsync of the directory.
 ///
 /// # Errors
 /// What the system says.
@@ -23,7 +23,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
-        Ok(())
+        std::fs::File::open(parent)?.sync_all()
     };
     write().map_err(|error| Error::io(format_args!("write `{}`", path.display()), &error))
 }

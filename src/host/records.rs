@@ -126,27 +126,30 @@ impl Records {
                 .starts_with(TEMPORARY.as_bytes());
             let goes = |metadata: &std::fs::Metadata| metadata.is_file() && which(metadata);
             if is_temporary && entry.metadata().is_ok_and(|metadata| goes(&metadata)) {
-                self.remove(&entry.path())?;
+                self.unlink(&entry.path())?;
             }
         }
         Ok(())
     }
 
-    /// Makes a directory of ours, and its parents, for this user alone; `logs/` for the group too, whose programs write there.
+    /// Makes a directory of ours, and its parents, durably, for this user alone; `logs/` for the group too, whose programs
+    /// write there.
     ///
     /// # Errors
     /// What the system says.
     pub fn directory(&self, path: &Path) -> Result<()> {
         self.ours(path)?;
         let mode = if self.is_shared(path) { 0o750 } else { 0o700 };
+        let missing: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(mode)
             .create(path)
+            .and_then(|()| missing.iter().rev().try_for_each(|made| sync_name(made)))
             .map_err(|error| self.failed("make", path, &error))
     }
 
-    /// Opens a record for appending whole lines, and reading; makes it. Never follows a link.
+    /// Opens a record for appending whole lines, and reading; makes it, durably. Never follows a link.
     ///
     /// # Errors
     /// What the system says.
@@ -155,14 +158,22 @@ impl Records {
         if let Some(parent) = path.parent() {
             self.directory(parent)?;
         }
-        OpenOptions::new()
+        let is_new = std::fs::symlink_metadata(path).is_err();
+        let file = OpenOptions::new()
             .read(true)
             .append(true)
             .create(true)
             .mode(if self.is_shared(path) { 0o640 } else { 0o600 })
             .custom_flags(unwaiting())
             .open(path)
-            .map_err(|error| self.failed("open", path, &error))
+            .and_then(|file| {
+                if is_new {
+                    sync_name(path).map(|()| file)
+                } else {
+                    Ok(file)
+                }
+            });
+        file.map_err(|error| self.failed("open", path, &error))
             .and_then(|file| self.plain(file, path))
     }
 
@@ -236,16 +247,25 @@ impl Records {
             file.as_file_mut().write_all(bytes)?;
             file.as_file().sync_data()?;
             file.persist(path)?;
-            File::open(parent)?.sync_all()
+            sync_name(path)
         };
         write().map_err(|error| self.failed("write", path, &error))
     }
 
-    /// Removes a record of ours: the mark of a run that has ended.
+    /// Removes a record of ours, durably: the mark of a run that has ended.
     ///
     /// # Errors
     /// What the system says; a record that is not there is no error.
     pub fn remove(&self, path: &Path) -> Result<()> {
+        self.unlink(path)?;
+        match sync_name(path) {
+            // Nor is a directory that is not there.
+            Err(error) if !is_absent(&error) => Err(self.failed("remove", path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn unlink(&self, path: &Path) -> Result<()> {
         self.ours(path)?;
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -255,14 +275,16 @@ impl Records {
         }
     }
 
-    /// Gives a record of ours another name in its directory.
+    /// Gives a record of ours another name, durably.
     ///
     /// # Errors
     /// What the system says.
     pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         self.ours(from)?;
         self.ours(to)?;
-        std::fs::rename(from, to).map_err(|error| self.failed("rename", from, &error))
+        std::fs::rename(from, to)
+            .and_then(|()| sync_name(to))
+            .map_err(|error| self.failed("rename", from, &error))
     }
 
     /// Appends one whole line to a log that other programs append to as well.
@@ -457,6 +479,11 @@ pub fn create_new(directory: &Path, files: &[NewFile<'_>]) -> Result<()> {
         make().map_err(|error| Error::io(format!("make `{}`", path.display()), &error))?;
     }
     Ok(())
+}
+
+/// Brings the name of a record, or that it is gone, to the disk.
+fn sync_name(path: &Path) -> std::io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 /// What the system said, without the name of the temporary file: the same failure is the same text each time.

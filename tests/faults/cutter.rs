@@ -1,10 +1,11 @@
 //! A run of the binary under a tracer that counts the system calls by which it changes the world, and ends it just
 //! before the n-th one. Between two of them the world stands still, so these are all the instants at which a crash can
-//! find it. Nothing in the binary takes part.
+//! find it. It also tells of each call that brings something to the disk, and can make one of them fail. Nothing in the
+//! binary takes part.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -32,7 +33,44 @@ pub struct Traced {
     pub cut: bool,
     /// The exit code of a run that was not.
     pub code: Option<i32>,
+    /// The calls that bring something to the disk, in order.
+    pub syncs: Vec<Effect>,
+    /// How many effects came before the call that was made to fail.
+    pub before_failure: Option<usize>,
 }
+
+/// What the tracer does to a command.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Orders {
+    /// Kills it just before this effect, counted from 1.
+    pub cut: Option<usize>,
+    /// Makes this call that brings something to the disk fail with `EIO`, counted from 1.
+    pub fail_sync: Option<usize>,
+}
+
+/// What a call brings to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The file or directory with this inode number.
+    Inode(u64),
+    /// Everything.
+    Everything,
+}
+
+/// Somebody who is told what a traced command does. It stands still meanwhile, but for other threads of its own.
+pub trait Watch {
+    /// An effect has happened.
+    fn changed(&mut self) {}
+
+    /// A thread is about to bring something to the disk.
+    fn syncing(&mut self, _thread: i32, _target: Target) {}
+
+    /// What that came to.
+    fn synced(&mut self, _thread: i32, _done: bool) {}
+}
+
+/// Nobody.
+impl Watch for () {}
 
 /// Which argument of a call tells what it is about.
 #[derive(Clone, Copy)]
@@ -49,8 +87,8 @@ enum About {
     Process,
 }
 
-/// The calls that change the world. `fsync` and its kin are none of them: a process that is killed leaves everything
-/// that it has written to the kernel, so that the instants before and after them are one.
+/// The calls that change the world. Those of [`SYNCS`] are none of them: a process that is killed leaves everything that
+/// it has written to the kernel, so that the instants before and after them are one.
 const CALLS: &[(libc::c_long, &str, About)] = &[
     (libc::SYS_openat, "openat", About::Opened { path: 1, flags: 2 }),
     (libc::SYS_openat2, "openat2", About::OpenedHow { path: 1, how: 2 }),
@@ -83,6 +121,14 @@ const CALLS: &[(libc::c_long, &str, About)] = &[
     (libc::SYS_pidfd_send_signal, "pidfd_send_signal", About::Process),
 ];
 
+/// The calls that bring something to the disk, and whether that is one open file.
+const SYNCS: &[(libc::c_long, &str, bool)] = &[
+    (libc::SYS_fsync, "fsync", true),
+    (libc::SYS_fdatasync, "fdatasync", true),
+    (libc::SYS_syncfs, "syncfs", false),
+    (libc::SYS_sync, "sync", false),
+];
+
 /// The calls of older machines, which newer ones don't have.
 #[cfg(target_arch = "x86_64")]
 const OLD_CALLS: &[(libc::c_long, &str, About)] = &[
@@ -107,15 +153,31 @@ const OLD_CALLS: &[(libc::c_long, &str, About)] = &[];
 /// # Errors
 /// Why nothing can be traced here.
 pub fn trace(command: &Command, cut: Option<usize>) -> Result<Traced, String> {
+    let orders = Orders {
+        cut,
+        ..Orders::default()
+    };
+    watch(command, orders, &mut ())
+}
+
+/// As [`trace`], and tells somebody what it does.
+///
+/// # Errors
+/// Why nothing can be traced here.
+pub fn watch(command: &Command, orders: Orders, watcher: &mut dyn Watch) -> Result<Traced, String> {
     let mut held = Held::start(command)?;
     let mut tracing = Tracing {
         top: held.pid,
-        cut,
+        orders,
+        watcher,
         inside: HashMap::new(),
+        under_way: HashMap::new(),
         traced: Traced {
             effects: Vec::new(),
             cut: false,
             code: None,
+            syncs: Vec::new(),
+            before_failure: None,
         },
     };
     held.let_go();
@@ -170,15 +232,24 @@ impl Held {
     }
 }
 
-struct Tracing {
+/// A call that a thread is in.
+enum UnderWay {
+    Effect,
+    Sync { fails: bool },
+}
+
+struct Tracing<'a> {
     top: Pid,
-    cut: Option<usize>,
+    orders: Orders,
+    watcher: &'a mut dyn Watch,
     /// Whether a thread is inside a system call.
     inside: HashMap<Pid, bool>,
+    /// The calls that count among those.
+    under_way: HashMap<Pid, UnderWay>,
     traced: Traced,
 }
 
-impl Tracing {
+impl Tracing<'_> {
     fn run_to_end(&mut self) -> Result<(), String> {
         // Only what this thread started or traces: other tests have children of their own.
         let mine = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
@@ -198,6 +269,8 @@ impl Tracing {
                     *inside = !*inside;
                     if *inside {
                         self.entered(thread);
+                    } else {
+                        self.left(thread);
                     }
                     go_on(thread, None);
                 }
@@ -213,15 +286,45 @@ impl Tracing {
     }
 
     fn entered(&mut self, thread: Pid) {
-        let Some(effect) = effect(thread) else { return };
+        let Some((number, arguments)) = call(thread) else {
+            return;
+        };
+        if let Some((sync, target)) = sync(thread, number, &arguments) {
+            self.traced.syncs.push(sync);
+            let fails = Some(self.traced.syncs.len()) == self.orders.fail_sync;
+            if fails {
+                self.traced.before_failure = Some(self.traced.effects.len());
+                pass_over(thread);
+            }
+            self.watcher.syncing(thread.as_raw(), target);
+            self.under_way.insert(thread, UnderWay::Sync { fails });
+            return;
+        }
+        let Some(effect) = effect(thread, number, &arguments) else {
+            return;
+        };
         if self.traced.cut {
             return;
         }
         self.traced.effects.push(effect);
-        if Some(self.traced.effects.len()) == self.cut {
+        self.under_way.insert(thread, UnderWay::Effect);
+        if Some(self.traced.effects.len()) == self.orders.cut {
             self.traced.cut = true;
             // A call at whose entry its thread is killed does not happen.
             kill(self.top, Signal::SIGKILL).expect("it stands still, so it is there");
+        }
+    }
+
+    fn left(&mut self, thread: Pid) {
+        match self.under_way.remove(&thread) {
+            Some(UnderWay::Effect) => self.watcher.changed(),
+            Some(UnderWay::Sync { fails }) => {
+                if fails {
+                    answer(thread, -i64::from(libc::EIO));
+                }
+                self.watcher.synced(thread.as_raw(), !fails && succeeded(thread));
+            }
+            None => {}
         }
     }
 }
@@ -231,19 +334,72 @@ fn go_on(thread: Pid, signal: Option<Signal>) {
     let _ = ptrace::syscall(thread, signal);
 }
 
-/// The effect that a thread is about to have, if it is one.
-fn effect(thread: Pid) -> Option<Effect> {
+/// Makes the call that a thread has entered none at all.
+#[cfg(target_arch = "x86_64")]
+fn pass_over(thread: Pid) {
+    let mut registers = ptrace::getregs(thread).expect("it stands still");
+    registers.orig_rax = u64::MAX;
+    ptrace::setregs(thread, registers).expect("it stands still");
+}
+
+/// What a call that a thread leaves comes to.
+#[cfg(target_arch = "x86_64")]
+fn answer(thread: Pid, value: i64) {
+    let mut registers = ptrace::getregs(thread).expect("it stands still");
+    registers.rax = value.cast_unsigned();
+    ptrace::setregs(thread, registers).expect("it stands still");
+}
+
+#[cfg(target_arch = "x86_64")]
+fn succeeded(thread: Pid) -> bool {
+    ptrace::getregs(thread).is_ok_and(|registers| registers.rax == 0)
+}
+
+/// Whether a call can be made to fail here.
+pub const CAN_FAIL: bool = cfg!(target_arch = "x86_64");
+
+#[cfg(not(target_arch = "x86_64"))]
+fn pass_over(_thread: Pid) {}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn answer(_thread: Pid, _value: i64) {}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn succeeded(_thread: Pid) -> bool {
+    true
+}
+
+/// The system call that a thread has entered: its number and its arguments.
+fn call(thread: Pid) -> Option<(libc::c_long, Vec<u64>)> {
     let text = std::fs::read_to_string(format!("/proc/{thread}/syscall")).ok()?;
     let mut words = text.split_whitespace();
     let number: libc::c_long = words.next()?.parse().ok()?;
+    let arguments = words
+        .take(6)
+        .map_while(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok())
+        .collect();
+    Some((number, arguments))
+}
+
+/// What a thread is about to bring to the disk, if it is that.
+fn sync(thread: Pid, number: libc::c_long, arguments: &[u64]) -> Option<(Effect, Target)> {
+    let &(_, call, is_of_one) = SYNCS.iter().find(|(known, ..)| *known == number)?;
+    let open = PathBuf::from(format!("/proc/{thread}/fd/{}", arguments.first()?));
+    let target = if is_of_one {
+        Target::Inode(std::fs::metadata(&open).ok()?.ino())
+    } else {
+        Target::Everything
+    };
+    let about = std::fs::read_link(&open).map_or_else(|_| String::new(), |path| name(&path));
+    Some((Effect { call, about }, target))
+}
+
+/// The effect that a thread is about to have, if it is one.
+fn effect(thread: Pid, number: libc::c_long, arguments: &[u64]) -> Option<Effect> {
     let &(_, call, about) = CALLS
         .iter()
         .chain(OLD_CALLS)
         .find(|(known, ..)| *known == number)?;
-    let arguments: Vec<u64> = words
-        .take(6)
-        .map_while(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok())
-        .collect();
     let argument = |index: usize| arguments.get(index).copied();
     let making = u64::try_from(libc::O_CREAT | libc::O_TRUNC).ok()?;
     let about = match about {

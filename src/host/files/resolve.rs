@@ -212,6 +212,21 @@ impl Place {
     pub(super) fn sync_parent(&self) -> Result<()> {
         rustix::fs::fsync(&self.parent).map_err(|error| failure("sync the directory of", &self.path, error))
     }
+
+    /// Makes a change of mode, time or attributes of what stands there durable; links have none but their time.
+    pub(super) fn sync_own(&self) -> Result<()> {
+        let kind = self.existing()?.kind;
+        if !matches!(kind, EntryKind::File | EntryKind::Directory) {
+            return Ok(());
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let synced = match open_beneath(self.parent.as_fd(), Path::new(&self.name), flags, BENEATH) {
+            // What its owner may not read can't be synced by itself; it comes with what the system writes next.
+            Err(Errno::ACCESS) => return Ok(()),
+            opened => opened.and_then(rustix::fs::fsync),
+        };
+        synced.map_err(|error| failure("sync", &self.path, error))
+    }
 }
 
 /// Opens a directory for reading that is no link; it may be on another mount than its parent.

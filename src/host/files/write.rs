@@ -272,17 +272,18 @@ impl Files {
         Ok(())
     }
 
-    /// Sets the modification time of the path itself, nanoseconds since the epoch. Allowed for a root too.
+    /// Sets the modification time of the path itself, durably, nanoseconds since the epoch. Allowed for a root too.
     ///
     /// # Errors
     /// `NotFound`; `Failed` where it belongs to somebody else.
     pub fn set_mtime(&self, _permit: &Permit, path: &Path, mtime_ns: i64) -> Result<()> {
         let place = self.existing_place(path)?;
         place.existing()?;
-        set_mtime_at(place.parent.as_fd(), &place.name, mtime_ns, path)
+        set_mtime_at(place.parent.as_fd(), &place.name, mtime_ns, path)?;
+        place.sync_own().map_err(Error::after_changes)
     }
 
-    /// Sets the permission bits of a file or directory.
+    /// Sets the permission bits of a file or directory, durably.
     ///
     /// # Errors
     /// `NotFound`; `Invalid` for a symbolic link, which has none; `Failed` where it belongs to somebody else.
@@ -294,7 +295,8 @@ impl Files {
                 shown(path)
             )));
         }
-        set_mode_at(place.parent.as_fd(), &place.name, mode, path)
+        set_mode_at(place.parent.as_fd(), &place.name, mode, path)?;
+        place.sync_own().map_err(Error::after_changes)
     }
 
     /// A name beside `path` for something that lives during one operation.
@@ -303,7 +305,7 @@ impl Files {
         path.with_file_name(temporary_name())
     }
 
-    /// Gives `to` the owner, mode, extended attributes and modification time of `wanted`, taken earlier.
+    /// Gives `to` the owner, mode, extended attributes and modification time of `wanted`, taken earlier, durably.
     pub(crate) fn imitate(
         &self,
         _permit: &Permit,
@@ -319,7 +321,8 @@ impl Files {
             &attributes.to_vec(),
             to,
         )?;
-        set_mtime_at(place.parent.as_fd(), &place.name, wanted.mtime_ns, to)
+        set_mtime_at(place.parent.as_fd(), &place.name, wanted.mtime_ns, to)?;
+        place.sync_own()
     }
 }
 
