@@ -1,6 +1,7 @@
-//! Cuts power everywhere: a story is killed before every one of its effects on the world and at random times, and each
-//! time it must be possible to take it back to the byte and to finish it; so are its undo and its recovery. Prints the
-//! counts as Markdown; fails where anything is lost.
+//! Ends everything everywhere: a story is killed before every one of its effects on the world and at random times, and
+//! each time it must be possible to take it back to the byte and to finish it; so are its undo and its recovery. Then the
+//! power is cut at every moment, under six commands, and the disk loses what was not brought to it. Prints the counts as
+//! Markdown; fails where anything is lost.
 //!
 //! `cargo bench --bench faults -- [all] [random:500] [COUNT]` (default: every point, and of a run 500 random times too)
 
@@ -14,11 +15,14 @@
 use std::process::ExitCode;
 
 use faults::matrix::{Cut, Effort, Matrix};
+use faults::power::{Power, SCENES};
 
 #[path = "../tests/faults"]
 mod faults {
     pub mod cutter;
+    pub mod disk;
     pub mod matrix;
+    pub mod power;
     pub mod trial;
 }
 
@@ -67,6 +71,27 @@ fn main() -> ExitCode {
             );
             failures.extend(tally.failures);
         }
+    }
+    println!("\n| Where the power is cut | Moments | Trees | Lost something |");
+    println!("|---|---:|---:|---:|");
+    let effort = chosen.first().copied().unwrap_or(Effort::All);
+    for scene in SCENES {
+        let power = match Power::on(scene) {
+            Ok(power) => power,
+            Err(why) => {
+                eprintln!("skipped: {why}");
+                return ExitCode::SUCCESS;
+            }
+        };
+        let tally = power.cut(effort);
+        println!(
+            "| {} ({effort}) | {} | {} | {} |",
+            scene.name(),
+            tally.moments,
+            tally.drops,
+            tally.failures.len()
+        );
+        failures.extend(tally.failures);
     }
     if failures.is_empty() {
         println!("\nLost files: 0.");

@@ -464,6 +464,14 @@ fn each_operation_costs_one_sync_of_the_log() {
     );
     assert!(operations >= 20);
     assert_eq!(on_log, operations + around, "{calls}");
+    // Each removal is a rename out of a directory into one that was made for it: those three directories.
+    let of_removals = calls
+        .lines()
+        .filter(|line| line.contains("/removed/") || line.contains("/removed>") || line.contains("/old>"))
+        .count();
+    assert_eq!(of_removals, 20 * 3, "{calls}");
+    // The rest is for the run, however much it does.
+    assert!(others - of_removals <= 40, "{others} - {of_removals}: {calls}");
 }
 
 /// Every file below a directory that holds a text.

@@ -8,12 +8,16 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+
+use crate::sandbox::PATIENCE;
 
 /// A system call that changes the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,8 +185,20 @@ pub fn watch(command: &Command, orders: Orders, watcher: &mut dyn Watch) -> Resu
         },
     };
     held.let_go();
-    tracing.run_to_end()?;
-    Ok(tracing.traced)
+    // One that hangs is killed, and has no exit code.
+    let exit = pidfd_open(rustix::process::Pid::from_child(&held.child), PidfdFlags::empty())
+        .map_err(|error| error.to_string())?;
+    let (done, wait) = channel::<()>();
+    let guard = std::thread::spawn(move || {
+        if wait.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            // It may have ended just now.
+            let _ = pidfd_send_signal(&exit, rustix::process::Signal::KILL);
+        }
+    });
+    let ended = tracing.run_to_end();
+    drop(done);
+    guard.join().map_err(|_| "the guard panicked".to_owned())?;
+    ended.map(|()| tracing.traced)
 }
 
 /// A shell that becomes the command once it is told to, so that the tracer is there first.

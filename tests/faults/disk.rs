@@ -4,9 +4,10 @@
 //! The model is stricter than file systems with a journal are:
 //!
 //! - The contents of a file, with its mode, time and attributes, are on the disk from a successful `fsync` of it on.
-//!   After a cut it has those or any later ones, and of what was appended perhaps a part.
+//!   After a cut it has those or any later ones, and of what was appended perhaps a part, in whole sectors.
 //! - A name in a directory is on the disk from a successful `fsync` of that directory on. After a cut each later change of
 //!   a name has come about or not, whatever the order; one that builds on another (the same name) only with it.
+//! - A link can't be synced by itself: it comes with the directory in which it stands.
 //! - A rename is one change of two names, and comes about as a whole.
 //! - `syncfs` and `sync` bring everything.
 
@@ -23,6 +24,9 @@ use crate::sandbox::attributes;
 
 /// A file, a directory or a link, whatever its names.
 type Id = usize;
+
+/// What a disk writes whole or not at all, in bytes.
+const SECTOR: usize = 512;
 
 /// The directory at the top.
 const ROOT: Id = 0;
@@ -188,9 +192,19 @@ impl Disk {
                 None => return,
             },
         };
+        let links: BTreeSet<Id> = self
+            .names
+            .iter()
+            .filter(|((directory, _), _)| Some(*directory) == whole)
+            .map(|(_, id)| *id)
+            .collect();
         for (id, object) in self.objects.iter_mut().enumerate() {
+            let is_link = object.versions.last().is_some_and(|(_, inode)| {
+                !matches!(inode.kind(), FileType::RegularFile | FileType::Directory)
+            });
+            let comes_along = is_link && links.contains(&id);
             let count = object.versions.iter().take_while(|(at, _)| *at <= moment).count();
-            if whole.is_none_or(|whole| whole == id) && count > 0 {
+            if (whole.is_none_or(|whole| whole == id) || comes_along) && count > 0 {
                 object.synced.push((now, count - 1));
             }
         }
@@ -265,7 +279,8 @@ impl Disk {
                         && chance.flip()
                     {
                         let more = next.bytes.len() - inode.bytes.len();
-                        inode.bytes = next.bytes[..inode.bytes.len() + more / 2].to_vec();
+                        let part = (inode.bytes.len() + more / 2) / SECTOR * SECTOR;
+                        inode.bytes = next.bytes[..part.max(inode.bytes.len())].to_vec();
                     }
                     inode
                 }

@@ -214,8 +214,7 @@ impl Power {
         let all = self.disk.moments();
         let (moments, seeds): (Vec<usize>, u64) = match effort {
             Effort::Evenly(count) => ((1..=count).map(|number| number * all / count).collect(), 1),
-            Effort::All => ((0..=all).collect(), 4),
-            Effort::AtRandom(count) => ((0..=all).collect(), count as u64),
+            Effort::All | Effort::AtRandom(_) => ((0..=all).collect(), 4),
         };
         let drops: Vec<Drop> = [Drop::Nothing, Drop::Everything, Drop::Contents, Drop::Names]
             .into_iter()
