@@ -29,6 +29,9 @@ pub mod narrowing;
 /// Backing up by moving.
 pub mod retiring;
 
+/// Pid files of services that have ended.
+pub mod pid_file;
+
 /// Giving space back.
 pub mod pruning;
 

@@ -73,8 +73,16 @@ impl Operation for EndProcesses {
     }
 
     fn undo(&self) -> Undo {
+        let typed: Vec<String> = self
+            .processes
+            .iter()
+            .map(|process| format!("`{}`", crate::gate::redact::redact(&process.start())))
+            .collect();
         Undo::Nothing {
-            why: "a stopped process is not started again; start it by hand".to_owned(),
+            why: format!(
+                "a stopped process is not started again; start it by hand: {}",
+                typed.join(", then ")
+            ),
         }
     }
 
