@@ -47,6 +47,9 @@ pub mod sealing;
 /// Ending processes.
 pub mod stopping;
 
+/// Stopping a service through what keeps it.
+pub mod supervised;
+
 /// Clearing up after an operation that was cut off.
 pub mod sweeping;
 

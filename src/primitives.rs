@@ -2,6 +2,7 @@
 
 use crate::primitive::Primitive;
 
+mod ending;
 mod engine;
 mod looking;
 mod proposing;
@@ -73,6 +74,7 @@ mod uninstall_packages;
 mod warn;
 mod write_text;
 
+use ending::Ending;
 use engine::{engine_list, engine_removal};
 use looking::{process_map, process_query, query_text};
 use proposing::{

@@ -76,32 +76,22 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         }
         return Ok(proposals);
     }
-    let described: Vec<String> = found
-        .iter()
-        .map(|process| format!("{} (`{}`)", process.pid, process.describe()))
-        .collect();
-    let summary = format!(
-        "stop {} {}",
-        if found.len() == 1 { "process" } else { "processes" },
-        described.join(", ")
-    );
     let count = i64::try_from(found.len()).unwrap_or(i64::MAX);
-    let grace = arguments
-        .option_duration(1, "grace", Duration::from_secs(5))?
-        .min(view.allowance.left());
-    let kill = Kill::of(
-        arguments.option_flag(1, "kill"),
-        arguments.option_flag(1, "kill_ignoring"),
-    );
-    let mut operation = view.ending(found, grace, kill)?;
-    // What it names may remove it on its way out.
-    operation.writes.extend(query.pid_file);
-    let company = operation.company()?;
-    let proposal = Proposal::act(WORD.name, target, summary, operation).returning(count);
-    proposals.push(match company {
-        Some(company) => proposal.because(company),
-        None => proposal,
-    });
+    let ending = super::Ending {
+        word: WORD.name,
+        target,
+        grace: arguments
+            .option_duration(1, "grace", Duration::from_secs(5))?
+            .min(view.allowance.left()),
+        kill: Kill::of(
+            arguments.option_flag(1, "kill"),
+            arguments.option_flag(1, "kill_ignoring"),
+        ),
+        // What it names may remove it on its way out.
+        pid_file: query.pid_file,
+    };
+    let ending = ending.proposals(view, found)?;
+    proposals.extend(ending.into_iter().map(|proposal| proposal.returning(count)));
     Ok(proposals)
 }
 

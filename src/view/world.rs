@@ -63,7 +63,7 @@ impl Tree for View {
 }
 
 impl View {
-    fn scope(&self) -> Scope {
+    pub(super) fn scope(&self) -> Scope {
         match self.workspace.config().policy.processes.scope {
             ProcessScope::Workspace => Scope::Workspace(self.workspace.root().to_path_buf()),
             ProcessScope::User => Scope::User,
@@ -159,7 +159,25 @@ impl View {
                 }
             }
         }
-        let pids = processes.iter().chain(&family).map(|process| process.pid);
+        let everyone: Vec<&Process> = processes.iter().chain(&family).collect();
+        let writes = self.written_by(&everyone)?;
+        Ok(EndProcesses {
+            loops: Vec::new(),
+            processes,
+            family,
+            scope,
+            grace,
+            kill,
+            writes,
+        })
+    }
+
+    /// Directories of the workspace in which these have files open for writing, and their pid files.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn written_by(&self, processes: &[&Process]) -> Result<Vec<PathBuf>> {
+        let pids = processes.iter().map(|process| process.pid);
         let root = self.workspace.root();
         let mut writes: Vec<PathBuf> = self
             .host
@@ -173,18 +191,10 @@ impl View {
                 _ => path,
             })
             .collect();
-        let everyone: Vec<&Process> = processes.iter().chain(&family).collect();
-        writes.extend(self.pid_files_of(&everyone)?);
+        writes.extend(self.pid_files_of(processes)?);
         writes.sort();
         writes.dedup();
-        Ok(EndProcesses {
-            processes,
-            family,
-            scope,
-            grace,
-            kill,
-            writes,
-        })
+        Ok(writes)
     }
 
     /// The process of this identity, if it lives and is in scope.

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 
 use super::stop::{self, Standing};
-use super::{Found, Holder, OpenFiles, Process, Query, Scope, Witnesses};
+use super::{Found, Holder, Keeper, OpenFiles, Process, Query, Scope, Witnesses};
 use crate::error::{Error, Result};
 use crate::known::Known;
 
@@ -20,6 +20,12 @@ enum Question {
     Family(Box<Process>, Scope, Sender<Result<Found>>),
     Standing(Box<Process>, Sender<Result<Standing>>),
     WrittenBy(Vec<i32>, Sender<Result<Vec<PathBuf>>>),
+    Keeper(
+        Box<Process>,
+        Scope,
+        Vec<(i32, u64)>,
+        Sender<Result<Option<Keeper>>>,
+    ),
     NamedBy(PathBuf, Sender<Result<Known<Option<Process>>>>),
     Witnesses(Vec<PathBuf>, Option<Arc<OpenFiles>>, Sender<Result<Witnesses>>),
 }
@@ -48,6 +54,9 @@ impl Question {
             }
             Self::WrittenBy(pids, back) => {
                 let _ = back.send(super::written_by(&pids));
+            }
+            Self::Keeper(process, scope, ending, back) => {
+                let _ = back.send(super::keeper(&process, &scope, &ending));
             }
             Self::NamedBy(file, back) => {
                 let _ = back.send(super::named_by(&file));
@@ -144,6 +153,19 @@ impl Eyes {
     /// As there.
     pub fn written_by(&self, pids: Vec<i32>) -> Result<Vec<PathBuf>> {
         self.ask(|back| Question::WrittenBy(pids, back))
+    }
+
+    /// As [`super::keeper()`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn keeper(
+        &self,
+        process: &Process,
+        scope: &Scope,
+        ending: Vec<(i32, u64)>,
+    ) -> Result<Option<Keeper>> {
+        self.ask(|back| Question::Keeper(Box::new(process.clone()), scope.clone(), ending, back))
     }
 
     /// As [`super::named_by`].

@@ -62,6 +62,10 @@ impl Refusal {
         Self::plain(why).in_doubt(true)
     }
 
+    pub(super) fn into_why(self) -> String {
+        self.why
+    }
+
     /// As it is, or doubtful where `doubt` says so.
     fn in_doubt(mut self, doubt: bool) -> Self {
         self.doubtful |= doubt;

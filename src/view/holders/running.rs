@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::host::processes::{self, Found, Process, Query, Witnesses};
+use crate::host::processes::{self, Found, Keeper, Process, Query, Witnesses};
 use crate::known::Known;
 use crate::view::View;
 use crate::workspace::catalogue::{entries, texts};
@@ -69,6 +69,20 @@ impl View {
             !self.overlay().has_ended(process.pid, process.started_ticks)
         });
         Ok(all)
+    }
+
+    /// Who would start each of these processes again, where they end together.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn keepers(&self, processes: &[Process]) -> Result<Vec<Option<Keeper>>> {
+        let ending: Vec<(i32, u64)> = processes
+            .iter()
+            .map(|process| (process.pid, process.started_ticks))
+            .collect();
+        let scope = self.scope();
+        let keeper = |process| self.host.eyes.keeper(process, &scope, ending.clone());
+        processes.iter().map(keeper).collect()
     }
 
     /// The living process that a pid file names, unless it is pretended to have ended; unknown where the file can't tell.
