@@ -333,6 +333,37 @@ fn r3_a_service_under_supervisord_is_refused_with_what_to_type_and_stopped_throu
     assert!(sandbox.read("ctl.log").ends_with("start data:svc\n"));
 }
 
+// R3: pm2, played by a daemon with its title and its variables.
+#[test]
+fn r3_a_service_under_pm2_is_refused_with_what_to_type() {
+    let sandbox = Sandbox::empty();
+    story(&sandbox, "commands: [\"svc\"]");
+    sandbox.write("bin/svc.sh", "echo ready\nwhile read -r line; do :; done\n");
+    let code = "require('child_process').spawn('/bin/sh', ['bin/svc.sh'], \
+                { env: { pm_id: '3', PM2_HOME: '/pm2' }, stdio: ['pipe', 'inherit', 'inherit'] }); \
+                process.stdin.on('end', () => process.exit()).resume()";
+    let Some(there) = Command::new("bash")
+        .arg("-c")
+        .arg("command -v node")
+        .output()
+        .ok()
+    else {
+        return skipped("no `bash` here");
+    };
+    if !there.status.success() {
+        return skipped("no `node` here");
+    }
+    let line = format!("exec -a 'PM2 v7.0.4: God Daemon (/pm2)' node -e \"{code}\"");
+    let daemon = Service::start(
+        Command::new("bash")
+            .args(["-c", &line])
+            .current_dir(sandbox.root()),
+    );
+    let refused = sandbox.run(&["run", "9.1", "-n"]).assert_code(3);
+    assert_says(&refused, &["is kept by pm2", "`pm2 stop 3`"]);
+    assert!(daemon.is_running());
+}
+
 // R3: a validation looks for a while, because what starts a service again does so in its own time.
 #[test]
 fn r3_what_is_there_again_after_a_while_is_seen_and_what_stays_away_is_not() {
