@@ -42,6 +42,7 @@ mod switches;
 mod tamper;
 mod traced;
 mod undo;
+mod unknown;
 #[cfg(feature = "broken-walls")]
 mod walls;
 mod whose;

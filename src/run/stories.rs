@@ -96,7 +96,7 @@ fn run_one(context: &Context, session: &Rc<Session>, story: &Rc<Story>) -> Resul
         .checks
         .iter()
         .skip(checks_before)
-        .filter(|check| check.passed == Some(false))
+        .filter(|check| check.fails(session.view.errand.strict))
         .map(|check| check.title.clone())
         .collect();
     if let Some(expected) = session.gate.borrow_mut().expected() {
