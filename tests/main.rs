@@ -37,6 +37,7 @@ mod script_check;
 mod script_test;
 mod second_program;
 mod secrets;
+mod stdout;
 mod stories;
 mod switches;
 mod tamper;
