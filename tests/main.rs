@@ -15,6 +15,7 @@ mod bad_input;
 mod commands;
 mod copies;
 mod disk;
+mod edits;
 mod faults;
 mod fuzzed;
 mod hostile;

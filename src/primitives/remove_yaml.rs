@@ -35,30 +35,29 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             ))
         });
     }
-    let mut mentioned = Vec::new();
+    let mut stays = None;
     let proposals = super::edit(WORD.name, view, &place, &mut |text| {
         let named = yaml::remove_entries_naming(text, &key)?;
-        mentioned = named.mentioned;
         let entries = plural_as(
             named.removed.len() as u64,
             "entry that names",
             "entries that name",
         );
-        Ok((
-            named.edited,
-            format!(
-                "remove {entries} `{key}` from `{place}`: {}",
-                named.removed.join(", ")
-            ),
-        ))
+        let mut summary = format!(
+            "remove {entries} `{key}` from `{place}`: {}",
+            named.removed.join(", ")
+        );
+        if !named.mentioned.is_empty() {
+            let mentioned = format!("what only mentions it stays: {}", named.mentioned.join(", "));
+            summary = format!("{summary}; {mentioned}");
+            stays = Some(mentioned);
+        }
+        Ok((named.edited, summary))
     })?;
-    if mentioned.is_empty() {
-        return Ok(proposals);
-    }
-    let stays = format!("what only mentions `{key}` stays: {}", mentioned.join(", "));
-    let told = |proposal: Proposal| match proposal.why.clone() {
-        Some(why) => proposal.because(format!("{why}; {stays}")),
-        None => proposal.because(stays.clone()),
+    // Where nothing goes, the summary is not told.
+    let told = |proposal: Proposal| match (proposal.why.clone(), &stays) {
+        (Some(why), Some(stays)) => proposal.because(format!("{why}; {stays}")),
+        _ => proposal,
     };
     Ok(proposals.into_iter().map(told).collect())
 }
