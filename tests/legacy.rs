@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use rollback_manager::demo::Options;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{InTime as _, Sandbox, ended};
 
 /// Rows 14 to 18, 22, 31: what is removed, and what is kept of it.
 mod files;
@@ -75,7 +75,7 @@ fn path_with_programs(sandbox: &Sandbox) -> std::ffi::OsString {
 /// Runs a command to its end and wants this exit code.
 #[track_caller]
 fn finish(command: &mut Command, code: i32) -> Output {
-    let output = command.output().unwrap();
+    let output = command.output_in_time().unwrap();
     assert_eq!(
         output.status.code(),
         Some(code),
@@ -196,13 +196,13 @@ impl Halted {
     /// Ends the run as a crash or a power cut does.
     fn cut_off(mut self) {
         self.run.kill().unwrap();
-        self.run.wait().unwrap();
+        ended(&mut self.run);
     }
 
     /// Lets it go on, and gives its exit code.
     fn let_go(mut self) -> Option<i32> {
         drop(self.gate.take());
-        self.run.wait().unwrap().code()
+        ended(&mut self.run).code()
     }
 }
 

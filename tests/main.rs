@@ -32,6 +32,7 @@ mod properties;
 mod prune;
 #[cfg(feature = "real-stack")]
 mod real_stack;
+mod records;
 mod rules;
 mod sandbox;
 mod script_check;
@@ -39,6 +40,7 @@ mod script_test;
 mod second_program;
 mod secrets;
 mod stdout;
+mod skipped;
 mod stories;
 mod switches;
 mod tamper;

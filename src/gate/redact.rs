@@ -117,12 +117,32 @@ static BEARER: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// Tokens that are known by their form: private keys; GitHub, GitLab, Slack, npm, PyPI, Google, wherever they begin; AWS,
-/// Stripe and others, JSON Web Tokens where a word begins, or after a character that a URL encodes.
+/// Tokens that are known by their form wherever they begin, as patterns: private keys; GitHub, GitLab, Slack, npm, PyPI,
+/// Google.
+const TOKENS: [&str; 8] = [
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)",
+    r"gh[pousr]_[A-Za-z0-9]{20,}",
+    r"github_pat_[0-9A-Za-z_]{20,}",
+    r"glpat-[0-9A-Za-z_-]{16,}",
+    r"xox[abeprs]-[0-9A-Za-z_-]{10,}",
+    r"npm_[A-Za-z0-9]{30,}",
+    r"pypi-[0-9A-Za-z_-]{30,}",
+    r"AIza[0-9A-Za-z_-]{30,}",
+];
+
+/// Those that are known where a word begins, or after a character that a URL encodes: AWS, Stripe and others, JSON Web
+/// Tokens.
+const WORD_TOKENS: [&str; 3] = [
+    r"(?:AKIA|ASIA|AGPA|AROA|AIDA)[A-Z0-9]{16}",
+    r"(?:sk|rk|pk)[-_](?:live[-_]|test[-_]|proj[-_]|ant[-_])?[A-Za-z0-9_-]{20,}",
+    r"eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}(?:\.[0-9A-Za-z_-]*)?",
+];
+
 static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[0-9A-Za-z_]{20,}|glpat-[0-9A-Za-z_-]{16,}|xox[abeprs]-[0-9A-Za-z_-]{10,}|npm_[A-Za-z0-9]{30,}|pypi-[0-9A-Za-z_-]{30,}|AIza[0-9A-Za-z_-]{30,}|(?:(?-u:\b)|%[0-9A-Fa-f]{2})(?:(?:AKIA|ASIA|AGPA|AROA|AIDA)[A-Z0-9]{16}|(?:sk|rk|pk)[-_](?:live[-_]|test[-_]|proj[-_]|ant[-_])?[A-Za-z0-9_-]{20,}|eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}(?:\.[0-9A-Za-z_-]*)?)",
-    )
+    let (anywhere, of_words) = (TOKENS.join("|"), WORD_TOKENS.join("|"));
+    pattern(&format!(
+        r"(?s){anywhere}|(?:(?-u:\b)|%[0-9A-Fa-f]{{2}})(?:{of_words})"
+    ))
 });
 
 static SECRET_KEY: LazyLock<Regex> = LazyLock::new(|| {
@@ -552,6 +572,96 @@ mod tests {
             assert!(!is_secret(name, value), "{name}");
         }
         assert!(is_secret("where", "postgres://me:hunter2@h/d"));
+    }
+
+    /// Tokens of each kind, in the order of the tables.
+    fn tokens() -> Vec<Vec<String>> {
+        const LONG: &str = "0123456789abcdefghijABCDEFGHIJ012345";
+        let of = |prefixes: &[&str]| prefixes.iter().map(|prefix| format!("{prefix}{LONG}")).collect();
+        let begins = ["AKIA", "ASIA", "AGPA", "AROA", "AIDA"].map(|begin| format!("{begin}IOSFODNN7EXAMPLE"));
+        let keys = ["", "RSA ", "EC ", "OPENSSH ", "ENCRYPTED "];
+        let middles = [
+            "", "live_", "live-", "test_", "test-", "proj_", "proj-", "ant_", "ant-",
+        ];
+        let services = ["sk", "rk", "pk"].into_iter().flat_map(|service| {
+            let joints = ["_", "-"].into_iter();
+            joints.flat_map(move |joint| middles.map(|middle| format!("{service}{joint}{middle}{LONG}")))
+        });
+        vec![
+            keys.map(|kind| {
+                format!("-----BEGIN {kind}PRIVATE KEY-----\nMIIE\n-----END {kind}PRIVATE KEY-----")
+            })
+            .to_vec(),
+            of(&["ghp_", "gho_", "ghu_", "ghs_", "ghr_"]),
+            of(&["github_pat_"]),
+            of(&["glpat-"]),
+            of(&["xoxa-", "xoxb-", "xoxe-", "xoxp-", "xoxr-", "xoxs-"]),
+            of(&["npm_"]),
+            of(&["pypi-"]),
+            of(&["AIza"]),
+            begins.to_vec(),
+            services.collect(),
+            vec![
+                format!("eyJ{LONG}.eyJ{LONG}.{LONG}"),
+                format!("eyJ{LONG}.eyJ{LONG}"),
+            ],
+        ]
+    }
+
+    #[test]
+    fn every_kind_of_token_of_the_tables_is_masked_wherever_it_stands() {
+        let patterns = TOKENS.iter().chain(&WORD_TOKENS);
+        let tokens = tokens();
+        assert_eq!(patterns.clone().count(), tokens.len());
+        for (known, tokens) in patterns.zip(tokens) {
+            for token in tokens {
+                assert!(pattern(&format!("^(?s:{known})$")).is_match(&token), "{token}");
+                for (before, after) in [
+                    ("", ""),
+                    ("said ", " then"),
+                    ("`", "`"),
+                    ("(", ")"),
+                    ("a=%3D", "&b"),
+                ] {
+                    let told = redact(&format!("{before}{token}{after}"));
+                    assert!(told.contains(MASK), "{told}");
+                    // Nothing of it is left, not even where another rule had a part.
+                    let left = token
+                        .as_bytes()
+                        .windows(8)
+                        .any(|part| told.as_bytes().windows(8).any(|told| told == part));
+                    assert!(!left, "{told}");
+                }
+                assert!(is_secret("name", &token), "{token}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_at_the_cut_of_a_long_text_is_not_told_in_part() {
+        let body: String = (0_u32..48).map(|line| format!("MIIE{line:060}\n")).collect();
+        let key = format!("-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----");
+        know("at-the-cut-of-a-long-text");
+        let secrets = [
+            ("", "at-the-cut-of-a-long-text"),
+            ("PASSWORD=", "correct-horse-battery"),
+            ("", "ghp_0123456789abcdefghijABCDEFGHIJ012345"),
+            ("postgres://", "me:correct-horse-battery"),
+            ("", &key),
+        ];
+        for (before, secret) in secrets {
+            let parts: Vec<&[u8]> = secret.as_bytes().windows(8).collect();
+            let length = before.len() + secret.len();
+            for cut in [LONGEST, LONGEST + MARGIN] {
+                for at in (cut - length - 2..cut + 2).step_by(1 + length / 40) {
+                    let after = "y".repeat(2 * LONGEST);
+                    let told = told(&format!("{} {before}{secret}@host {after}", "x".repeat(at)));
+                    let is_told = told.as_bytes().windows(8).any(|told| parts.contains(&told));
+                    assert!(!is_told, "{at}: {}", &told[told.len().saturating_sub(200)..]);
+                    assert!(told.len() <= LONGEST + 100, "{}", told.len());
+                }
+            }
+        }
     }
 
     #[test]
