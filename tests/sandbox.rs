@@ -734,3 +734,13 @@ fn a_stubborn_script_outlives_term_but_not_the_test() {
     drop(service);
     assert!(!process.exists());
 }
+
+/// Whether a check is unknown because there is no container engine, or no Python environment, to ask.
+pub fn rests_on_what_is_not_there(check: &serde_json::Value) -> bool {
+    let detail = check["detail"].as_str().unwrap_or_default();
+    let absent = [
+        "no Python environment was found",
+        "what the container engine holds is unknown",
+    ];
+    check["passed"].is_null() && absent.iter().any(|reason| detail.starts_with(reason))
+}
