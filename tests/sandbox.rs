@@ -382,7 +382,11 @@ pub fn assert_says(finished: &Finished, texts: &[&str]) {
 impl Finished {
     /// Runs a command that runs the binary with these arguments to its end. Panics after [`PATIENCE`].
     pub fn of(command: &mut Command, arguments: &[&str]) -> Self {
-        let output = command.output_in_time().unwrap();
+        Self::from(command.output_in_time().unwrap(), arguments)
+    }
+
+    /// What a run of the binary with these arguments came to.
+    pub fn from(output: Output, arguments: &[&str]) -> Self {
         Self {
             arguments: arguments.join(" "),
             code: output.status.code(),

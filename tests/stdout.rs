@@ -7,7 +7,7 @@ use std::process::Stdio;
 use clap::CommandFactory as _;
 use rollback_manager::cli::Cli;
 
-use super::sandbox::{Finished, Sandbox};
+use super::sandbox::{Finished, Sandbox, output_of};
 
 /// What a command does with the world, and how it ends where its output can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,9 @@ fn words(sandbox: &Sandbox, row: &str) -> Vec<String> {
 fn run(sandbox: &Sandbox, row: &str, stdout: Stdio) -> Finished {
     let words = words(sandbox, row);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    Finished::of(sandbox.command(&words).stdout(stdout), &words)
+    let mut command = sandbox.command(&words);
+    command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+    Finished::from(output_of(&mut command.spawn().unwrap()), &words)
 }
 
 fn full() -> Stdio {

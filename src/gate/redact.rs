@@ -639,7 +639,8 @@ mod tests {
 
     #[test]
     fn a_secret_at_the_cut_of_a_long_text_is_not_told_in_part() {
-        let body: String = (0_u32..48).map(|line| format!("MIIE{line:060}\n")).collect();
+        let lines: Vec<String> = (0_u32..48).map(|line| format!("MIIE{line:060}\n")).collect();
+        let body = lines.concat();
         let key = format!("-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----");
         know("at-the-cut-of-a-long-text");
         let secrets = [

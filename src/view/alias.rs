@@ -36,7 +36,12 @@ impl View {
         for place in &places {
             // Also what it leads to, where it is a link or lies behind one.
             let led_to = led_to(place)?;
-            let itself = self.stat(place)?.as_ref().and_then(identity);
+            // A script that a person names may lie outside; only what it leads to counts then.
+            let itself = if self.host.files.contains(place) {
+                self.stat(place)?.as_ref().and_then(identity)
+            } else {
+                None
+            };
             for identity in led_to.into_iter().chain(itself) {
                 by_identity.insert(identity, place.clone());
             }
