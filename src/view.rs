@@ -238,7 +238,7 @@ impl View {
     /// What stands at a path, not following a link; `None` where nothing does.
     ///
     /// # Errors
-    /// [`Kind::Denied`] where the path leads through a link, or what the system says.
+    /// [`crate::error::Kind::Denied`] where the path leads through a link, or what the system says.
     pub fn stat(&self, path: &Path) -> Result<Option<Stat>> {
         if self.is_hidden(path) {
             return Ok(None);
@@ -264,7 +264,7 @@ impl View {
     /// One look at the world, before it is made.
     ///
     /// # Errors
-    /// [`Kind::Unknown`] where a test has taken it away.
+    /// [`crate::error::Kind::Unknown`] where a test has taken it away.
     pub fn look(&self, look: Look, what: impl std::fmt::Display) -> Result<()> {
         self.host.sight.look(look, what)
     }
@@ -298,7 +298,7 @@ impl View {
     /// Refuses a copy of what the run itself appends to: it would tell a script in which pass it is.
     ///
     /// # Errors
-    /// [`Kind::Denied`] naming the log.
+    /// [`crate::error::Kind::Denied`] naming the log.
     pub fn require_at_rest(&self, from: &Place) -> Result<()> {
         match self
             .errand
@@ -382,7 +382,7 @@ impl View {
     /// Visits every path below `top`, the top included, parents first; links are not followed, mounts not entered.
     ///
     /// # Errors
-    /// What `visit` says; [`Kind::Invalid`] past the limit of paths.
+    /// What `visit` says; [`crate::error::Kind::Invalid`] past the limit of paths.
     pub fn walk(&self, top: &Path, visit: &mut dyn FnMut(&Path, &Stat) -> Result<()>) -> Result<()> {
         self.walk_as(top, false, visit)
     }
