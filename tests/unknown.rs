@@ -153,3 +153,55 @@ fn unknown_spreads_each_look_of_each_word_is_lost_in_turn() {
         silent.join("\n")
     );
 }
+
+fn story(sandbox: &Sandbox, body: &str) {
+    let header = "const STORY = #{ id: \"9.1\", title: \"example\" };";
+    sandbox.write(
+        "rollback/9.1.rhai",
+        format!("{header}\nfn execute() {{ {body} }}\n"),
+    );
+}
+
+#[test]
+fn unknown_spreads_what_a_script_concludes_outside_of_a_check_is_warned_of() {
+    let sandbox = Sandbox::empty();
+    sandbox.write("rollback.yaml", "docker: /bin/false\n");
+    story(
+        &sandbox,
+        "if list_containers(\"airbyte\").is_empty() { note(\"none\"); }",
+    );
+    let report = sandbox.json(&["run", "9.1", "-n"]);
+    let warnings = report["warnings"].as_array().unwrap();
+    let told = |text: &str| {
+        warnings
+            .iter()
+            .any(|warning| warning.as_str().unwrap().contains(text))
+    };
+    assert!(told("what the container engine holds is unknown"), "{warnings:?}");
+}
+
+#[test]
+fn not_looking_is_not_passing_a_line_of_the_log_that_can_not_be_read_or_has_no_time() {
+    let began = r#"{"timestamp":"2999-01-01T00:00:00.000Z","level":"INFO","event":"began"}"#;
+    let timeless = r#"{"level":"ERROR","event":"broken","storyId":"9.1"}"#;
+    for (lines, passed) in [
+        (format!("{began}\n"), Some(true)),
+        (
+            format!("half a line\n{{\"timestamp\":\"2001-01-01T00:00:00.000Z\"}}\n"),
+            Some(true),
+        ),
+        (format!("{began}\nhalf a line\n"), None),
+        (format!("{began}\nhalf a line\n{{\"event\":\"other\"}}\n"), None),
+        (format!("{began}\n{timeless}\n"), None),
+    ] {
+        let sandbox = Sandbox::empty();
+        story(&sandbox, "");
+        sandbox.write("logs/security.log", &lines);
+        let report = sandbox.json(&["validate", "9.1"]);
+        let mut checks = report["checks"].as_array().unwrap().iter();
+        let check = checks
+            .find(|check| check["title"] == "No error messages in logs")
+            .unwrap();
+        assert_eq!(check["passed"].as_bool(), passed, "{lines}: {check}");
+    }
+}

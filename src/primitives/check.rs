@@ -28,7 +28,8 @@ fn tell(arguments: &Arguments, telling: &Telling<'_>) -> Result<Dynamic, Box<Eva
         .ok_or_else(|| raise(Error::invalid("`check` takes a closure")))?;
     let title = arguments.text(0);
     let view = &telling.session.view;
-    view.take_unknown();
+    // What was unknown before is not this check's.
+    telling.session.warn_of_unknown();
     let (passed, detail) = match telling.call(&closure) {
         Ok(value) => {
             let (passed, detail) = verdict(&title, &value).map_err(raise)?;

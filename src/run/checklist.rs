@@ -67,7 +67,7 @@ const ITEMS: [Item; 8] = [
 /// Makes the eight checks of a story.
 ///
 /// # Errors
-/// Only [`crate::error::Kind::Cancelled`] and [`crate::error::Kind::Denied`]; any other failure is a failed check.
+/// Only [`crate::error::Kind::Cancelled`] and [`crate::error::Kind::Denied`]; with any other failure a check is unknown.
 pub fn check(session: &Session, story: &Story) -> Result<()> {
     for (title, item) in ITEMS {
         let (passed, detail) = match item(session, story) {
@@ -174,28 +174,13 @@ fn files_are_gone(session: &Session, story: &Story) -> Result<Option<Finding>> {
         .into_iter()
         .map(|place| place.shown)
         .partition(|shown| required.contains_key(shown) || kept.contains(shown));
-    let finding = Finding::of(wrong.iter().map(|shown| format!("`{shown}` is there")).collect());
-    let mut finding = finding;
-    finding.unknown = sources_not_read(view);
+    let mut finding = Finding::of(wrong.iter().map(|shown| format!("`{shown}` is there")).collect());
+    finding.unknown.extend(super::not_read(&view.sources_not_read()));
     Ok(Some(if left.is_empty() {
         finding
     } else {
         finding.remarking(format!("kept because others need them: {}", left.join(", ")))
     }))
-}
-
-/// Sources that the index of this pass could not look into, and whether one needs what went nobody can tell.
-fn sources_not_read(view: &View) -> Vec<String> {
-    let unread = view.sources_not_read();
-    if unread.is_empty() {
-        return Vec::new();
-    }
-    let count = plural(unread.len() as u64, "source");
-    let named = unread.iter().take(3).map(|file| format!("`{file}`"));
-    vec![format!(
-        "{count} could not be read: {}",
-        named.collect::<Vec<_>>().join(", ")
-    )]
 }
 
 fn kept_by_the_script(session: &Session) -> Vec<String> {
@@ -297,7 +282,7 @@ fn packages_are_gone(session: &Session, story: &Story) -> Result<Option<Finding>
         {
             let names: Vec<String> = removal.remove.into_keys().collect();
             finding
-                .remarks
+                .unknown
                 .push(format!("left alone, because {why}: {}", names.join(", ")));
             continue;
         }
@@ -312,7 +297,7 @@ fn packages_are_gone(session: &Session, story: &Story) -> Result<Option<Finding>
     if !left.is_empty() {
         finding = finding.remarking(format!("kept because others need them: {}", left.join(", ")));
     }
-    finding.unknown.extend(sources_not_read(view));
+    finding.unknown.extend(super::not_read(&view.sources_not_read()));
     Ok(Some(finding))
 }
 
@@ -343,7 +328,7 @@ fn system_works(session: &Session, story: &Story) -> Result<Option<Finding>> {
         }
     }
     let mut finding = Finding::of(wrong);
-    finding.unknown = sources_not_read(view);
+    finding.unknown.extend(super::not_read(&view.sources_not_read()));
     Ok(Some(finding))
 }
 
@@ -370,17 +355,20 @@ fn logs_are_clean(session: &Session, story: &Story) -> Result<Option<Finding>> {
             unread += u64::from(!line.trim_ascii().is_empty());
             continue;
         };
-        // Lines are appended: what stands before one of an earlier time is earlier still.
-        if text(&event, "timestamp") < since.as_str() {
-            unread = 0;
-        }
+        let time = text(&event, "timestamp");
         let concerns = text(&event, "storyId") == story.id
             || story
                 .feature
                 .as_deref()
                 .is_some_and(|feature| text(&event, "feature") == feature);
-        if concerns && text(&event, "level") == "ERROR" && text(&event, "timestamp") >= since.as_str() {
-            wrong.push(format!("{} {}", text(&event, "timestamp"), text(&event, "event")));
+        let is_error = concerns && text(&event, "level") == "ERROR";
+        if time.is_empty() {
+            unread += u64::from(is_error);
+        } else if time < since.as_str() {
+            // Lines are appended: what stands before one of an earlier time is earlier still.
+            unread = 0;
+        } else if is_error {
+            wrong.push(format!("{time} {}", text(&event, "event")));
         }
     }
     let mut finding = Finding::of(wrong);

@@ -340,6 +340,13 @@ impl Session {
         }
     }
 
+    /// Warns of what a script was given without anybody being able to tell, where no check has told it.
+    pub fn warn_of_unknown(&self) {
+        for why in self.view.take_unknown() {
+            self.warn(&why);
+        }
+    }
+
     /// Something the person should know; said once.
     pub fn warn(&self, text: &str) {
         if !self.view.allowance.say(text.len()) {
