@@ -11,6 +11,7 @@ use rollback_manager::view::{Errand, View};
 use serde_json::Value;
 
 use crate::sandbox::{Finished, Sandbox, Service, assert_says, assert_unchanged};
+use crate::skipped::skipped;
 
 /// A story with one service and some data.
 fn story(sandbox: &Sandbox, service: &str) {
@@ -31,11 +32,6 @@ fn story(sandbox: &Sandbox, service: &str) {
 fn operations<'a>(report: &'a Value, word: &str) -> Vec<&'a Value> {
     let all = report["operations"].as_array().unwrap().iter();
     all.filter(|operation| operation["op"] == word).collect()
-}
-
-#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
 }
 
 /// A program under another command line: `bash -c 'exec -a TITLE PROGRAM'`, in the workspace.
@@ -391,6 +387,78 @@ fn r3_what_is_there_again_after_a_while_is_seen_and_what_stays_away_is_not() {
         "{running:?}"
     );
     drop(keeper);
+}
+
+/// The check of what runs, in a report.
+fn check(report: &Value) -> &Value {
+    let mut all = report["checks"].as_array().unwrap().iter();
+    all.find(|check| check["title"] == "No related processes running")
+        .unwrap()
+}
+
+// R3, kind "not looking is not passing": a run asks again after a while.
+#[test]
+fn r3_a_service_that_comes_back_after_it_was_stopped_fails_the_validation_of_the_run() {
+    let sandbox = Sandbox::empty();
+    story(&sandbox, "commands: [\"svc\"]");
+    sandbox.write("rollback.yaml", "validation: { settle: 20s }\n");
+    // Nobody above it would start it again: its own last act does.
+    let first = "[ \"$1\" = again ] || trap 'setsid /bin/sh bin/svc.sh again < wait > back & exit 0' TERM\n";
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        sandbox.path("wait"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    // Whoever opens the pipe for reading waits for this.
+    let pipe = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(sandbox.path("wait"))
+        .unwrap();
+    let _service = sandbox.spawn("bin/svc.sh", &[], first);
+    let report = sandbox.json(&["run", "9.1", "--yes"]);
+    assert_eq!(report["exit_code"], 1, "{report:#}");
+    let check = check(&report);
+    assert_eq!(check["passed"], false, "{report:#}");
+    assert!(check["detail"].to_string().contains("is running"), "{report:#}");
+    drop(pipe);
+}
+
+// Kind "a validation asks another question than the step": who still has to do with what went.
+#[test]
+fn who_runs_writes_or_reads_what_went_is_seen_without_the_words_by_which_services_are_found() {
+    for (script, code, passed, says) in [
+        ("bin/owned.sh", "", Some(false), "runs `bin/owned.sh`"),
+        (
+            "other/reader.sh",
+            "exec 4<data/store/x.db\n",
+            Some(true),
+            "reads `",
+        ),
+        ("other/worker.sh", "cd data/store\n", None, "works in `"),
+    ] {
+        let sandbox = Sandbox::empty();
+        story(&sandbox, "commands: [\"quite another\"]");
+        let service = sandbox.spawn(script, &[], code);
+        let plan = sandbox.json(&["run", "9.1", "-n"]);
+        let report = sandbox.json(&["run", "9.1", "--yes"]);
+        for report in [plan, report] {
+            let check = check(&report);
+            assert_eq!(
+                check["passed"],
+                serde_json::to_value(passed).unwrap(),
+                "{report:#}"
+            );
+            let told = format!("process {} (", service.pid());
+            for part in [told.as_str(), says] {
+                assert!(check["detail"].to_string().contains(part), "{part}: {report:#}");
+            }
+        }
+        assert!(service.is_running());
+    }
 }
 
 // R29: a shared lock is a reader's.

@@ -38,7 +38,7 @@ pub use pid_file::named_by;
 pub use query::{Query, Scope};
 pub use settle::watch;
 pub use stop::{Ended, Stop, ends_within, still, stop};
-pub use witness::{Witness, Witnesses, witnesses};
+pub use witness::{Does, Witness, Witnesses, witnesses};
 
 use table::{Seen, Table};
 

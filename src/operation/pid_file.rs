@@ -35,7 +35,7 @@ impl RemovePidFile {
         let store = view.slot("removed", &name.unwrap_or_default());
         Ok(Self {
             store: there.then_some(store),
-            times: view.parent_times(&[&file]),
+            times: view.parent_times(&[&file])?,
             needs: vec![view.write(&file, true)],
             fact: view.fact(&file)?,
             file,

@@ -128,13 +128,27 @@ pub fn written_by(pids: &[i32]) -> Result<Vec<PathBuf>> {
         if table.is_elsewhere(&seen) {
             continue;
         }
-        let writes = |file: &OpenFile| match &file.via {
-            Via::Descriptor(number) => descriptor(&seen, number).access == Access::Write,
-            Via::Mapping(access) => *access == Access::Write,
-        };
+        let writes = |file: &OpenFile| file.access(&seen) == Access::Write;
         written.extend(opened.files.into_iter().filter(writes).map(|file| file.path));
     }
     Ok(written)
+}
+
+impl OpenFile {
+    /// How the process that was seen has it open.
+    pub fn access(&self, seen: &Seen) -> Access {
+        self.hold(seen).access
+    }
+
+    fn hold(&self, seen: &Seen) -> Hold {
+        match &self.via {
+            Via::Descriptor(number) => descriptor(seen, number),
+            Via::Mapping(access) => Hold {
+                access: *access,
+                lock: None,
+            },
+        }
+    }
 }
 
 /// How one process holds one file.
@@ -196,14 +210,7 @@ impl Tree {
         let mut held = BTreeMap::new();
         let elsewhere = table.is_elsewhere(seen);
         for file in opened.files.iter().filter(|file| self.has(file, elsewhere)) {
-            let hold = match &file.via {
-                Via::Descriptor(number) => descriptor(seen, number),
-                Via::Mapping(access) => Hold {
-                    access: *access,
-                    lock: None,
-                },
-            };
-            note(&mut held, file.path.clone(), hold);
+            note(&mut held, file.path.clone(), file.hold(seen));
         }
         held
     }

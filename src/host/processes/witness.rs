@@ -9,7 +9,7 @@ use super::command::resolve;
 use super::open::{OpenFiles, Opened};
 use super::reach::never;
 use super::table::{Seen, Table};
-use super::{Process, settled};
+use super::{Access, Process, as_path, settled};
 use crate::error::Result;
 
 /// A process that still has to do with a file that went.
@@ -17,8 +17,43 @@ use crate::error::Result;
 pub struct Witness {
     /// Who.
     pub process: Process,
-    /// What it does with which file: "runs `/ws/services/duck.js`".
-    pub how: String,
+    /// What it does with the file.
+    pub does: Does,
+    /// Which file or directory.
+    #[serde(serialize_with = "as_path")]
+    pub path: PathBuf,
+}
+
+/// What a process has to do with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Does {
+    /// It is its program, or the script that its interpreter was given.
+    Runs,
+    /// It has the file open, and may change it.
+    Writes,
+    /// It has the file open, and can't change it.
+    Reads,
+    /// It is its working directory; it may be a person's own program.
+    WorksIn,
+}
+
+impl Witness {
+    /// "process 7 (`node duck.js`) runs `services/duck.js`", with the name that the file has for people.
+    #[must_use]
+    pub fn told(&self, file: &str) -> String {
+        let does = match self.does {
+            Does::Runs => "runs",
+            Does::Writes => "writes",
+            Does::Reads => "reads",
+            Does::WorksIn => "works in",
+        };
+        format!(
+            "process {} (`{}`) {does} `{file}`",
+            self.process.pid,
+            self.process.describe()
+        )
+    }
 }
 
 /// What a look at all processes gave.
@@ -56,9 +91,9 @@ pub fn witnesses(gone: &[PathBuf], open: Option<&OpenFiles>) -> Result<Witnesses
         if table.is_elsewhere(&seen) || seen.command().is_empty() {
             continue;
         }
-        let how = does(&table, &seen, open, &is_gone);
+        let does = does(&table, &seen, open, &is_gone);
         // Somebody else's process tells its command line, and nothing else.
-        if how.is_none() && seen.list("fd").is_none() {
+        if does.is_none() && seen.list("fd").is_none() {
             let mut words = seen
                 .command()
                 .iter()
@@ -74,39 +109,45 @@ pub fn witnesses(gone: &[PathBuf], open: Option<&OpenFiles>) -> Result<Witnesses
             }
             continue;
         }
-        if let (Some(how), Some(process)) = (how, table.process(&seen)) {
-            all.found.push(Witness { process, how });
+        if let (Some((does, path)), Some(process)) = (does, table.process(&seen)) {
+            all.found.push(Witness { process, does, path });
         }
     }
     Ok(all)
 }
 
-/// What a process does with one of the paths.
+/// What a process does with one of the paths: the first of these that it does.
 fn does(
     table: &Table,
     seen: &Seen,
     open: Option<&OpenFiles>,
     is_gone: &dyn Fn(&Path) -> bool,
-) -> Option<String> {
+) -> Option<(Does, PathBuf)> {
     let cwd = table.cwd(seen);
     let script = seen.told(table).script(cwd);
     let program = table.executable(seen).map(Path::to_path_buf);
     if let Some(path) = script.into_iter().chain(program).find(|path| is_gone(path)) {
-        return Some(format!("runs `{}`", path.display()));
+        return Some((Does::Runs, path));
     }
     let held = |opened: &Opened| {
-        let held = opened.files.iter().find(|file| is_gone(&file.path));
-        held.map(|file| format!("holds `{}`", file.path.display()))
+        let held = opened.files.iter().filter(|file| is_gone(&file.path));
+        let held = held.map(|file| (file.access(seen), file.path.clone()));
+        held.max_by_key(|(access, _)| *access)
     };
     let held = match open {
         Some(open) => open.of(seen.pid).and_then(held),
         None => held(&Opened::of(seen)),
     };
+    if let Some((access, path)) = held {
+        let does = match access {
+            Access::Read => Does::Reads,
+            Access::Write => Does::Writes,
+        };
+        return Some((does, path));
+    }
     // A person may stand in a directory that went, in a shell or an editor.
-    held.or_else(|| {
-        let cwd = cwd.filter(|cwd| is_gone(cwd) && never(table, seen).is_none())?;
-        Some(format!("works in `{}`", cwd.display()))
-    })
+    let cwd = cwd.filter(|cwd| is_gone(cwd) && never(table, seen).is_none())?;
+    Some((Does::WorksIn, cwd.to_path_buf()))
 }
 
 #[cfg(test)]
@@ -114,12 +155,12 @@ mod tests {
     use super::super::trial::Trial;
     use super::*;
 
-    fn how(gone: &[PathBuf], pid: i32) -> Option<String> {
+    fn how(gone: &[PathBuf], pid: i32) -> Option<(Does, PathBuf)> {
         let all = witnesses(gone, None).expect("a proc file system");
         all.found
             .into_iter()
             .find(|witness| witness.process.pid == pid)
-            .map(|witness| witness.how)
+            .map(|witness| (witness.does, witness.path))
     }
 
     #[test]
@@ -134,15 +175,15 @@ mod tests {
         let at = |name: &str| trial.root().join(name);
         assert_eq!(
             how(&[at("services")], runs.pid()),
-            Some(format!("runs `{}`", trial.text("services/serve.sh")))
+            Some((Does::Runs, at("services/serve.sh")))
         );
         assert_eq!(
             how(&[at("data/x.db")], holds.pid()),
-            Some(format!("holds `{}`", trial.text("data/x.db")))
+            Some((Does::Writes, at("data/x.db")))
         );
         assert_eq!(
             how(&[at("data")], works.pid()),
-            Some(format!("works in `{}`", trial.text("data/below")))
+            Some((Does::WorksIn, at("data/below")))
         );
         assert_eq!(how(&[at("services"), at("data")], innocent.pid()), None);
         assert!(witnesses(&[], None).expect("a proc file system").found.is_empty());
@@ -159,7 +200,7 @@ mod tests {
                 &[trial.root().join("data"), trial.root().join("kept")],
                 holds.pid()
             ),
-            Some(format!("holds `{}`", trial.text("kept/x.db")))
+            Some((Does::Writes, trial.root().join("kept/x.db")))
         );
     }
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::processes::{self, Found, Keeper, Process, Query, Witnesses};
+use crate::host::sight::Look;
 use crate::known::Known;
 use crate::view::View;
 use crate::workspace::catalogue::{entries, texts};
@@ -63,7 +64,9 @@ impl View {
     /// # Errors
     /// What the system says.
     pub fn witnesses(&self, gone: &[PathBuf]) -> Result<Witnesses> {
-        let mut all = self.host.eyes.witnesses(gone, self.moment()?)?;
+        self.look(Look::Processes, "who still has to do with what went")?;
+        let all = self.host.eyes.witnesses(gone, self.moment()?);
+        let mut all = all.map_err(Error::of_looking)?;
         all.found.retain(|witness| {
             let process = &witness.process;
             !self.overlay().has_ended(process.pid, process.started_ticks)
@@ -80,8 +83,15 @@ impl View {
             .iter()
             .map(|process| (process.pid, process.started_ticks))
             .collect();
+        if processes.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.look(Look::Processes, "who keeps the processes")?;
         let scope = self.scope();
-        let keeper = |process| self.host.eyes.keeper(process, &scope, ending.clone());
+        let keeper = |process| {
+            let keeper = self.host.eyes.keeper(process, &scope, ending.clone());
+            keeper.map_err(Error::of_looking)
+        };
         processes.iter().map(keeper).collect()
     }
 
@@ -93,7 +103,8 @@ impl View {
         let Some(real) = self.real(file) else {
             return Ok(Known::Yes(None));
         };
-        let named = self.host.eyes.named_by(&real)?;
+        self.look(Look::Processes, file.display())?;
+        let named = self.host.eyes.named_by(&real).map_err(Error::of_looking)?;
         Ok(named.map(|process| {
             process.filter(|process| !self.overlay().has_ended(process.pid, process.started_ticks))
         }))
