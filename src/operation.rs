@@ -29,6 +29,9 @@ pub mod narrowing;
 /// Backing up by moving.
 pub mod retiring;
 
+/// Pid files of services that have ended.
+pub mod pid_file;
+
 /// Giving space back.
 pub mod pruning;
 
@@ -43,6 +46,9 @@ pub mod sealing;
 
 /// Ending processes.
 pub mod stopping;
+
+/// Stopping a service through what keeps it.
+pub mod supervised;
 
 /// Clearing up after an operation that was cut off.
 pub mod sweeping;
@@ -407,6 +413,8 @@ pub struct Proposal {
     pub summary: String,
     /// Why it is settled, or a remark.
     pub why: Option<String>,
+    /// What the person should know of it, beside what is in the plan.
+    pub warning: Option<String>,
     /// What to do.
     pub act: Act,
     /// Digest of the word's arguments; empty where no script said it.
@@ -439,6 +447,7 @@ impl Proposal {
             target: target.into(),
             summary: summary.into(),
             why: None,
+            warning: None,
             act: Act::Do(Box::new(operation)),
             asked: String::new(),
             value: rhai::Dynamic::UNIT,
@@ -461,6 +470,7 @@ impl Proposal {
             summary: format!("leave {target}: {why}"),
             target,
             why: Some(why),
+            warning: None,
             act: Act::Settled(outcome, needs),
             asked: String::new(),
             value: rhai::Dynamic::UNIT,
@@ -471,6 +481,13 @@ impl Proposal {
     #[must_use]
     pub fn returning(mut self, value: impl Into<rhai::Dynamic>) -> Self {
         self.value = value.into();
+        self
+    }
+
+    /// Adds what the person should know.
+    #[must_use]
+    pub fn warning(mut self, warning: impl Into<String>) -> Self {
+        self.warning = Some(warning.into());
         self
     }
 

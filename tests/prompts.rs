@@ -332,7 +332,7 @@ fn stub_docker(sandbox: &Sandbox) -> String {
     let removed = sandbox.path("removed");
     let script = format!(
         "#!/bin/sh\ncase \"$1 $2\" in\n\"volume ls\") echo '{{\"Name\":\"reports_data\"}}' ;;\n\"volume rm\") shift 2; \
-         echo \"$@\" >> '{}' ;;\n*) echo some-answer ;;\nesac\n",
+         echo \"$@\" >> '{}' ;;\n\"ps \"*) ;;\n*) echo some-answer ;;\nesac\n",
         removed.display()
     );
     // Another process writes it: a file that is open for writing in this one can't be executed.

@@ -1,5 +1,5 @@
 //! A test that can't run here says so in one form, `skipped: NAME: why`, and adds that line to the file that
-//! `ROLLBACK_SKIPS` names: `.ci/run` reads it, so that no skip passes unseen.
+//! `ROLLBACK_SKIPS` names: `.ci/run` prints it at its end, so that no skip passes unseen.
 #![expect(
     clippy::disallowed_methods,
     reason = "the list of skips is a file that CI names"

@@ -136,7 +136,7 @@ impl Policy {
                     check(&view.workspace.show(&second).shown)?;
                 }
                 // What a name means counts, not the name.
-                let known = view.known(self.places(view));
+                let known = view.known(self.places(view))?;
                 let meant = |path: &Path, place: &Path| {
                     let (path, place) = (view.workspace.show(path), view.workspace.show(place));
                     check(&place.shown)

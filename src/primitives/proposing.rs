@@ -143,7 +143,7 @@ pub fn edited_text(edited: Edited) -> Option<String> {
 }
 
 /// An edit of a text file that a script may read: what an edit does tells what was there. What is not there, or needs no
-/// change, is recorded as not present.
+/// change, is recorded as not present. That suits a removal; for all else there is [`setting`].
 ///
 /// # Errors
 /// What the view or the edit says.
@@ -155,6 +155,29 @@ pub fn edit(
 ) -> Result<Vec<Proposal>> {
     view.may_read(place)?;
     blind_edit(word, view, place, change)
+}
+
+/// As [`edit`], of what is to be there afterwards: a file that is not there is told.
+///
+/// # Errors
+/// As there.
+pub fn setting(
+    word: &'static str,
+    view: &View,
+    place: &Place,
+    what: &str,
+    change: &mut dyn FnMut(&str) -> Result<(Edited, String)>,
+) -> Result<Vec<Proposal>> {
+    let is_there = view.exists(&place.absolute)?;
+    let proposals = edit(word, view, place, change)?;
+    if is_there {
+        return Ok(proposals);
+    }
+    let warning = format!("`{place}` is not there: `{what}` was not set in it");
+    Ok(proposals
+        .into_iter()
+        .map(|proposal| proposal.warning(&warning))
+        .collect())
 }
 
 /// As [`edit`], of a file that a script may not read.
@@ -206,14 +229,35 @@ pub fn require_quiet(view: &View, source: &Place, keep: &[PathBuf], allow_open: 
         count => format!(" and {} more", count - 1),
     };
     Err(Error::in_use(format!(
-        "`{source}` is not quiet: process {} (`{}`) writes `{}`{more}",
-        first.process.pid,
-        first.process.describe(),
-        view.workspace.show(&first.path)
+        "`{source}` is not quiet: {}{more}",
+        first.told(&view.workspace.show(&first.path).shown)
     ))
     .hint(
         "stop it first; a copy of what is being written is not a backup. Who knows better says --allow-open",
     ))
+}
+
+/// Who reads what is about to be moved, and what that means for them; what is below `keep` (relative to it) doesn't count.
+///
+/// # Errors
+/// What the view says.
+pub fn readers(view: &View, source: &Place, keep: &[PathBuf]) -> Result<Option<String>> {
+    let mut readers = view.holders(source)?;
+    readers.retain(|reader| {
+        !reader.writes()
+            && !keep
+                .iter()
+                .any(|kept| reader.path.starts_with(source.absolute.join(kept)))
+    });
+    let Some(first) = readers.first() else {
+        return Ok(None);
+    };
+    let more = match readers.len() {
+        1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    let told = first.told(&view.workspace.show(&first.path).shown);
+    Ok(Some(format!("{told}{more}: it goes on reading what was moved")))
 }
 
 /// Where a backup's contents stand: the backup's directory, or the one file in it.

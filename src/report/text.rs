@@ -17,11 +17,12 @@ pub(crate) mod sample;
 mod tests;
 
 /// Words that take something away; other words with an effect change something.
-const REMOVALS: [&str; 7] = [
+const REMOVALS: [&str; 8] = [
     "remove_containers",
     "remove_images",
     "remove_path",
     "remove_paths",
+    "remove_pid_file",
     "remove_volumes",
     "retire_dir",
     "uninstall_packages",
@@ -456,29 +457,19 @@ fn checks(page: &mut Page<'_>, report: &Report) {
     if report.checks.is_empty() {
         return;
     }
-    let passed = report
-        .checks
-        .iter()
-        .filter(|check| check.passed == Some(true))
-        .count();
-    let total = plural(report.checks.len(), "check");
+    let tally = report.tally();
     let (verb, ink) = match page.mode {
         Mode::DryRun => ("would pass", Ink::Plain),
-        Mode::Real => (
-            "passed",
-            if passed == report.checks.len() {
-                Ink::Good
-            } else {
-                Ink::Danger
-            },
-        ),
+        Mode::Real if tally.failed > 0 => ("passed", Ink::Danger),
+        Mode::Real if tally.unknown > 0 => ("passed", Ink::Caution),
+        Mode::Real => ("passed", Ink::Good),
     };
-    page.line(ink, &format!("validation: {passed} of {total} {verb}"));
+    page.line(ink, &format!("validation: {}", tally.sentence(verb)));
     for check in &report.checks {
         match check.passed {
             Some(true) => {}
             Some(false) => page.hanging("  fails: ", Ink::Danger, &finding(report, check)),
-            None => page.hanging("  unknown: ", Ink::Caution, &finding(report, check)),
+            None => page.hanging("  ?      ", Ink::Caution, &finding(report, check)),
         }
     }
 }
