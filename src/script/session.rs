@@ -16,6 +16,8 @@ use crate::gate::{Gate, Passed, Scene};
 use crate::operation::{BackupMade, Outcome, Proposal, Risk};
 use crate::primitive::{Arguments, Primitive};
 use crate::report::{CheckRecord, FailureRecord, OperationRecord};
+use crate::script::failing::Watch;
+use crate::script::patterns::Patterns;
 use crate::script::sources::Sources;
 use crate::view::View;
 
@@ -34,6 +36,8 @@ pub struct Journal {
     pub checks: Vec<CheckRecord>,
     /// What the person should know.
     pub warnings: Vec<String>,
+    /// Patterns of the story at hand.
+    pub patterns: Patterns,
     /// Failures of stories.
     pub failures: Vec<FailureRecord>,
     /// Questions of scripts, with their answers.
@@ -116,6 +120,8 @@ pub struct Session {
     /// What ended the story at hand and can't be caught: some functions of the engine swallow every failure of the
     /// closures that they call.
     pub ended: RefCell<Option<Error>>,
+    /// Who is at work in the story at hand.
+    pub watch: Watch,
 }
 
 /// A word that speaks to the run, with the engine's context for calling closures.
@@ -132,7 +138,8 @@ impl Telling<'_> {
     /// # Errors
     /// Whatever the closure throws.
     pub fn call(&self, closure: &FnPtr) -> Result<Dynamic, Box<rhai::EvalAltResult>> {
-        closure.call_within_context(self.context, ())
+        let call = || closure.call_within_context(self.context, ());
+        self.session.watch.within(false, call)
     }
 }
 
@@ -160,6 +167,9 @@ impl Session {
     pub fn count_operation(&self) -> Option<Error> {
         let count = self.operations.get().saturating_add(1);
         self.operations.set(count);
+        if self.watch.ends(count) {
+            return Some(Error::limit("the place is found"));
+        }
         if count > self.view.limits().operations {
             return Some(used_up());
         }
@@ -170,6 +180,8 @@ impl Session {
     pub fn begin_story(&self) {
         self.operations.set(0);
         self.ended.take();
+        let story = self.view.story.borrow();
+        self.watch.begin(story.as_ref().map(|story| story.id.as_str()));
     }
 
     /// A word that changes something: each proposal passes the gate. Gives the last proposal's value.

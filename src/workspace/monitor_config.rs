@@ -578,7 +578,7 @@ impl TriggerConfig {
             );
         }
         if let Some(service) = &self.service {
-            globset::Glob::new(service).map_err(|error| format!("service: {error}"))?;
+            crate::pattern::Name::parse(service).map_err(|error| format!("service: {error}"))?;
         }
         Ok(())
     }
