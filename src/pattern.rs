@@ -11,6 +11,10 @@ use crate::error::{Error, Position, Result};
 /// The most patterns without braces that one with braces may stand for.
 const MOST: usize = 1024;
 
+/// The longest pattern, in bytes, and how much of one stands in a message, in characters.
+const LONGEST: usize = 4096;
+const SHOWN: usize = 200;
+
 /// Characters by which a text is a pattern and no path.
 const SIGNS: [char; 5] = ['*', '?', '[', '{', '\\'];
 
@@ -23,7 +27,9 @@ pub fn is_pattern(text: &str) -> bool {
 /// The directories before the first sign of a pattern; the one that holds it, for a plain path.
 #[must_use]
 pub fn base(text: &str) -> &str {
-    let plain = text.find(SIGNS).map_or(text, |at| text.get(..at).unwrap_or_default());
+    let plain = text
+        .find(SIGNS)
+        .map_or(text, |at| text.get(..at).unwrap_or_default());
     match plain.rfind('/') {
         Some(0) => "/",
         Some(end) => text.get(..end).unwrap_or_default(),
@@ -58,7 +64,10 @@ enum Token {
     One(Unit),
     Any,
     Several,
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
 impl Token {
@@ -345,10 +354,13 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn wrong(&self, at: usize, what: &str) -> Error {
-        let place = self.text.chars().take(at).count() + 1;
+        let mut shown: String = self.text.chars().take(SHOWN).collect();
+        if shown.len() < self.text.len() {
+            shown.push_str("...");
+        }
         Error::invalid(format!(
-            "`{}` is no pattern: {what}, at character {place}",
-            self.text
+            "`{shown}` is no pattern: {what}, at character {}",
+            at + 1
         ))
         .hint("`*`, `?`, `[a-z]`, `**` between slashes, `{a,b}`; `\\` before a sign takes it as it is")
     }
@@ -356,6 +368,9 @@ impl Reader<'_> {
     fn letters(&self) -> Result<Vec<Letter>> {
         if self.text.is_empty() {
             return Err(Error::invalid("the pattern is empty"));
+        }
+        if self.text.len() > LONGEST {
+            return Err(self.wrong(LONGEST, &format!("it is longer than {LONGEST} bytes")));
         }
         let mut letters = Vec::new();
         let mut characters = self.text.chars().enumerate();
@@ -385,7 +400,10 @@ impl Reader<'_> {
     /// Where a class ends that begins at `start`: the place of its `]`.
     fn class_end(&self, letters: &[Letter], start: usize) -> Result<usize> {
         let mut at = start + 1;
-        if letters.get(at).is_some_and(|letter| letter.is('!') || letter.is('^')) {
+        if letters
+            .get(at)
+            .is_some_and(|letter| letter.is('!') || letter.is('^'))
+        {
             at += 1;
         }
         // A `]` that comes first is one of the class.
@@ -465,7 +483,7 @@ impl Reader<'_> {
             return Err(self.wrong(first.at, "one of its readings begins with this slash"));
         }
         let mut parts = Vec::new();
-        for name in letters.split(|letter| letter.is('/')) {
+        for name in self.split(letters)? {
             let text: String = name.iter().map(|letter| letter.character).collect();
             match text.as_str() {
                 "" | "." => {}
@@ -485,6 +503,24 @@ impl Reader<'_> {
             return Err(self.wrong(0, "one of its readings names nothing"));
         }
         Ok(Way { absolute, parts })
+    }
+
+    /// The names between slashes.
+    fn split<'l>(&self, letters: &'l [Letter]) -> Result<Vec<&'l [Letter]>> {
+        let mut names = Vec::new();
+        let (mut from, mut at) = (0, 0);
+        while let Some(letter) = letters.get(at) {
+            if letter.is('[') {
+                // What is wrong inside is told by the class.
+                at = self.class_end(letters, at)?;
+            } else if letter.is('/') {
+                names.push(letters.get(from..at).unwrap_or_default());
+                from = at + 1;
+            }
+            at += 1;
+        }
+        names.push(letters.get(from..).unwrap_or_default());
+        Ok(names)
     }
 
     fn name(&self, letters: &[Letter]) -> Result<Vec<Token>> {

@@ -154,9 +154,12 @@ impl Script {
                     .at(self.position(second.position())),
             );
         }
-        if let Some(stated) = self.ast.statements().iter().find(
-            |statement| matches!(statement, Stmt::Var(variable, ..) if variable.0.name == "STORY"),
-        ) && self.header.is_empty()
+        if let Some(stated) = self
+            .ast
+            .statements()
+            .iter()
+            .find(|statement| matches!(statement, Stmt::Var(variable, ..) if variable.0.name == "STORY"))
+            && self.header.is_empty()
         {
             return Err(Error::script(
                 "STORY is a literal map that is not empty: it is read without running anything",

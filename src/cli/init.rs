@@ -19,7 +19,7 @@ version: 1
 # backups: { dir: rollback_backups, keep_last: 5, keep_within: 30d, digest_limit: 1GiB }
 # policy:
 #   write: [\".\"]           # directories below which a run may write, and no others; . is the workspace
-#   deny: [\".git/**\"]      # globs that a run may never change
+#   deny: [\".git/**\"]      # patterns of what a run may never change
 #   read_deny: [\"**/.env*\", \"**/.npmrc\", \"**/.pypirc\", \"**/.netrc\", \"**/id_*\", \"**/*.pem\", \"**/*.key\"]  # files that a script is never given
 #   commands: []           # programs that run_command may start
 #   processes: { scope: workspace }

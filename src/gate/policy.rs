@@ -34,7 +34,11 @@ impl Policy {
         for pattern in &policy.deny {
             let rule = Rule::parse(pattern)
                 .map_err(|error| Error::configuration(format!("policy.deny: {}", error.message())))?;
-            for place in rule.plain_parts().into_iter().filter(|part| part.starts_with('/')) {
+            for place in rule
+                .plain_parts()
+                .into_iter()
+                .filter(|part| part.starts_with('/'))
+            {
                 let place = Path::new(&place);
                 let mut roots = workspace.roots().iter();
                 if !roots.any(|root| place.starts_with(root) || root.starts_with(place)) {

@@ -13,12 +13,16 @@ fn each_sign_of_the_language_matches_what_it_says() {
     for (pattern, yes, no) in [
         ("*.txt", &["a.txt", ".txt", ".a.txt"][..], &["a/b.txt", "txt"][..]),
         ("a?c", &["abc", "aéc", "a.c"], &["ac", "a/c", "abbc"]),
-        ("data[!0-9]*", &["data-x", "data"].get(..1).unwrap(), &["data", "data1", "data/customers.csv"]),
+        (
+            "data[!0-9]*",
+            &["data-x"],
+            &["data", "data1", "data/customers.csv"],
+        ),
         ("a[^b]c", &["axc"], &["abc", "a/c"]),
         ("a[!b]", &["a]", "a-"], &["ab", "a"]),
         ("[]a]x", &["]x", "ax"], &["bx"]),
         ("[a-]x", &["-x", "ax"], &["bx"]),
-        ("[+-9]", &["0", "."], &["/", "a"]),
+        ("[+-9]", &["0", "+"], &["/", "a"]),
         ("**/x", &["x", "a/x", "a/b/x"], &["ax", "x/a"]),
         ("a/**", &["a/b", "a/b/c", "a/.b"], &["a", "b/a"]),
         ("a/**/b", &["a/b", "a/x/b", "a/x/y/b"], &["a/xb", "ab"]),
@@ -44,9 +48,20 @@ fn each_sign_of_the_language_matches_what_it_says() {
 
 #[test]
 fn no_class_and_no_wildcard_matches_a_slash() {
-    for pattern in ["a[!b]c", "a[^b]c", "a[!-~]c", "a[+-9]c", "a?c", "a*c", "a{[!b],?}c"] {
+    for pattern in [
+        "a[!b]c",
+        "a[^b]c",
+        "a[!-~]c",
+        "a[+-9]c",
+        "a?c",
+        "a*c",
+        "a{[!b],?}c",
+    ] {
         assert!(!matches(pattern, "a/c"), "`{pattern}`");
-        assert!(!Rule::parse(pattern).unwrap().covers(Path::new("a/c"), false), "`{pattern}`");
+        assert!(
+            !Rule::parse(pattern).unwrap().covers(Path::new("a/c"), false),
+            "`{pattern}`"
+        );
     }
 }
 
@@ -79,7 +94,10 @@ fn what_cannot_be_understood_is_an_error_with_its_place() {
     ] {
         let error = Pattern::parse(pattern).unwrap_err();
         assert!(error.message().contains(what), "{pattern:?}: {error}");
-        assert!(error.message().ends_with(&format!("at character {place}")), "{pattern:?}: {error}");
+        assert!(
+            error.message().ends_with(&format!("at character {place}")),
+            "{pattern:?}: {error}"
+        );
         assert!(Rule::parse(pattern).is_err(), "a rule {pattern:?} is taken");
     }
     assert!(Pattern::parse("").is_err());
@@ -89,12 +107,20 @@ fn what_cannot_be_understood_is_an_error_with_its_place() {
 #[test]
 fn a_rule_covers_what_it_names_and_all_below() {
     for (rule, yes, no) in [
-        ("secret{,s}.txt", &["secret.txt", "secrets.txt", "a/secret.txt"][..], &["secret"][..]),
+        (
+            "secret{,s}.txt",
+            &["secret.txt", "secrets.txt", "a/secret.txt"][..],
+            &["secret"][..],
+        ),
         ("dir/**", &["dir", "dir/a", "dir/a/b"], &["a/dir", "dirs"]),
         ("dir/", &["dir", "dir/a", "a/dir"], &["dirs"]),
         ("*.key", &["a.key", "x/y/a.key", "a.key/b"], &["akey"]),
         ("**/.env*", &[".env", "a/.env.local", "/srv/.env"], &["env"]),
-        ("config/*.yaml", &["config/a.yaml"], &["config", "b/config/a.yaml"]),
+        (
+            "config/*.yaml",
+            &["config/a.yaml"],
+            &["config", "b/config/a.yaml"],
+        ),
         ("data/*", &["data/a", "data/a/b"], &["data"]),
         ("/srv/x/**", &["/srv/x", "/srv/x/a"], &["srv/x/a", "/srv"]),
         ("{a/b,*.pem}", &["a/b/c", "x/k.pem", "/srv/k.pem"], &["x/a/b"]),
@@ -102,7 +128,10 @@ fn a_rule_covers_what_it_names_and_all_below() {
     ] {
         let read = Rule::parse(rule).unwrap();
         for path in yes {
-            assert!(read.covers(Path::new(path), false), "`{rule}` does not cover `{path}`");
+            assert!(
+                read.covers(Path::new(path), false),
+                "`{rule}` does not cover `{path}`"
+            );
         }
         for path in no {
             assert!(!read.covers(Path::new(path), false), "`{rule}` covers `{path}`");
@@ -126,7 +155,13 @@ fn the_plain_beginning_of_a_pattern_is_known() {
     ] {
         assert_eq!(Rule::parse(pattern).unwrap().plain_parts(), plain, "{pattern}");
     }
-    for (pattern, above) in [("a/b/*.js", "a/b"), ("a/b", "a"), ("*.js", ""), ("a/{b/c,d}", "a"), ("/x*", "/")] {
+    for (pattern, above) in [
+        ("a/b/*.js", "a/b"),
+        ("a/b", "a"),
+        ("*.js", ""),
+        ("a/{b/c,d}", "a"),
+        ("/x*", "/"),
+    ] {
         assert_eq!(base(pattern), above);
     }
     assert!(is_pattern(r"a\[b") && !is_pattern("a/b.c-d (e)"));

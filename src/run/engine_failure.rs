@@ -1,5 +1,4 @@
-//! Where in a script its engine failed. The engine does not tell, but it tells the place at which it is ended: so a preview
-//! is made once more, which ends at the operation that was the last.
+//! Where in a script its engine failed: a preview is made once more, with a script whose lines say themselves.
 
 use std::rc::Rc;
 
@@ -10,62 +9,55 @@ use crate::script::failing;
 use crate::script::session::{Questions, Session, Silent};
 use crate::workspace::catalogue::Story;
 
-/// So many previews may be made for it.
-const TRIES: u32 = 16;
-
 /// The failure with its line, where the engine failed and a preview can find out; else the failure as it is.
 pub fn located(
     context: &Context,
     session: &Rc<Session>,
     request: &Request,
-    story: &Story,
+    story: &Rc<Story>,
     error: Error,
 ) -> Error {
-    let Some(operations) = session.watch.take_failure() else {
-        return error;
-    };
-    if session.watch.is_search() || !session.view.errand.preview {
+    let searches = session.view.errand.preview && !session.watch.is_search();
+    if !session.watch.take_failure() || !searches {
         return error;
     }
-    match place(context, session, request, story, operations) {
+    match place(context, session, request, story) {
         Some(place) => failing::failed("at", place),
         None => error,
     }
 }
 
-/// The place of the last operation before the failure that is not swallowed with what it ends in.
-fn place(
-    context: &Context,
-    session: &Session,
-    request: &Request,
-    story: &Story,
-    operations: u64,
-) -> Option<Position> {
-    let ended_at = |operation: u64| {
-        let errand = session.view.errand.clone();
-        let search = context.session(errand, Pass::Preview, Questions::Preview, Box::new(Silent));
-        let search = search.ok()?;
-        search.watch.halt(&story.id, operation);
-        // How it ends is not what is asked.
-        let _ = stories::run_all(context, &search, request);
-        search.watch.halted()
+fn place(context: &Context, session: &Session, request: &Request, story: &Rc<Story>) -> Option<Position> {
+    let marked = Story {
+        script: failing::marked(&story.script)?,
+        ..(**story).clone()
     };
-    if let Some(place) = ended_at(operations) {
-        return Some(place);
-    }
-    let (mut low, mut high, mut found) = (0, operations, None);
-    for _ in 0..TRIES {
-        let middle = low + (high - low) / 2;
-        if middle == low {
-            break;
-        }
-        match ended_at(middle) {
-            Some(place) => {
-                found = Some(place);
-                low = middle;
-            }
-            None => high = middle,
-        }
-    }
-    found
+    let marked = Rc::new(marked);
+    let stories = request.stories.iter().map(|one| {
+        let is_it = one.id == story.id;
+        Rc::clone(if is_it { &marked } else { one })
+    });
+    let request = Request {
+        // Those after it don't matter.
+        stories: stories
+            .take_while(|one| one.id != story.id)
+            .chain([Rc::clone(&marked)])
+            .collect(),
+        ..request.clone()
+    };
+    let errand = session.view.errand.clone();
+    let search = context
+        .session(errand, Pass::Preview, Questions::Preview, Box::new(Silent))
+        .ok()?;
+    search.watch.search();
+    // How it ends is known.
+    let _ = stories::run_all(context, &search, &request);
+    let line = search.watch.line();
+    let column = story.script.source.lines().nth(line.checked_sub(1)?)?;
+    let column = column
+        .chars()
+        .take_while(|character| character.is_whitespace())
+        .count();
+    let at = rhai::Position::new(u16::try_from(line).ok()?, u16::try_from(column + 1).ok()?);
+    Some(story.script.position(at))
 }

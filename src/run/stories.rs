@@ -181,8 +181,8 @@ impl Machine {
                 .call_fn_with_options::<Dynamic>(options, &mut scope, &script.ast, phase, ())
         };
         let result = match catch_unwind(AssertUnwindSafe(call)) {
-            Ok(result) => diagnostics::checked(script, result).inspect_err(|error| watch.failed_at(error)),
-            Err(panic) => match watch.failure(script, phase, self.session.operations.get()) {
+            Ok(result) => diagnostics::checked(script, result),
+            Err(panic) => match watch.failure(script, phase) {
                 Some(failure) => Err(failure),
                 None => resume_unwind(panic),
             },

@@ -183,7 +183,9 @@ impl Checker<'_> {
         if !script.header.is_empty() {
             match Story::of(script.clone(), &self.view.workspace.config().stories) {
                 Ok(story) => {
-                    checked.warnings.extend(story.says_nothing().map(|what| (0, what)));
+                    checked
+                        .warnings
+                        .extend(story.says_nothing().map(|what| (0, what)));
                     checked.story = Some((story.id, story.title));
                 }
                 Err(_) => checked.problems.extend(header::problems(script)),

@@ -9,7 +9,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext};
 use super::diagnostics::{catchable, raise};
 use super::library::{Library, STANDARD};
 use super::session::{Session, Telling};
-use super::{diagnostics, patterns, sizes};
+use super::{diagnostics, failing, patterns, sizes};
 use crate::error::{Error, Position};
 use crate::primitive::{Action, Primitive};
 use crate::primitives;
@@ -48,10 +48,14 @@ pub fn engine(session: &Rc<Session>, beside: Option<PathBuf>) -> Engine {
     let debugger = Rc::clone(session);
     engine.on_debug(move |text, _, _| {
         #[cfg(debug_assertions)]
-        super::failing::fail_for_a_test(text);
+        failing::fail_for_a_test(text);
         debugger.note(text);
     });
 
+    if session.watch.is_search() {
+        let marker = Rc::clone(session);
+        engine.register_fn(failing::MARK, move |line: i64| marker.watch.mark(line));
+    }
     for word in primitives::all() {
         register(&mut engine, session, word);
     }
@@ -190,7 +194,10 @@ fn register(engine: &mut Engine, session: &Rc<Session>, word: &'static Primitive
                         ),
                     }
                 };
-                session.watch.within(true, act).inspect_err(|error| keep(&session, error))
+                session
+                    .watch
+                    .within(true, act)
+                    .inspect_err(|error| keep(&session, error))
             },
         );
     }

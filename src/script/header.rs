@@ -1,11 +1,11 @@
 //! What a story's header may say: one table, from which come its checks, the JSON Schema that `rollback script schema`
 //! prints, and the lists of `docs/stories.md`. A word that nobody reads is an error, not nothing.
 
-use rhai::{Dynamic, Engine, Expr, Map, OptimizationLevel, Stmt};
+use rhai::{Dynamic, Expr, Map, OptimizationLevel, Stmt};
 use serde_json::{Value, json};
 
 use super::calls::Calls;
-use super::{Script, without_shebang};
+use super::{Script, engine, without_shebang};
 use crate::error::Error;
 use crate::pattern::{Pattern, is_pattern};
 use crate::primitive::type_name;
@@ -78,7 +78,11 @@ pub static FIELDS: &[Field] = &[
     ),
     needed("title", Shape::Text, "what it is called"),
     optional("feature", Shape::Text, "its feature flag: switched off first"),
-    optional("also_gates", Shape::Texts, "other flags that gate its code: switched off too"),
+    optional(
+        "also_gates",
+        Shape::Texts,
+        "other flags that gate its code: switched off too",
+    ),
     optional(
         "services",
         Shape::Entries(SERVICE),
@@ -103,7 +107,11 @@ pub static FIELDS: &[Field] = &[
         "packages of npm: uninstalled, unless something that stays needs them",
     ),
     optional("pip", Shape::Texts, "packages of pip, likewise"),
-    optional("docker", Shape::Text, "how the names of its containers and images begin"),
+    optional(
+        "docker",
+        Shape::Text,
+        "how the names of its containers and images begin",
+    ),
     optional(
         "env",
         Shape::Texts,
@@ -113,7 +121,11 @@ pub static FIELDS: &[Field] = &[
 
 static SERVICE: &[Field] = &[
     optional("name", Shape::Text, "what it is called"),
-    optional("pid_file", Shape::Text, "the file that holds the number of its process"),
+    optional(
+        "pid_file",
+        Shape::Text,
+        "the file that holds the number of its process",
+    ),
     optional("commands", Shape::Texts, "leading words of its command lines"),
     optional("holds", Shape::PathList, "files that it holds open"),
 ];
@@ -198,7 +210,10 @@ fn misnamed_phases(script: &Script) -> Vec<Error> {
                 ));
                 wrong.push(
                     failure
-                        .hint(format!("fn {}() {{ ... }}; the header is `global::STORY`", function.name))
+                        .hint(format!(
+                            "fn {}() {{ ... }}; the header is `global::STORY`",
+                            function.name
+                        ))
                         .at(script.place_of(&function.name)),
                 );
             }
@@ -240,24 +255,21 @@ impl Checking<'_> {
     fn map(&mut self, map: &Map, fields: &'static [Field], name: &str, way: &[Turn]) {
         for (key, value) in map {
             let inner = [way, &[Turn::Key(key.to_string())]].concat();
-            match fields.iter().find(|field| field.name == key.as_str()) {
-                Some(field) => {
-                    let name = if way.is_empty() {
-                        field.name.to_owned()
-                    } else {
-                        format!("{name}.{}", field.name)
-                    };
-                    self.value(value, field.shape, &name, &inner);
-                }
-                None => {
-                    let known = fields.iter().map(|field| field.name);
-                    let hint = nearest(key, known.clone()).map_or_else(
-                        || format!("known: {}", known.collect::<Vec<_>>().join(", ")),
-                        |near| format!("did you mean `{near}`?"),
-                    );
-                    self.wrong(&inner, true, format!("`{name}` has no key `{key}`"), hint);
-                }
+            if let Some(field) = fields.iter().find(|field| field.name == key.as_str()) {
+                let name = if way.is_empty() {
+                    field.name.to_owned()
+                } else {
+                    format!("{name}.{}", field.name)
+                };
+                self.value(value, field.shape, &name, &inner);
+                continue;
             }
+            let known = fields.iter().map(|field| field.name);
+            let hint = nearest(key, known.clone()).map_or_else(
+                || format!("known: {}", known.collect::<Vec<_>>().join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.wrong(&inner, true, format!("`{name}` has no key `{key}`"), hint);
         }
         for field in fields.iter().filter(|field| field.required) {
             if !map.contains_key(field.name) {
@@ -270,7 +282,10 @@ impl Checking<'_> {
                 self.wrong(way, false, what, hint);
             }
         }
-        if std::ptr::eq(fields, SERVICE) && !["pid_file", "commands", "holds"].iter().any(|key| map.contains_key(*key))
+        if std::ptr::eq(fields, SERVICE)
+            && !["pid_file", "commands", "holds"]
+                .iter()
+                .any(|key| map.contains_key(*key))
         {
             self.wrong(
                 way,
@@ -283,47 +298,38 @@ impl Checking<'_> {
 
     fn value(&mut self, value: &Dynamic, shape: Shape, name: &str, way: &[Turn]) {
         match shape {
-            Shape::Id => self.id(value, name, way),
+            Shape::Id => return self.id(value, name, way),
             Shape::Text => {
                 self.text(value, name, way);
+                return;
             }
-            Shape::Texts => self.array(value, shape, name, way, &mut |own, item, name, way| {
-                own.text(item, name, way);
-            }),
-            Shape::PathList => self.array(value, shape, name, way, &mut Self::path),
-            Shape::Paths if value.is_string() => self.path(value, name, way),
-            Shape::Paths => self.array(value, shape, name, way, &mut Self::path),
-            Shape::Entries(fields) => {
-                self.array(value, shape, name, way, &mut |own, item, name, way| {
-                    match item.read_lock::<Map>() {
-                        Some(map) => own.map(&map, fields, name, way),
-                        None => own.wrong(
-                            way,
-                            false,
-                            format!("`{name}` is {}", counted(item)),
-                            format!("it is a map with {}", keys(fields)),
-                        ),
-                    }
-                });
-            }
+            Shape::Paths if value.is_string() => return self.path(value, name, way),
+            Shape::Texts | Shape::Paths | Shape::PathList | Shape::Entries(_) => {}
         }
-    }
-
-    fn array(
-        &mut self,
-        value: &Dynamic,
-        shape: Shape,
-        name: &str,
-        way: &[Turn],
-        item: &mut dyn FnMut(&mut Self, &Dynamic, &str, &[Turn]),
-    ) {
         let Some(array) = value.read_lock::<rhai::Array>() else {
             let what = format!("`{name}` is {}, and takes {}", counted(value), shape.told());
             return self.wrong(way, false, what, format!("{name}: [...]"));
         };
-        for (index, each) in array.iter().enumerate() {
+        for (index, item) in array.iter().enumerate() {
             let inner = [way, &[Turn::Index(index)]].concat();
-            item(self, each, &format!("{name}[{index}]"), &inner);
+            self.item(item, shape, &format!("{name}[{index}]"), &inner);
+        }
+    }
+
+    /// One of an array of this shape.
+    fn item(&mut self, value: &Dynamic, shape: Shape, name: &str, way: &[Turn]) {
+        match shape {
+            Shape::Paths | Shape::PathList => self.path(value, name, way),
+            Shape::Id | Shape::Text | Shape::Texts => {
+                self.text(value, name, way);
+            }
+            Shape::Entries(fields) => {
+                if let Some(map) = value.read_lock::<Map>() {
+                    return self.map(&map, fields, name, way);
+                }
+                let what = format!("`{name}` is {}", counted(value));
+                self.wrong(way, false, what, format!("it is a map with {}", keys(fields)));
+            }
         }
     }
 
@@ -334,7 +340,12 @@ impl Checking<'_> {
             Ok(_) => format!("`{name}` is an empty text"),
             Err(_) => format!("`{name}` is {}, and takes a text", counted(value)),
         };
-        self.wrong(way, false, what, format!("{}: \"...\"", name.split('[').next().unwrap_or(name)));
+        self.wrong(
+            way,
+            false,
+            what,
+            format!("{}: \"...\"", name.split('[').next().unwrap_or(name)),
+        );
         None
     }
 
@@ -355,18 +366,19 @@ impl Checking<'_> {
         let Some(id) = self.text(value, name, way) else {
             return;
         };
-        let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_');
+        let plain =
+            |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_');
         let what = if !id.chars().all(plain) {
-            "has other characters than letters, digits, `.`, `-` and `_`"
+            "it has an `id` with other characters than letters, digits, `.`, `-` and `_`"
         } else if id.len() > LONGEST_ID
             || !id.starts_with(|first: char| first.is_ascii_alphanumeric())
             || id == "all"
         {
-            "is no name: at most 64 characters, the first a letter or digit, and not `all`"
+            "it has an `id` that is no name: at most 64 characters, the first a letter or digit, and not `all`"
         } else {
             return;
         };
-        self.wrong(way, false, format!("`{name}` {what}"), EXAMPLE.to_owned());
+        self.wrong(way, false, what.to_owned(), EXAMPLE.to_owned());
     }
 }
 
@@ -386,7 +398,7 @@ fn keys(fields: &[Field]) -> String {
 
 /// Where a part of the header stands. The compiled form has no places in constants, so the text is read once more.
 fn locate(script: &Script, way: &[Turn], at_key: bool) -> rhai::Position {
-    let mut engine = Engine::new_raw();
+    let mut engine = engine::reader();
     engine.set_optimization_level(OptimizationLevel::None);
     let Ok(ast) = engine.compile(without_shebang(&script.source)) else {
         return rhai::Position::NONE;
@@ -402,11 +414,18 @@ fn locate(script: &Script, way: &[Turn], at_key: bool) -> rhai::Position {
     for (step, turn) in way.iter().enumerate() {
         let next = match (turn, expression) {
             (Turn::Key(key), Expr::Map(map, _)) => {
-                map.0.iter().find(|(name, _)| name.name == key).map(|(name, value)| {
-                    let last = step + 1 == way.len();
-                    place = if last && at_key { name.pos } else { value.start_position() };
-                    value
-                })
+                map.0
+                    .iter()
+                    .find(|(name, _)| name.name == key)
+                    .map(|(name, value)| {
+                        let last = step + 1 == way.len();
+                        place = if last && at_key {
+                            name.pos
+                        } else {
+                            value.start_position()
+                        };
+                        value
+                    })
             }
             (Turn::Index(index), Expr::Array(items, _)) => items.get(*index).inspect(|item| {
                 place = item.start_position();
@@ -468,7 +487,8 @@ fn object(fields: &'static [Field]) -> Value {
         "type": "object", "properties": properties, "required": required, "additionalProperties": false,
     });
     if std::ptr::eq(fields, SERVICE) {
-        object["anyOf"] = json!([{ "required": ["pid_file"] }, { "required": ["commands"] }, { "required": ["holds"] }]);
+        object["anyOf"] =
+            json!([{ "required": ["pid_file"] }, { "required": ["commands"] }, { "required": ["holds"] }]);
     }
     object
 }
@@ -495,7 +515,12 @@ pub fn reference() -> String {
         page.push_str(&format!("### {title}\n\n"));
         for field in fields {
             let required = if field.required { ", required" } else { "" };
-            let line = format!("- `{}` ({}{required}): {}", field.name, field.shape.told(), field.about);
+            let line = format!(
+                "- `{}` ({}{required}): {}",
+                field.name,
+                field.shape.told(),
+                field.about
+            );
             page.push_str(&format!("{line}\n"));
         }
         page.push('\n');

@@ -46,11 +46,19 @@ pub fn given(session: &Session, word: &'static Primitive, arguments: &Arguments)
             // What it gives is the answer.
             "find_paths" => continue,
             "find_parts" => view.standing(&text).map(|found| !found.is_empty()),
-            _ => view.workspace.place(&text).and_then(|place| view.exists(&place.absolute)),
+            _ => view
+                .workspace
+                .place(&text)
+                .and_then(|place| view.exists(&place.absolute)),
         };
         // What can't be looked at is told by the word itself.
         if let Ok(matched) = matched {
-            note(session, (!FINDING.contains(&word.name)).then_some(word.name), &text, matched);
+            note(
+                session,
+                (!FINDING.contains(&word.name)).then_some(word.name),
+                &text,
+                matched,
+            );
         }
     }
 }
@@ -59,7 +67,9 @@ pub fn given(session: &Session, word: &'static Primitive, arguments: &Arguments)
 pub fn answered(session: &Session, word: &'static Primitive, arguments: &Arguments, value: &Dynamic) {
     let text = arguments.text(0);
     if word.name == "find_paths" && is_pattern(&text) && counts(session) {
-        let is_empty = value.read_lock::<rhai::Array>().is_none_or(|found| found.is_empty());
+        let is_empty = value
+            .read_lock::<rhai::Array>()
+            .is_none_or(|found| found.is_empty());
         note(session, None, &text, !is_empty);
     }
 }
@@ -79,7 +89,10 @@ fn texts(word: &Primitive, arguments: &Arguments) -> Vec<String> {
                 "keep" => {
                     let kept = arguments.option_texts(index, key);
                     let above = arguments.text(0);
-                    texts.extend(kept.iter().map(|kept| format!("{}/{kept}", above.trim_end_matches('/'))));
+                    texts.extend(
+                        kept.iter()
+                            .map(|kept| format!("{}/{kept}", above.trim_end_matches('/'))),
+                    );
                 }
                 _ => {}
             }
@@ -101,8 +114,14 @@ pub fn begin(session: &Session, story: &Story) -> Result<()> {
     if let Some(nothing) = story.says_nothing() {
         session.warn(&format!("story {}: {nothing}", story.id));
     }
+    let paths = header::paths(&story.script.header);
+    let patterns: Vec<&String> = paths.iter().filter(|text| is_pattern(text)).collect();
     let named = story.parts.len();
     if named > 0 && session.view.present(story)?.is_empty() {
+        // One line says it of all of them.
+        for text in patterns {
+            note(session, None, text, true);
+        }
         session.warn(&format!(
             "story {}: of the {} that it names, nothing is here",
             story.id,
@@ -110,8 +129,7 @@ pub fn begin(session: &Session, story: &Story) -> Result<()> {
         ));
         return Ok(());
     }
-    let paths = header::paths(&story.script.header);
-    for text in paths.iter().filter(|text| is_pattern(text)) {
+    for text in patterns {
         note(session, None, text, !session.view.standing(text)?.is_empty());
     }
     Ok(())
@@ -133,7 +151,11 @@ pub fn end(session: &Session, story: &Story) {
         if named.len() > SHOWN {
             shown.push(&more);
         }
-        session.warn(&format!("story {}: nothing matches {}", story.id, shown.join(", ")));
+        session.warn(&format!(
+            "story {}: nothing matches {}",
+            story.id,
+            shown.join(", ")
+        ));
     }
     for (word, text) in missed.into_iter().take(SHOWN) {
         if let Some(word) = word {
@@ -152,5 +174,7 @@ pub fn end(session: &Session, story: &Story) {
 
 fn stands_as_written(view: &View, text: &str) -> bool {
     let place = view.workspace.place(text);
-    place.and_then(|place| view.exists(&place.absolute)).unwrap_or(false)
+    place
+        .and_then(|place| view.exists(&place.absolute))
+        .unwrap_or(false)
 }

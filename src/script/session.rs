@@ -167,9 +167,6 @@ impl Session {
     pub fn count_operation(&self) -> Option<Error> {
         let count = self.operations.get().saturating_add(1);
         self.operations.set(count);
-        if self.watch.ends(count) {
-            return Some(Error::limit("the place is found"));
-        }
         if count > self.view.limits().operations {
             return Some(used_up());
         }
@@ -180,8 +177,7 @@ impl Session {
     pub fn begin_story(&self) {
         self.operations.set(0);
         self.ended.take();
-        let story = self.view.story.borrow();
-        self.watch.begin(story.as_ref().map(|story| story.id.as_str()));
+        self.watch.begin();
     }
 
     /// A word that changes something: each proposal passes the gate. Gives the last proposal's value.

@@ -155,7 +155,7 @@ impl View {
     }
 
     /// The names of the run's parts, whether anything stands there or not: what is gone is no source that stays. Names
-    /// cost nothing; only for what a glob means directories are read.
+    /// cost nothing; only for what a pattern means directories are read.
     fn leaving_now(&self) -> Result<BTreeSet<PathBuf>> {
         let mut leaving = BTreeSet::new();
         let stories = self.catalogue.stories().iter();

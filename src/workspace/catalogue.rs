@@ -117,7 +117,7 @@ impl Story {
     #[must_use]
     pub fn says_nothing(&self) -> Option<&'static str> {
         let has = |name: &&str| self.script.has_phase(name);
-        (!header::PHASES.iter().any(|name| has(&name)))
+        (!header::PHASES.iter().any(has))
             .then_some("it has none of the functions prepare, execute, validate, finish: it does nothing")
     }
 

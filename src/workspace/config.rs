@@ -104,9 +104,9 @@ impl Default for Backups {
 pub struct Policy {
     /// Directories below which a run may write, relative to the workspace.
     pub write: Vec<String>,
-    /// Globs, relative to the workspace, that a run may never change.
+    /// Patterns, relative to the workspace, of what a run may never change.
     pub deny: Vec<String>,
-    /// Globs, relative to the workspace, of files that a script is never given; whatever the case.
+    /// Patterns, relative to the workspace, of files that a script is never given; whatever the case.
     pub read_deny: Vec<String>,
     /// Programs that `run_command` may start.
     pub commands: Vec<String>,
@@ -361,7 +361,10 @@ impl Config {
             ("policy.deny", &self.policy.deny),
             ("policy.read_deny", &self.policy.read_deny),
         ];
-        for (key, pattern) in lists.iter().flat_map(|(key, list)| list.iter().map(move |one| (key, one))) {
+        for (key, pattern) in lists
+            .iter()
+            .flat_map(|(key, list)| list.iter().map(move |one| (key, one)))
+        {
             if let Err(error) = Rule::parse(pattern) {
                 let failure =
                     Error::configuration(format!("`{}`: {key}: {}", super::CONFIG, error.message()));

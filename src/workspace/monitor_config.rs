@@ -255,7 +255,7 @@ pub struct TriggerConfig {
     pub name: Option<String>,
     /// What is measured.
     pub metric: Metric,
-    /// Which services: a glob; all by default.
+    /// Which services: a pattern of names; all by default.
     #[serde(default)]
     pub service: Option<String>,
     /// When it is bad.

@@ -57,16 +57,48 @@ fn an_unknown_key_at_any_depth_is_told_at_its_place_with_the_nearest() {
 fn a_wrong_shape_is_told_at_its_place() {
     for (entry, what, column) in [
         ("services: [\"node x\"]", "`services[0]` is a string", 52),
-        ("services: \"x\"", "`services` is a string, and takes an array of maps", 51),
-        ("services: [#{ name: \"x\" }]", "`services[0]` does not say how its processes are found", 52),
-        ("services: [#{ commands: \"node x\" }]", "`services[0].commands` is a string, and takes an array of texts", 65),
-        ("data: \"x\"", "`data` is a string, and takes an array of maps", 47),
+        (
+            "services: \"x\"",
+            "`services` is a string, and takes an array of maps",
+            51,
+        ),
+        (
+            "services: [#{ name: \"x\" }]",
+            "`services[0]` does not say how its processes are found",
+            52,
+        ),
+        (
+            "services: [#{ commands: \"node x\" }]",
+            "`services[0].commands` is a string, and takes an array of texts",
+            65,
+        ),
+        (
+            "data: \"x\"",
+            "`data` is a string, and takes an array of maps",
+            47,
+        ),
         ("data: [#{ path: \"a\" }]", "`data[0]` lacks `backup`", 48),
-        ("data: [#{ path: 3, backup: \"b\" }]", "`data[0].path` is an integer", 57),
-        ("files: \"a.txt\"", "`files` is a string, and takes an array of paths and patterns", 48),
-        ("files: [\"a\", 3]", "`files[1]` is an integer, and takes a text", 54),
+        (
+            "data: [#{ path: 3, backup: \"b\" }]",
+            "`data[0].path` is an integer",
+            57,
+        ),
+        (
+            "files: \"a.txt\"",
+            "`files` is a string, and takes an array of paths and patterns",
+            48,
+        ),
+        (
+            "files: [\"a\", 3]",
+            "`files[1]` is an integer, and takes a text",
+            54,
+        ),
         ("files: [\"\"]", "`files[0]` is an empty text", 49),
-        ("files: [\"a[\"]", "`files[0]`: `a[` is no pattern: the `[` is not closed, at character 2", 49),
+        (
+            "files: [\"a[\"]",
+            "`files[0]`: `a[` is no pattern: the `[` is not closed, at character 2",
+            49,
+        ),
         ("npm: #{ a: 1 }", "`npm` is an object map", 46),
         ("docker: [\"a\"]", "`docker` is an array, and takes a text", 49),
         ("feature: \"\"", "`feature` is an empty text", 50),
@@ -127,7 +159,10 @@ fn a_header_that_is_computed_is_no_header() {
             &format!("const STORY = {header};\n"),
         );
         let error = compiled.unwrap_err();
-        assert!(error.message().contains("STORY is a literal map"), "{header}: {error}");
+        assert!(
+            error.message().contains("STORY is a literal map"),
+            "{header}: {error}"
+        );
         assert_eq!(error.position().map(|at| at.line), Some(1));
     }
 }
@@ -165,9 +200,15 @@ fn schema_and_checks_say_the_same() {
         "docker: \"x\"",
         "feature: 1",
     ] {
-        let script = compiled(&format!("const STORY = #{{ id: \"9.1\", title: \"t\", {entry} }};\nfn execute() {{}}"));
+        let script = compiled(&format!(
+            "const STORY = #{{ id: \"9.1\", title: \"t\", {entry} }};\nfn execute() {{}}"
+        ));
         let header = serde_json::to_value(rhai::Dynamic::from(script.header.clone())).unwrap();
-        assert_eq!(problems(&script).is_empty(), validator.is_valid(&header), "{entry}");
+        assert_eq!(
+            problems(&script).is_empty(),
+            validator.is_valid(&header),
+            "{entry}"
+        );
     }
 }
 
@@ -175,7 +216,10 @@ fn schema_and_checks_say_the_same() {
 fn every_field_is_on_the_page_of_stories() {
     let page = include_str!("../../../docs/stories.md");
     let reference = reference();
-    assert!(page.contains(&reference), "docs/stories.md lacks this part:\n{reference}");
+    assert!(
+        page.contains(&reference),
+        "docs/stories.md lacks this part:\n{reference}"
+    );
     for field in FIELDS {
         assert!(!field.about.is_empty());
         if let Shape::Entries(fields) = field.shape {
