@@ -29,6 +29,9 @@ pub mod narrowing;
 /// Backing up by moving.
 pub mod retiring;
 
+/// Pid files of services that have ended.
+pub mod pid_file;
+
 /// Giving space back.
 pub mod pruning;
 
@@ -43,6 +46,9 @@ pub mod sealing;
 
 /// Ending processes.
 pub mod stopping;
+
+/// Stopping a service through what keeps it.
+pub mod supervised;
 
 /// Clearing up after an operation that was cut off.
 pub mod sweeping;

@@ -2,6 +2,7 @@
 
 use crate::primitive::Primitive;
 
+mod ending;
 mod engine;
 mod looking;
 mod proposing;
@@ -56,6 +57,7 @@ mod remove_json;
 mod remove_lines;
 mod remove_path;
 mod remove_paths;
+mod remove_pid_file;
 mod remove_volumes;
 mod remove_yaml;
 mod required_parts;
@@ -72,11 +74,12 @@ mod uninstall_packages;
 mod warn;
 mod write_text;
 
+use ending::Ending;
 use engine::{engine_list, engine_removal};
 use looking::{process_map, process_query, query_text};
 use proposing::{
     already, asked_removal, backup_contents, blind_edit, described, displace, edit, edited_text, last_name,
-    left_out, not_present, require_quiet, setting, sized,
+    left_out, not_present, readers, require_quiet, setting, sized,
 };
 pub use values::{from_script, to_script};
 
@@ -120,6 +123,7 @@ static ALL: &[&Primitive] = &[
     &restore_backup::WORD,
     &remove_path::WORD,
     &remove_paths::WORD,
+    &remove_pid_file::WORD,
     &keep_path::WORD,
     &move_path::WORD,
     &copy_path::WORD,

@@ -77,7 +77,12 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     if link.is_some() {
         summary = format!("{summary} (the target of the link `{place}`, which goes too)");
     }
-    let why = (!keep.is_empty()).then(|| format!("left in place for other stories: {}", list(&keep)));
+    let left = (!keep.is_empty()).then(|| format!("left in place for other stories: {}", list(&keep)));
+    let remarks: Vec<String> = left
+        .into_iter()
+        .chain(super::readers(view, &source, &keep)?)
+        .collect();
+    let why = (!remarks.is_empty()).then(|| remarks.join("; "));
     // A copy sees to it itself.
     let narrow = if view.errand.copy {
         None
