@@ -36,8 +36,9 @@ mod errand;
 /// Places under other names.
 mod alias;
 
-/// Facts that a plan rests on.
+/// Facts that a plan rests on; what matches a pattern.
 mod facts;
+mod finding;
 
 /// Who holds what stands at a path.
 mod holders;
@@ -62,7 +63,6 @@ mod world;
 
 pub use alias::Known;
 pub use errand::Errand;
-pub use parts::glob;
 
 /// The largest file that a script may read or edit, in bytes.
 pub const TEXT_LIMIT: u64 = 8 << 20;
