@@ -15,9 +15,10 @@
 use std::process::ExitCode;
 
 use faults::matrix::{Cut, Effort, Matrix};
-use faults::power::{Power, SCENES};
+use faults::power::{Power, Scene};
 
 #[path = "../tests/faults"]
+#[allow(dead_code, reason = "made for the tests too")]
 mod faults {
     pub mod cutter;
     pub mod disk;
@@ -75,7 +76,14 @@ fn main() -> ExitCode {
     println!("\n| Where the power is cut | Moments | Trees | Lost something |");
     println!("|---|---:|---:|---:|");
     let effort = chosen.first().copied().unwrap_or(Effort::All);
-    for scene in SCENES {
+    for scene in [
+        Scene::Run,
+        Scene::Copy,
+        Scene::Undo,
+        Scene::Recover,
+        Scene::Backup,
+        Scene::Prune,
+    ] {
         let power = match Power::on(scene) {
             Ok(power) => power,
             Err(why) => {

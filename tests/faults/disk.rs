@@ -366,7 +366,8 @@ impl Left {
                 let inode = &self.inodes[&id];
                 let is_directory = inode.kind() == FileType::Directory;
                 let modified = if is_directory { (0, 0) } else { inode.modified };
-                hasher.update(format!("{directory} {name:?} {id} {} {modified:?}", inode.mode).as_bytes());
+                hasher.update(format!("{directory} {id} {} {modified:?} ", inode.mode).as_bytes());
+                hasher.update(name.as_bytes());
                 hasher.update(blake3::hash(&inode.bytes).as_bytes());
                 if is_directory {
                     open.push(id);

@@ -26,16 +26,6 @@ pub enum Scene {
     Prune,
 }
 
-/// All of them.
-pub const SCENES: [Scene; 6] = [
-    Scene::Run,
-    Scene::Copy,
-    Scene::Undo,
-    Scene::Recover,
-    Scene::Backup,
-    Scene::Prune,
-];
-
 /// `backup create` of what the run would retire.
 const BACKUP: &[&str] = &["backup", "create", ".duckdb"];
 
