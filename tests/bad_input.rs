@@ -914,7 +914,6 @@ fn unreadable_configuration() {
         hint: make it readable, or remove it to use the defaults
         ");
     }
-    sandbox.write("rollback.yaml", "version: 1\n");
 }
 
 #[test]
