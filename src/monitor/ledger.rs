@@ -120,6 +120,7 @@ impl Ledger {
             .map_or_else(Before::default, |standing| Before {
                 alarmed: standing.alarmed.is_some(),
                 forgotten: standing.forgotten.min(now),
+                ..Before::default()
             })
     }
 
@@ -251,6 +252,9 @@ impl Ledger {
         }
         if !judgement.sure {
             return Some("so few samples could say so by chance".to_owned());
+        }
+        if !judgement.watched {
+            return Some("part of it was written while nobody watched, and sets nothing off".to_owned());
         }
         if let Some(rolled) = self
             .rollbacks

@@ -53,6 +53,10 @@ fn trigger(told: &Told) -> Value {
         "metric": told.trigger.metric.name(), "value": judgement.value.filter(|value| value.is_finite()),
         "threshold": judgement.threshold, "samples": judgement.samples, "verdict": judgement.verdict,
         "why": redact(&judgement.why), "action": action, "sustained": judgement.sustained, "held_ms": judgement.held,
+        "intake": judgement.reads.as_ref().map(|reads| json!({
+            "lines": reads.lines, "unreadable": reads.unreadable, "untimed": reads.untimed, "future": reads.future,
+            "unlevelled": reads.unlevelled, "lost": reads.lost(told.trigger.metric),
+        })),
         "done": done, "held_back": held_back, "story": told.trigger.story,
     })
 }
@@ -135,6 +139,12 @@ pub fn exposition(
     family("window_events", "gauge", "Events in the window", events);
     family("window_errors", "gauge", "Errors in the window", errors);
     let intake = &metrics.intake;
+    family(
+        "unlevelled_total",
+        "counter",
+        "Events of an unknown level",
+        vec![(String::new(), count(intake.unlevelled))],
+    );
     let lines = [
         ("counted", intake.events),
         ("broken", intake.broken),
@@ -143,6 +153,7 @@ pub fn exposition(
         ("old", intake.old),
         ("future", intake.future),
         ("crowded", intake.crowded),
+        ("continued", intake.continued),
     ];
     family(
         "lines_total",

@@ -66,6 +66,8 @@ pub struct Trigger {
     pub story: Option<String>,
     /// What a sustained breach does.
     pub action: Wanted,
+    /// Share of the lines beyond which nothing is judged where they can't be read.
+    pub unreadable: f64,
     /// The entry of `prometheus:`.
     pub source: Option<String>,
 }
@@ -126,6 +128,10 @@ impl Trigger {
             severity: Severity::Critical,
             story: None,
             action: Wanted::Alert,
+            unreadable: match config.unreadable {
+                Threshold::Value(share) => share,
+                Threshold::Baseline(_) => 0.0,
+            },
             source: None,
         }
     }
@@ -172,6 +178,8 @@ impl Trigger {
     /// Whether it is about this service.
     #[must_use]
     pub fn is_about(&self, service: &str) -> bool {
+        // Several addresses of one service are told apart by what stands behind its name.
+        let service = service.split('{').next().unwrap_or(service);
         self.service
             .as_ref()
             .is_none_or(|(text, glob)| text == service || glob.is_match(service))
