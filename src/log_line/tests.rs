@@ -120,36 +120,36 @@ fn numeric_levels_are_read_by_the_scale_of_their_writer() {
     use Level::{Debug, Error, Fatal, Info, Warning};
     for (line, steps) in [
         (
-            r#"{"PRIORITY":"N"}"#,
+            r#"{"PRIORITY":"@"}"#,
             &[(0, Fatal), (1, Error), (3, Error), (4, Warning), (5, Info), (6, Info), (7, Debug)][..],
         ),
         (
-            r#"{"version":"1.1","short_message":"x","level":N}"#,
+            r#"{"version":"1.1","short_message":"x","level":@}"#,
             &[(0, Fatal), (3, Error), (4, Warning), (6, Info), (7, Debug)],
         ),
         (
-            r#"{"level":N,"time":1795397400250,"msg":"pino"}"#,
+            r#"{"level":@,"time":1795397400250,"msg":"pino"}"#,
             &[(10, Debug), (29, Debug), (30, Info), (39, Info), (40, Warning), (49, Warning), (50, Error), (59, Error), (60, Fatal)],
         ),
         (
-            r#"{"name":"a","hostname":"h","pid":1,"level":N,"msg":"bunyan","time":"2026-11-23T01:30:00.250Z","v":0}"#,
+            r#"{"name":"a","hostname":"h","pid":1,"level":@,"msg":"bunyan","time":"2026-11-23T01:30:00.250Z","v":0}"#,
             &[(20, Debug), (30, Info), (40, Warning), (50, Error), (60, Fatal)],
         ),
         (
-            r#"{"logger":"a","level":N,"message":"python"}"#,
+            r#"{"logger":"a","level":@,"message":"python"}"#,
             &[(10, Debug), (19, Debug), (20, Info), (29, Info), (30, Warning), (39, Warning), (40, Error), (50, Error)],
         ),
-        (r#"{"levelno":N}"#, &[(30, Warning), (40, Error)]),
-        (r#"{"record":{"level":{"no":N}}}"#, &[(25, Info), (40, Error)]),
+        (r#"{"levelno":@}"#, &[(30, Warning), (40, Error)]),
+        (r#"{"record":{"level":{"no":@}}}"#, &[(25, Info), (40, Error)]),
         (
-            r#"{"severityNumber":N}"#,
+            r#"{"severityNumber":@}"#,
             &[(1, Debug), (8, Debug), (9, Info), (12, Info), (13, Warning), (16, Warning), (17, Error), (20, Error), (21, Fatal), (24, Fatal)],
         ),
         // Whatever of them it is.
-        (r#"{"level":N}"#, &[(10, Debug), (20, Info), (30, Info), (50, Error), (60, Error)]),
+        (r#"{"level":@}"#, &[(10, Debug), (20, Info), (30, Info), (50, Error), (60, Error)]),
     ] {
         for (number, level) in steps {
-            let line = line.replace('N', &number.to_string());
+            let line = line.replace('@', &number.to_string());
             assert_eq!(event(&line).level, Known::Yes(*level), "{line}");
         }
     }

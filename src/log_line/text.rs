@@ -128,7 +128,10 @@ fn level_among(rest: &str) -> Option<Level> {
         let with_colon = place == 0 && word.contains(':');
         let bare = word.trim_start_matches(['[', '(', '<', '|']);
         let bare = bare.split([']', ')', '>', ':', '|', ',']).next().unwrap_or_default();
-        let capitals = !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_uppercase());
+        let capitals = bare.starts_with(|letter: char| letter.is_ascii_uppercase())
+            && bare
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
         if (bracketed || with_colon || (capitals && !PROSE.contains(&bare)))
             && let Some(level) = Level::of_word(bare)
         {

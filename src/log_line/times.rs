@@ -89,10 +89,10 @@ pub(super) fn time(text: &str) -> Option<i64> {
 pub(super) fn epoch(number: f64) -> Option<i64> {
     // Milliseconds of 1973 are seconds of the year 5138: no log of either is looked at. So it is with the finer ones.
     Some(match number {
-        1e8..1e11 => (number * 1000.0) as i64,
+        1e8..1e11 => (number * 1000.0).round() as i64,
         1e11..1e14 => number as i64,
-        1e14..1e17 => (number / 1e3) as i64,
-        1e17..1e20 => (number / 1e6) as i64,
+        1e14..1e17 => (number / 1e3).round() as i64,
+        1e17..1e20 => (number / 1e6).round() as i64,
         _ => return None,
     })
 }

@@ -104,20 +104,20 @@ fn a_baseline_lies_before_the_window_and_is_as_long_as_it_says() {
 #[test]
 fn crashes_of_a_baseline_are_scaled_to_one_window() {
     for (baseline, window, crashes, expected) in [
-        ("10m", "60s", 20, 4.0),
-        ("10m", "60s", 40, 8.0),
-        ("10m", "120s", 20, 8.0),
-        ("20m", "60s", 20, 2.0),
+        ("10m", 60, 20, 4.0),
+        ("10m", 60, 40, 8.0),
+        ("10m", 120, 20, 8.0),
+        ("20m", 60, 20, 2.0),
         // A window that is longer than the baseline is no part of one.
-        ("60s", "120s", 3, 6.0),
-        ("60s", "60s", 3, 6.0),
+        ("60s", 120, 3, 6.0),
+        ("60s", 60, 3, 6.0),
     ] {
         for (now, verdict) in [(0, Verdict::Healthy), (1, Verdict::Breach)] {
             let mut watch = watch(&format!(
-                "metric: crashes, threshold: 2 x baseline, baseline: {baseline}, at_least: 0, window: {window}, \
+                "metric: crashes, threshold: 2 x baseline, baseline: {baseline}, at_least: 0, window: {window}s, \
                  sustained_for: 0s, min_samples: 1"
             ));
-            count(&mut watch, -150, crashes, Level::Fatal, None);
+            count(&mut watch, -window - 30, crashes, Level::Fatal, None);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and whole")]
             count(&mut watch, 0, expected as u64 + now, Level::Fatal, None);
             let judgement = judge(&mut watch, 0).judgement;
@@ -171,8 +171,8 @@ fn a_breach_is_sustained_from_the_last_second_of_that_time_on() {
 
 #[test]
 fn an_excess_beyond_chance_begins_where_the_interval_leaves_the_threshold() {
-    // Four sigma: 11 of 20 lie above 20 %, 10 of 20 do not.
-    for (errors, sure) in [(10, false), (11, true)] {
+    // Four sigma: 12 of 20 lie above 20 %, 11 of 20 do not.
+    for (errors, sure) in [(11, false), (12, true)] {
         let mut watch = watch("metric: error_rate, threshold: 0.2, window: 60s, sustained_for: 0s, min_samples: 20");
         count(&mut watch, 0, errors, Level::Error, None);
         count(&mut watch, 0, 20 - errors, Level::Info, None);
