@@ -18,7 +18,7 @@ mod text;
 mod times;
 
 pub use levels::Level;
-pub use times::time_of;
+pub use times::{time, time_of};
 
 /// How the names begin of what this program writes itself: it says nothing about a service.
 const OWN: [&str; 3] = ["rollback_", "feature_flag_changed", "notification"];
@@ -52,6 +52,10 @@ pub struct Event<'line> {
     pub level: Known<Level>,
     /// Whose: `service` (its `name`, or `service.name`), else `feature`.
     pub service: Option<Cow<'line, str>>,
+    /// The feature that it is about.
+    pub feature: Option<Cow<'line, str>>,
+    /// The story that it is about: `storyId`.
+    pub story: Option<Cow<'line, str>>,
     /// Its name.
     pub name: Option<Cow<'line, str>>,
     /// `duration`, `duration_ms` or `response_time_ms`, in milliseconds.
@@ -68,6 +72,8 @@ impl Default for Event<'_> {
             at: Known::Unknown("the line names no time".to_owned()),
             level: Known::Unknown("the line names no level".to_owned()),
             service: None,
+            feature: None,
+            story: None,
             name: None,
             milliseconds: None,
             address: None,
@@ -83,6 +89,8 @@ pub enum Line<'line> {
     Empty,
     /// It is in no form that is known.
     Broken,
+    /// It goes on with what a line of text before it told: a stack, an exception.
+    Continued,
     /// An event.
     Event(Event<'line>),
 }
@@ -130,6 +138,8 @@ impl Event<'_> {
             at: self.at,
             level: self.level,
             service: own(self.service),
+            feature: own(self.feature),
+            story: own(self.story),
             name: own(self.name),
             milliseconds: self.milliseconds,
             address: own(self.address),
@@ -158,16 +168,43 @@ pub fn read(line: &[u8], near: i64) -> Line<'_> {
     event.map_or(Line::Broken, Line::Event)
 }
 
-/// Whether a line in no known form goes on with what a line of text before it told: a stack, an exception.
-/// `after_indented`: whether the line right before it was indented and went on, too.
-#[must_use]
-pub fn goes_on(line: &[u8], after_indented: bool) -> bool {
+/// Reads the lines of a log one after the other.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reader {
+    /// Whether the line before told something in text, which may go on.
+    text: bool,
+    /// Whether it went on, and was indented.
+    indented: bool,
+}
+
+impl Reader {
+    /// Reads the next line, as [`read`] does.
+    pub fn read<'line>(&mut self, line: &'line [u8], near: i64) -> Line<'line> {
+        let read = read(line, near);
+        let text = match &read {
+            Line::Broken if self.text && goes_on(line, self.indented) => {
+                self.indented = is_indented(line);
+                return Line::Continued;
+            }
+            Line::Broken | Line::Continued => false,
+            Line::Empty => return read,
+            Line::Event(_) => !line.trim_ascii_start().starts_with(b"{"),
+        };
+        *self = Self {
+            text,
+            indented: false,
+        };
+        read
+    }
+}
+
+/// Whether a line in no known form goes on with what a line of text before it told. `after_indented`: whether the line right
+/// before it was indented and went on, too.
+fn goes_on(line: &[u8], after_indented: bool) -> bool {
     after_indented || is_indented(line) || GOES_ON.iter().any(|begin| line.starts_with(begin.as_bytes()))
 }
 
-/// Whether a line begins with white space.
-#[must_use]
-pub fn is_indented(line: &[u8]) -> bool {
+fn is_indented(line: &[u8]) -> bool {
     line.starts_with(b" ") || line.starts_with(b"\t")
 }
 

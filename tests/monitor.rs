@@ -444,9 +444,15 @@ fn probes_and_endpoints_are_asked() {
             ("{mount=\"/var\"}", "healthy")
         ]
     );
-    assert!(has_warning(&document, "`disk_used{mount=\"/srv\"}` is no number"), "{document:#}");
+    assert!(
+        has_warning(&document, "`disk_used{mount=\"/srv\"}` is no number"),
+        "{document:#}"
+    );
     let jobs = row(&document, "jobs", None);
-    assert_eq!((&jobs["value"], &jobs["verdict"]), (&70.0.into(), &"breach".into()));
+    assert_eq!(
+        (&jobs["value"], &jobs["verdict"]),
+        (&70.0.into(), &"breach".into())
+    );
 }
 
 /// A monitor in the foreground; it ends with the test.

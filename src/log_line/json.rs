@@ -71,6 +71,7 @@ pub(super) enum Key {
     Name,
     Service,
     Feature,
+    Story,
     Duration,
     Address,
     Account,
@@ -110,11 +111,18 @@ impl Key {
     /// What a key means at the top of a line.
     pub(super) fn at_top(key: &str) -> Self {
         match key {
-            "timestamp" | "time" | "ts" | "@timestamp" | "Timestamp" | "asctime" | "timeUnixNano" | "time_unix_nano"
+            "timestamp"
+            | "time"
+            | "ts"
+            | "@timestamp"
+            | "Timestamp"
+            | "asctime"
+            | "timeUnixNano"
+            | "time_unix_nano"
             | "__REALTIME_TIMESTAMP" => Self::Time,
             "created" | "datetime" | "observedTimeUnixNano" | "observed_timestamp" => Self::SecondTime,
-            "level" | "severity" | "lvl" | "log.level" | "levelname" | "loglevel" | "log_level" | "severityText"
-            | "severity_text" | "SeverityText" => Self::Level,
+            "level" | "severity" | "lvl" | "log.level" | "levelname" | "loglevel" | "log_level"
+            | "severityText" | "severity_text" | "SeverityText" => Self::Level,
             "PRIORITY" => Self::Number(Scale::Syslog),
             "levelno" | "level_number" => Self::Number(Scale::Python),
             "severityNumber" | "severity_number" | "SeverityNumber" => Self::Number(Scale::OpenTelemetry),
@@ -131,6 +139,7 @@ impl Key {
             // A text, or an object with the name.
             "service" | "service.name" => Self::Inside(Place::Service),
             "feature" => Self::Feature,
+            "storyId" => Self::Story,
             "duration" | "duration_ms" | "response_time_ms" => Self::Duration,
             "ip" | "address" | "remote_addr" | "remote_address" | "client_ip" | "source_ip" | "ipAddress"
             | "sourceIp" | "clientIp" => Self::Address,
@@ -169,7 +178,6 @@ struct Said {
 #[derive(Debug, Default)]
 pub(super) struct Fields<'line> {
     event: Event<'line>,
-    feature: Option<Cow<'line, str>>,
     /// At the top, and in an object of it: that counts only where the top says nothing.
     said: [Said; 2],
     second_time: Option<i64>,
@@ -214,8 +222,11 @@ impl<'line> Fields<'line> {
                     event.name = value.text();
                 }
             }
-            Key::Service | Key::Inside(Place::Service) => event.service = value.text().or(event.service.take()),
-            Key::Feature => self.feature = value.text(),
+            Key::Service | Key::Inside(Place::Service) => {
+                event.service = value.text().or(event.service.take())
+            }
+            Key::Feature => event.feature = value.text(),
+            Key::Story => event.story = value.text(),
             Key::Duration => {
                 event.milliseconds = event.milliseconds.or_else(|| {
                     value
@@ -273,7 +284,7 @@ impl<'line> Fields<'line> {
                 event.at = Known::Unknown("its time is in no form that is known".to_owned());
             }
         }
-        event.service = event.service.or(self.feature);
+        event.service = event.service.or_else(|| event.feature.clone());
         event
     }
 }
@@ -418,7 +429,10 @@ impl<'de> Visitor<'de> for Found<'_, 'de> {
         self.take(Scalar::Number(number as f64))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "nanoseconds are kept to less than a microsecond")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "nanoseconds are kept to less than a microsecond"
+    )]
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<(), E> {
         self.take(Scalar::Number(number as f64))
     }

@@ -40,8 +40,8 @@ impl Level {
         Some(match &*lower {
             b"trace" | b"trce" | b"trc" | b"debug" | b"debug2" | b"debug3" | b"debug4" | b"dbug" | b"dbg"
             | b"verbose" | b"silly" | b"sill" | b"fine" | b"finer" | b"finest" => Self::Debug,
-            b"info" | b"information" | b"informational" | b"inf" | b"notice" | b"success" | b"log" | b"http"
-            | b"timing" | b"help" | b"data" => Self::Info,
+            b"info" | b"information" | b"informational" | b"inf" | b"notice" | b"success" | b"log"
+            | b"http" | b"timing" | b"help" | b"data" => Self::Info,
             b"warning" | b"warn" | b"wrn" => Self::Warning,
             b"error" | b"err" | b"erro" | b"severe" | b"critical" | b"crit" | b"alert" | b"dpanic"
             | b"fail" => Self::Error,

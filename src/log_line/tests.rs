@@ -64,15 +64,29 @@ fn times_of_all_zones_and_forms_are_one_time() {
 
 /// The words of the usual loggers by what they mean.
 const WORDS: [(Level, &[&str]); 5] = [
-    (Level::Debug, &["trace", "debug", "verbose", "silly", "TRACE2", "dbug"]),
+    (
+        Level::Debug,
+        &["trace", "debug", "verbose", "silly", "TRACE2", "dbug"],
+    ),
     (
         Level::Info,
-        &["info", "information", "notice", "success", "http", "INFO4", "log", "timing"],
+        &[
+            "info",
+            "information",
+            "notice",
+            "success",
+            "http",
+            "INFO4",
+            "log",
+            "timing",
+        ],
     ),
     (Level::Warning, &["warn", "warning", "WARN3", "wrn"]),
     (
         Level::Error,
-        &["error", "err", "critical", "crit", "alert", "severe", "ERROR2", "dpanic"],
+        &[
+            "error", "err", "critical", "crit", "alert", "severe", "ERROR2", "dpanic",
+        ],
     ),
     (Level::Fatal, &["fatal", "panic", "emerg", "emergency", "FATAL3"]),
 ];
@@ -121,7 +135,15 @@ fn numeric_levels_are_read_by_the_scale_of_their_writer() {
     for (line, steps) in [
         (
             r#"{"PRIORITY":"@"}"#,
-            &[(0, Fatal), (1, Error), (3, Error), (4, Warning), (5, Info), (6, Info), (7, Debug)][..],
+            &[
+                (0, Fatal),
+                (1, Error),
+                (3, Error),
+                (4, Warning),
+                (5, Info),
+                (6, Info),
+                (7, Debug),
+            ][..],
         ),
         (
             r#"{"version":"1.1","short_message":"x","level":@}"#,
@@ -129,7 +151,17 @@ fn numeric_levels_are_read_by_the_scale_of_their_writer() {
         ),
         (
             r#"{"level":@,"time":1795397400250,"msg":"pino"}"#,
-            &[(10, Debug), (29, Debug), (30, Info), (39, Info), (40, Warning), (49, Warning), (50, Error), (59, Error), (60, Fatal)],
+            &[
+                (10, Debug),
+                (29, Debug),
+                (30, Info),
+                (39, Info),
+                (40, Warning),
+                (49, Warning),
+                (50, Error),
+                (59, Error),
+                (60, Fatal),
+            ],
         ),
         (
             r#"{"name":"a","hostname":"h","pid":1,"level":@,"msg":"bunyan","time":"2026-11-23T01:30:00.250Z","v":0}"#,
@@ -137,16 +169,39 @@ fn numeric_levels_are_read_by_the_scale_of_their_writer() {
         ),
         (
             r#"{"logger":"a","level":@,"message":"python"}"#,
-            &[(10, Debug), (19, Debug), (20, Info), (29, Info), (30, Warning), (39, Warning), (40, Error), (50, Error)],
+            &[
+                (10, Debug),
+                (19, Debug),
+                (20, Info),
+                (29, Info),
+                (30, Warning),
+                (39, Warning),
+                (40, Error),
+                (50, Error),
+            ],
         ),
         (r#"{"levelno":@}"#, &[(30, Warning), (40, Error)]),
         (r#"{"record":{"level":{"no":@}}}"#, &[(25, Info), (40, Error)]),
         (
             r#"{"severityNumber":@}"#,
-            &[(1, Debug), (8, Debug), (9, Info), (12, Info), (13, Warning), (16, Warning), (17, Error), (20, Error), (21, Fatal), (24, Fatal)],
+            &[
+                (1, Debug),
+                (8, Debug),
+                (9, Info),
+                (12, Info),
+                (13, Warning),
+                (16, Warning),
+                (17, Error),
+                (20, Error),
+                (21, Fatal),
+                (24, Fatal),
+            ],
         ),
         // Whatever of them it is.
-        (r#"{"level":@}"#, &[(10, Debug), (20, Info), (30, Info), (50, Error), (60, Error)]),
+        (
+            r#"{"level":@}"#,
+            &[(10, Debug), (20, Info), (30, Info), (50, Error), (60, Error)],
+        ),
     ] {
         for (number, level) in steps {
             let line = line.replace('@', &number.to_string());
@@ -158,21 +213,49 @@ fn numeric_levels_are_read_by_the_scale_of_their_writer() {
 #[test]
 fn levels_and_times_inside_of_objects_are_read_and_those_at_the_top_go_before() {
     for (line, level) in [
-        (r#"{"log.level":"error","@timestamp":"2026-11-23T01:30:00.250Z"}"#, Level::Error),
-        (r#"{"log":{"level":"error"},"@timestamp":"2026-11-23T01:30:00.250Z"}"#, Level::Error),
-        (r#"{"data":{"level":"info"},"info":{"level":"error","ts":"2026-11-23T01:30:00.250000Z"}}"#, Level::Error),
+        (
+            r#"{"log.level":"error","@timestamp":"2026-11-23T01:30:00.250Z"}"#,
+            Level::Error,
+        ),
+        (
+            r#"{"log":{"level":"error"},"@timestamp":"2026-11-23T01:30:00.250Z"}"#,
+            Level::Error,
+        ),
+        (
+            r#"{"data":{"level":"info"},"info":{"level":"error","ts":"2026-11-23T01:30:00.250000Z"}}"#,
+            Level::Error,
+        ),
         (
             r#"{"text":"x","record":{"level":{"icon":"x","name":"CRITICAL","no":50},"time":{"repr":"2026-11-23 01:30:00.250000+00:00","timestamp":1795397400.25}}}"#,
             Level::Error,
         ),
-        (r#"{"timeUnixNano":"1795397400250000000","severityText":"odd","severityNumber":21}"#, Level::Fatal),
-        (r#"{"timeUnixNano":"0","observedTimeUnixNano":"1795397400250000000","severityNumber":9}"#, Level::Info),
-        (r#"{"__REALTIME_TIMESTAMP":"1795397400250000","PRIORITY":"2"}"#, Level::Error),
-        (r#"{"created":1795397400.25,"levelname":"WARNING","levelno":30}"#, Level::Warning),
-        (r#"{"created":"2020-01-01","info":{"level":"error"},"level":"debug","time":1795397400250}"#, Level::Debug),
+        (
+            r#"{"timeUnixNano":"1795397400250000000","severityText":"odd","severityNumber":21}"#,
+            Level::Fatal,
+        ),
+        (
+            r#"{"timeUnixNano":"0","observedTimeUnixNano":"1795397400250000000","severityNumber":9}"#,
+            Level::Info,
+        ),
+        (
+            r#"{"__REALTIME_TIMESTAMP":"1795397400250000","PRIORITY":"2"}"#,
+            Level::Error,
+        ),
+        (
+            r#"{"created":1795397400.25,"levelname":"WARNING","levelno":30}"#,
+            Level::Warning,
+        ),
+        (
+            r#"{"created":"2020-01-01","info":{"level":"error"},"level":"debug","time":1795397400250}"#,
+            Level::Debug,
+        ),
     ] {
         let event = event(line);
-        assert_eq!((event.level.clone(), event.time()), (Known::Yes(level), Some(AT)), "{line}");
+        assert_eq!(
+            (event.level.clone(), event.time()),
+            (Known::Yes(level), Some(AT)),
+            "{line}"
+        );
     }
     let ecs = event(r#"{"service":{"name":"shop"},"feature":"other"}"#);
     assert_eq!(ecs.service.as_deref(), Some("shop"));
@@ -182,25 +265,77 @@ fn levels_and_times_inside_of_objects_are_read_and_those_at_the_top_go_before() 
 fn text_is_read_in_the_forms_of_the_usual_writers() {
     use Level::{Debug, Error, Fatal, Info, Warning};
     for (line, time, level) in [
-        ("2026-11-23 01:30:00,250 - shop.db - ERROR - no answer", Some(250), Some(Error)),
-        ("2026-11-23 01:30:00,250 CRITICAL shop: no error in sight", Some(250), Some(Error)),
-        ("2026-11-23 01:30:00.250 | WARNING  | shop:load:12 - slow", Some(250), Some(Warning)),
-        ("2026-11-23T01:30:00.250Z [error    ] no answer   [shop] rows=3", Some(250), Some(Error)),
-        ("\u{1b}[2m2026-11-23T02:30:00.250+01:00\u{1b}[0m [\u{1b}[32minfo\u{1b}[0m] well", Some(250), Some(Info)),
-        ("2026-11-23 01:30:00 +0000 - dagster - ERROR - step failed", Some(0), Some(Error)),
-        ("2026/11/23 01:30:00 [emerg] 12#0: no socket", Some(0), Some(Fatal)),
-        ("2026-11-23 01:30:00.250 UTC [12] ERROR:  no relation", Some(250), Some(Error)),
-        ("[2026-11-23T01:30:00.250Z] error: no answer", Some(250), Some(Error)),
-        ("<11>1 2026-11-23T01:30:00.250Z host shop 12 - - no answer", Some(250), Some(Error)),
+        (
+            "2026-11-23 01:30:00,250 - shop.db - ERROR - no answer",
+            Some(250),
+            Some(Error),
+        ),
+        (
+            "2026-11-23 01:30:00,250 CRITICAL shop: no error in sight",
+            Some(250),
+            Some(Error),
+        ),
+        (
+            "2026-11-23 01:30:00.250 | WARNING  | shop:load:12 - slow",
+            Some(250),
+            Some(Warning),
+        ),
+        (
+            "2026-11-23T01:30:00.250Z [error    ] no answer   [shop] rows=3",
+            Some(250),
+            Some(Error),
+        ),
+        (
+            "\u{1b}[2m2026-11-23T02:30:00.250+01:00\u{1b}[0m [\u{1b}[32minfo\u{1b}[0m] well",
+            Some(250),
+            Some(Info),
+        ),
+        (
+            "2026-11-23 01:30:00 +0000 - dagster - ERROR - step failed",
+            Some(0),
+            Some(Error),
+        ),
+        (
+            "2026/11/23 01:30:00 [emerg] 12#0: no socket",
+            Some(0),
+            Some(Fatal),
+        ),
+        (
+            "2026-11-23 01:30:00.250 UTC [12] ERROR:  no relation",
+            Some(250),
+            Some(Error),
+        ),
+        (
+            "[2026-11-23T01:30:00.250Z] error: no answer",
+            Some(250),
+            Some(Error),
+        ),
+        (
+            "<11>1 2026-11-23T01:30:00.250Z host shop 12 - - no answer",
+            Some(250),
+            Some(Error),
+        ),
         ("<14>Nov 23 01:30:00 host shop[12]: well", Some(0), Some(Info)),
         ("Nov 23 01:30:00 host shop[12]: started", Some(0), None),
-        ("time=2026-11-23T01:30:00.250Z level=fatal msg=\"an \\\"error\\\" of level=info\"", Some(250), Some(Fatal)),
+        (
+            "time=2026-11-23T01:30:00.250Z level=fatal msg=\"an \\\"error\\\" of level=info\"",
+            Some(250),
+            Some(Fatal),
+        ),
         ("12 verbose cli /usr/bin/node", None, Some(Debug)),
         ("13 error code E404", None, Some(Error)),
         ("ERROR:root:no answer", None, Some(Error)),
-        ("INFO:     127.0.0.1:50000 - \"GET / HTTP/1.1\" 200 OK", None, Some(Info)),
+        (
+            "INFO:     127.0.0.1:50000 - \"GET / HTTP/1.1\" 200 OK",
+            None,
+            Some(Info),
+        ),
         ("error: no answer", None, Some(Error)),
-        ("2026-11-23 01:30:00 there was no error: all is well", Some(0), None),
+        (
+            "2026-11-23 01:30:00 there was no error: all is well",
+            Some(0),
+            None,
+        ),
         ("2026-11-23 01:30:00 HTTP server is up", Some(0), None),
         // A time of day is no time: of which day?
         ("\u{1b}[0m01:30:00.250  [error] Database Error", None, None),
@@ -216,7 +351,12 @@ fn text_is_read_in_the_forms_of_the_usual_writers() {
         };
         assert_eq!(known, level, "{line}");
     }
-    for line in ["Error: Cannot find module", "ValueError: 12", "Traceback (most recent call last):", "99 bottles"] {
+    for line in [
+        "Error: Cannot find module",
+        "ValueError: 12",
+        "Traceback (most recent call last):",
+        "99 bottles",
+    ] {
         assert_eq!(read(line.as_bytes(), AT), Line::Broken, "{line}");
     }
 }
@@ -228,7 +368,11 @@ fn a_time_without_a_year_is_the_nearest_one() {
         ("2027-01-01T00:00:10Z", "2026-12-31T23:59:00Z"),
         ("2027-09-01T00:00:00Z", "2027-12-31T23:59:00Z"),
     ] {
-        let time = |text: &str| chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp_millis();
+        let time = |text: &str| {
+            chrono::DateTime::parse_from_rfc3339(text)
+                .unwrap()
+                .timestamp_millis()
+        };
         let Line::Event(event) = read(b"<11>Dec 31 23:59:00 host shop: late", time(near)) else {
             panic!("{near}")
         };
@@ -238,16 +382,42 @@ fn a_time_without_a_year_is_the_nearest_one() {
 
 #[test]
 fn a_stack_goes_on_with_what_was_told_and_other_text_does_not() {
-    for (line, after_indented, expected) in [
-        ("Traceback (most recent call last):", false, true),
-        ("  File \"a.py\", line 3", false, true),
-        ("\tat shop (/a.js:3:5)", false, true),
-        ("ValueError: 12", true, true),
-        ("ValueError: 12", false, false),
-        ("Segmentation fault", false, false),
+    let mut reader = Reader::default();
+    for (line, expected) in [
+        ("Traceback (most recent call last):", Line::Broken),
+        (
+            "2026-11-23 01:30:00 ERROR no answer",
+            Line::Event(Event::default()),
+        ),
+        ("Traceback (most recent call last):", Line::Continued),
+        ("  File \"a.py\", line 3", Line::Continued),
+        ("", Line::Empty),
+        ("\tat shop (/a.js:3:5)", Line::Continued),
+        ("ValueError: 12", Line::Continued),
+        ("ValueError: 12", Line::Broken),
+        ("  File \"a.py\", line 3", Line::Broken),
+        (
+            "2026-11-23 01:30:00 ERROR no answer",
+            Line::Event(Event::default()),
+        ),
+        ("Segmentation fault", Line::Broken),
+        ("{\"level\":\"ERROR\"}", Line::Event(Event::default())),
+        ("  at shop (/a.js:3:5)", Line::Broken),
     ] {
-        assert_eq!(goes_on(line.as_bytes(), after_indented), expected, "{line}");
+        let read = reader.read(line.as_bytes(), AT);
+        assert_eq!(
+            std::mem::discriminant(&read),
+            std::mem::discriminant(&expected),
+            "{line}: {read:?}"
+        );
     }
+}
+
+#[test]
+fn whom_an_event_is_about_is_told_apart() {
+    let read = event(r#"{"storyId":"1.7","feature":"notebooks","service":"jupyter","level":"ERROR"}"#);
+    let names = [&read.story, &read.feature, &read.service].map(|name| name.as_deref());
+    assert_eq!(names, [Some("1.7"), Some("notebooks"), Some("jupyter")]);
 }
 
 #[test]
@@ -280,7 +450,10 @@ fn a_line_that_is_no_utf_8_still_counts() {
     let Line::Event(event) = read(line, AT) else {
         panic!("an event")
     };
-    assert_eq!((event.is_error(), event.service.as_deref()), (Some(true), Some("api")));
+    assert_eq!(
+        (event.is_error(), event.service.as_deref()),
+        (Some(true), Some("api"))
+    );
 }
 
 proptest! {

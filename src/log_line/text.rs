@@ -31,7 +31,9 @@ pub(super) fn without_colours(line: &str) -> Cow<'_, str> {
     let mut parts = line.split('\u{1b}');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let end = part.strip_prefix('[').and_then(|rest| rest.find(|letter: char| letter.is_ascii_alphabetic()));
+        let end = part
+            .strip_prefix('[')
+            .and_then(|rest| rest.find(|letter: char| letter.is_ascii_alphabetic()));
         plain.push_str(end.and_then(|end| part.get(end + 2..)).unwrap_or(part));
     }
     Cow::Owned(plain)
@@ -60,7 +62,10 @@ fn syslog(line: &str, near: i64) -> Option<Event<'static>> {
 /// `time=2026-11-23T01:30:00Z level=error msg="..."`.
 fn pairs(line: &str) -> Option<Event<'static>> {
     let is_key = |key: &str| {
-        !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.@-".contains(&byte))
+        !key.is_empty()
+            && key
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.@-".contains(&byte))
     };
     if !line.split_once('=').is_some_and(|(key, _)| is_key(key)) {
         return None;
@@ -100,7 +105,10 @@ fn npm(line: &str) -> Option<Event<'static>> {
     let word = rest.split(' ').next()?;
     let is_npm = number.len() < 8
         && number.bytes().all(|byte| byte.is_ascii_digit())
-        && ["silly", "verbose", "info", "timing", "http", "notice", "warn", "error"].contains(&word);
+        && [
+            "silly", "verbose", "info", "timing", "http", "notice", "warn", "error",
+        ]
+        .contains(&word);
     is_npm.then(|| of(None, Level::of_word(word)))
 }
 
@@ -113,7 +121,8 @@ fn general(line: &str, near: i64) -> Option<Event<'static>> {
     // `ERROR:name:text`, `error: text`, `ERROR] text`: none of `Error: text`, which is the name of an exception.
     let (word, _) = line.split_once([':', ']'])?;
     let word = word.trim_end();
-    let one_case = word.bytes().all(|byte| byte.is_ascii_uppercase()) || word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let one_case = word.bytes().all(|byte| byte.is_ascii_uppercase())
+        || word.bytes().all(|byte| byte.is_ascii_lowercase());
     let level = Level::of_word(word).filter(|_| one_case)?;
     Some(of(None, Some(level)))
 }
@@ -122,12 +131,17 @@ fn general(line: &str, near: i64) -> Option<Event<'static>> {
 /// one with a colon. A text that merely speaks of errors has none.
 fn level_among(rest: &str) -> Option<Level> {
     let rest = rest.trim_start_matches([']', ':']);
-    let words = rest.split_whitespace().filter(|word| !["-", "|", "]", ":"].contains(word));
+    let words = rest
+        .split_whitespace()
+        .filter(|word| !["-", "|", "]", ":"].contains(word));
     for (place, word) in words.take(WORDS).enumerate() {
         let bracketed = word.starts_with(['[', '(', '<']);
         let with_colon = place == 0 && word.contains(':');
         let bare = word.trim_start_matches(['[', '(', '<', '|']);
-        let bare = bare.split([']', ')', '>', ':', '|', ',']).next().unwrap_or_default();
+        let bare = bare
+            .split([']', ')', '>', ':', '|', ','])
+            .next()
+            .unwrap_or_default();
         let capitals = bare.starts_with(|letter: char| letter.is_ascii_uppercase())
             && bare
                 .bytes()

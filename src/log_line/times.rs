@@ -58,8 +58,9 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// A time as logs write it: RFC 3339 with any zone, with a space for the T, with a comma before the milliseconds, without a
-/// zone (then UTC is meant); or a number of it.
-pub(super) fn time(text: &str) -> Option<i64> {
+/// zone (then UTC is meant); or a number of it. In milliseconds since the epoch; `None` where it is in none of these forms.
+#[must_use]
+pub fn time(text: &str) -> Option<i64> {
     if let Some(at) = utc(text.as_bytes()) {
         return Some(at);
     }
@@ -109,7 +110,8 @@ pub(super) fn leading(line: &str, near: i64) -> Option<(i64, &str)> {
     if !digit(0) {
         return month_first(line, near, of_day);
     }
-    let date = (0..4).all(digit) && is(4, b"-/") && digit(5) && digit(6) && is(7, b"-/") && digit(8) && digit(9);
+    let date =
+        (0..4).all(digit) && is(4, b"-/") && digit(5) && digit(6) && is(7, b"-/") && digit(8) && digit(9);
     if !(date && is(10, b"T ") && of_day(11)) {
         return None;
     }
@@ -138,12 +140,18 @@ pub(super) fn leading(line: &str, near: i64) -> Option<(i64, &str)> {
 /// `+01:00` or `-0500` at the beginning, and what follows.
 fn offset(text: &str) -> Option<(&str, &str)> {
     let bytes = text.as_bytes();
-    let digits = |from: usize| bytes.get(from..from + 2).is_some_and(|two| two.iter().all(u8::is_ascii_digit));
+    let digits = |from: usize| {
+        bytes
+            .get(from..from + 2)
+            .is_some_and(|two| two.iter().all(u8::is_ascii_digit))
+    };
     if !matches!(bytes.first(), Some(b'+' | b'-')) || !digits(1) {
         return None;
     }
     let minutes = if bytes.get(3) == Some(&b':') { 4 } else { 3 };
-    digits(minutes).then(|| text.split_at_checked(minutes + 2)).flatten()
+    digits(minutes)
+        .then(|| text.split_at_checked(minutes + 2))
+        .flatten()
 }
 
 /// `Nov 23 01:30:00`.
@@ -154,7 +162,9 @@ fn month_first(line: &str, near: i64, of_day: impl Fn(usize) -> bool) -> Option<
     let (stamp, rest) = line.split_at_checked(15)?;
     let year = DateTime::from_timestamp_millis(near)?.year();
     let at = (year - 1..=year + 1)
-        .filter_map(|year| NaiveDateTime::parse_from_str(&format!("{year} {stamp}"), "%Y %b %e %H:%M:%S").ok())
+        .filter_map(|year| {
+            NaiveDateTime::parse_from_str(&format!("{year} {stamp}"), "%Y %b %e %H:%M:%S").ok()
+        })
         .map(|at| at.and_utc().timestamp_millis())
         .min_by_key(|at| at.abs_diff(near))?;
     Some((at, rest))

@@ -253,9 +253,6 @@ impl Ledger {
         if !judgement.sure {
             return Some("so few samples could say so by chance".to_owned());
         }
-        if !judgement.watched {
-            return Some("part of it was written while nobody watched, and sets nothing off".to_owned());
-        }
         if let Some(rolled) = self
             .rollbacks
             .iter()
@@ -279,7 +276,12 @@ impl Ledger {
                 powers.max_rollbacks
             ));
         }
-        powers.busy.clone()
+        if powers.busy.is_some() {
+            return powers.busy.clone();
+        }
+        // At last: it passes by itself, and all else is of more use to whoever is told.
+        (!judgement.watched)
+            .then(|| "part of it was written while nobody watched, and sets nothing off".to_owned())
     }
 
     /// From now on the story counts as rolled back: whatever becomes of it, it is not tried again within the cooldown.

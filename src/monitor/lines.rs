@@ -26,10 +26,8 @@ pub(super) struct Lines<'a> {
 pub(super) struct Before {
     /// When it was written, in ms; of the last one that says so.
     at: Option<i64>,
-    /// Whether it told something in text, which may go on.
-    text: bool,
-    /// Whether it went on, and was indented.
-    indented: bool,
+    /// What it may go on with.
+    reader: log_line::Reader,
 }
 
 impl Lines<'_> {
@@ -56,24 +54,14 @@ impl Reader for Lines<'_> {
         // What was cut short and grows again begins with a hole.
         let hole = line.iter().take_while(|byte| **byte == 0).count();
         let line = line.get(hole..).unwrap_or_default();
-        match log_line::read(line, self.now) {
+        match self.before.reader.read(line, self.now) {
             Line::Empty => {}
-            Line::Broken if self.before.text && log_line::goes_on(line, self.before.indented) => {
-                self.watch.memory.metrics.intake.continued += 1;
-                self.before.indented = log_line::is_indented(line);
-            }
-            Line::Broken => {
-                self.before.text = false;
-                self.watch
-                    .unplaced(service, Unplaced::Broken, self.place(), self.now);
-            }
+            Line::Continued => self.watch.memory.metrics.intake.continued += 1,
+            Line::Broken => self
+                .watch
+                .unplaced(service, Unplaced::Broken, self.place(), self.now),
             Line::Event(event) => {
-                let is_text = !line.trim_ascii_start().starts_with(b"{");
-                self.before = Before {
-                    at: event.time().or(self.before.at),
-                    text: is_text,
-                    indented: false,
-                };
+                self.before.at = event.time().or(self.before.at);
                 if let Some(at) = event.time().filter(|at| *at <= self.now.saturating_add(AHEAD)) {
                     self.newest = self.newest.max(at);
                 }

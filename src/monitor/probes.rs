@@ -196,7 +196,9 @@ fn sum(selector: &str, values: &[Value]) -> Result<f64, String> {
     let mut sum = 0.0;
     for (labels, value) in values {
         if labels.contains("quantile=\"") || labels.contains("le=\"") {
-            return Err(format!("`{selector}` has series such as `{labels}`, which can't be summed"));
+            return Err(format!(
+                "`{selector}` has series such as `{labels}`, which can't be summed"
+            ));
         }
         match value {
             Known::Yes(value) => sum += value,
@@ -319,7 +321,10 @@ mod tests {
                     depth{queue=\"jobs\"} 4\ndepth_total 100\nother NaN\nmixed{a=\"1\"} NaN\nmixed{a=\"2\"} 2e1\n";
         let yes = |labels: &str, value: f64| (labels.to_owned(), Known::Yes(value));
         for (selector, expected) in [
-            ("depth", vec![yes("{queue=\"mail\",a=\"}\"}", 3.0), yes("{queue=\"jobs\"}", 4.0)]),
+            (
+                "depth",
+                vec![yes("{queue=\"mail\",a=\"}\"}", 3.0), yes("{queue=\"jobs\"}", 4.0)],
+            ),
             ("depth{queue=\"mail\"}", vec![yes("{a=\"}\"}", 3.0)]),
             ("depth{queue=\"jobs\"}", vec![yes("", 4.0)]),
             ("depth_total", vec![yes("", 100.0)]),
@@ -341,10 +346,24 @@ mod tests {
     fn a_sum_is_known_where_each_part_is_and_parts_of_one_thing_are_added() {
         let of = |text: &str| sum("x", &series_of(text, "x").expect("series"));
         assert_eq!(of("x{a=\"1\"} 1\nx{a=\"2\"} 2.5\n"), Ok(3.5));
-        assert!(of("x{a=\"1\"} 1\nx{a=\"2\"} NaN\n").expect_err("unknown").contains("no number"));
-        assert!(of("x{quantile=\"0.5\"} 1\nx{quantile=\"0.9\"} 2\n").expect_err("no sum").contains("quantile"));
-        let many: String = (0..=SERIES).map(|number| format!("x{{a=\"{number}\"}} 1\n")).collect();
-        assert!(series_of(&many, "x").expect_err("too many").contains("more than 100"));
+        assert!(
+            of("x{a=\"1\"} 1\nx{a=\"2\"} NaN\n")
+                .expect_err("unknown")
+                .contains("no number")
+        );
+        assert!(
+            of("x{quantile=\"0.5\"} 1\nx{quantile=\"0.9\"} 2\n")
+                .expect_err("no sum")
+                .contains("quantile")
+        );
+        let many: String = (0..=SERIES)
+            .map(|number| format!("x{{a=\"{number}\"}} 1\n"))
+            .collect();
+        assert!(
+            series_of(&many, "x")
+                .expect_err("too many")
+                .contains("more than 100")
+        );
     }
 
     #[test]

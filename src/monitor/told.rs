@@ -11,15 +11,8 @@ use super::trigger::Trigger;
 use super::verdict::Verdict;
 use super::watching::Round;
 use crate::gate::redact::redact;
-use crate::host::clock;
+pub use crate::host::clock::of_millis as timestamp;
 use crate::workspace::monitor_config::Wanted;
-
-/// A time in ms as RFC 3339 UTC.
-#[must_use]
-pub fn timestamp(at: i64) -> String {
-    let since = std::time::Duration::from_millis(u64::try_from(at).unwrap_or(0));
-    clock::timestamp(std::time::SystemTime::UNIX_EPOCH + since)
-}
 
 /// The document of a round.
 #[must_use]

@@ -116,7 +116,15 @@ pub fn judge(
     now: i64,
 ) -> Judgement {
     if !trigger.metric.is_of_events() {
-        return Looks::new(trigger, metrics, service, before, now).judge();
+        let mut judgement = Looks::new(trigger, metrics, service, before, now).judge();
+        if trigger.metric == Metric::Script {
+            // What it was given goes back over the whole window.
+            let begin = now
+                .saturating_sub(trigger.window)
+                .saturating_sub(trigger.sustained);
+            judgement.watched = begin >= before.watched;
+        }
+        return judgement;
     }
     let judge = |since| Events::new(trigger, metrics, service, before, since, now).judge();
     let mut judgement = judge(before.forgotten);
@@ -434,8 +442,13 @@ pub fn gauge_name(trigger: &Trigger, service: Option<&str>) -> String {
         Metric::Memory => "memory".to_owned(),
         Metric::Prometheus => {
             // Of several series each has its labels for a name.
-            let labels = service.filter(|service| service.starts_with('{')).unwrap_or_default();
-            format!("prometheus/{}{labels}", trigger.source.as_deref().unwrap_or_default())
+            let labels = service
+                .filter(|service| service.starts_with('{'))
+                .unwrap_or_default();
+            format!(
+                "prometheus/{}{labels}",
+                trigger.source.as_deref().unwrap_or_default()
+            )
         }
         Metric::Script => format!("script/{}", trigger.name),
         metric => format!("{}/{}", metric.name(), service.unwrap_or_default()),

@@ -527,7 +527,10 @@ mod tests {
         let old = r#"{"width":1000,"keep":12,"first":5,"slots":[3,[[1,4,2,0,0,0,0.0,[]]]]}"#;
         let series: Series = serde_json::from_str(old).expect("a series");
         let totals = series.totals(0, 100);
-        assert_eq!((totals.events, totals.errors, totals.lines(), totals.levelled()), (4, 2, 4, 4));
+        assert_eq!(
+            (totals.events, totals.errors, totals.lines(), totals.levelled()),
+            (4, 2, 4, 4)
+        );
         let mut series = Series::new(1000, 10_000);
         let slot = series.at(0).expect("now");
         (slot.unlevelled, slot.unreadable, slot.untimed, slot.future) = (1, 2, 3, 4);
@@ -541,7 +544,10 @@ mod tests {
     fn a_long_gap_forgets_all_before_it() {
         let mut series = Series::new(1000, 10_000);
         series.at(0).expect("now").count(Some(true), false, None);
-        series.at(86_400_000).expect("now").count(Some(false), false, None);
+        series
+            .at(86_400_000)
+            .expect("now")
+            .count(Some(false), false, None);
         assert_eq!(series.totals(-1, 86_400).events, 1);
     }
 

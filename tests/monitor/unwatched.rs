@@ -25,7 +25,11 @@ fn old_errors_that_stood_there_before_the_monitor_began_alert_and_roll_nothing_b
     // Nor at the next look, while nothing new is written.
     let again = sandbox.run(&["monitor", "--once", "--auto", "--json"]).json();
     let seen = row(&again, "notebook-errors", Some("jupyter"));
-    assert_eq!((&seen["verdict"], &seen["done"]), (&"breach".into(), &"nothing".into()), "{again:#}");
+    assert_eq!(
+        (&seen["verdict"], &seen["done"]),
+        (&"breach".into(), &"nothing".into()),
+        "{again:#}"
+    );
     assert_eq!(runs(&sandbox), Vec::<serde_json::Value>::new());
 }
 
@@ -33,7 +37,11 @@ fn old_errors_that_stood_there_before_the_monitor_began_alert_and_roll_nothing_b
 fn after_a_gap_the_watching_begins_anew_behind_what_was_written_in_it() {
     let sandbox = deployed();
     sandbox.write("rollback.yaml", RULES);
-    append(&sandbox, "logs/jupyter/app.log", &line(170, "INFO", "jupyter", ""));
+    append(
+        &sandbox,
+        "logs/jupyter/app.log",
+        &line(170, "INFO", "jupyter", ""),
+    );
     once(&sandbox, 0);
     // As if the last look had been an hour ago.
     let state = sandbox.read(".rollback/monitor/state.json");
@@ -51,6 +59,9 @@ fn after_a_gap_the_watching_begins_anew_behind_what_was_written_in_it() {
     let seen = sandbox.run(&["monitor", "--once", "--auto", "--json"]).json();
     let seen = row(&seen, "notebook-errors", Some("jupyter"));
     assert_eq!(seen["done"], "alerted", "{seen:#}");
-    assert!(seen["held_back"].as_str().unwrap().contains("nobody watched"), "{seen:#}");
+    assert!(
+        seen["held_back"].as_str().unwrap().contains("nobody watched"),
+        "{seen:#}"
+    );
     assert_eq!(runs(&sandbox), Vec::<serde_json::Value>::new());
 }

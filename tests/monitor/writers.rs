@@ -63,7 +63,10 @@ fn levels_and_times_of_many_writers_are_read_as_a_person_counts_them_and_the_res
             row["verdict"].as_str().unwrap().to_owned(),
         ];
         if seen[..] != expected[1..] {
-            wrong.push(format!("{name}: {seen:?}, and a person counts {:?}: {row}", &expected[1..]));
+            wrong.push(format!(
+                "{name}: {seen:?}, and a person counts {:?}: {row}",
+                &expected[1..]
+            ));
         }
     }
     assert_eq!(wrong, Vec::<String>::new(), "{}", wrong.join("\n"));
@@ -73,9 +76,17 @@ fn levels_and_times_of_many_writers_are_read_as_a_person_counts_them_and_the_res
 fn a_share_that_can_not_be_read_is_configured_and_said_in_each_verdict() {
     let log = std::fs::read_to_string(logs().join("words-of-nobody.log")).unwrap();
     // A quarter of the lines.
-    for (share, verdict) in [("0.24", "inconclusive"), ("25 %", "healthy"), ("1", "healthy"), ("0", "inconclusive")] {
+    for (share, verdict) in [
+        ("0.24", "inconclusive"),
+        ("25 %", "healthy"),
+        ("1", "healthy"),
+        ("0", "inconclusive"),
+    ] {
         let sandbox = workspace();
-        sandbox.write("rollback.yaml", format!("monitor: {{ unreadable: {share}, min_samples: 10 }}\n"));
+        sandbox.write(
+            "rollback.yaml",
+            format!("monitor: {{ unreadable: {share}, min_samples: 10 }}\n"),
+        );
         sandbox.write("logs/shop/app.log", moved_to_now(&log));
         let finished = sandbox.run(&["monitor", "--once"]).assert_code(0);
         assert!(

@@ -53,7 +53,11 @@ fn a_baseline_is_multiplied_and_never_lies_below_at_least() {
 
 #[test]
 fn the_default_of_at_least_depends_on_the_metric() {
-    for (metric, expected) in [("error_rate", 0.02), ("crashes", 1.0), ("response_time_p95", 100.0)] {
+    for (metric, expected) in [
+        ("error_rate", 0.02),
+        ("crashes", 1.0),
+        ("response_time_p95", 100.0),
+    ] {
         let mut watch = watch(&format!(
             "metric: {metric}, threshold: 5 x baseline, baseline: 10m, window: 60s, sustained_for: 0s"
         ));
@@ -73,8 +77,16 @@ fn a_baseline_of_few_samples_is_none() {
         count(&mut watch, -300, samples, Level::Info, None);
         count(&mut watch, 0, 20, Level::Info, None);
         let judgement = judge(&mut watch, 0).judgement;
-        assert_eq!(judgement.verdict != Verdict::Inconclusive, known, "{samples}: {judgement:?}");
-        assert_eq!(judgement.why.contains("for a baseline"), !known, "{samples}: {judgement:?}");
+        assert_eq!(
+            judgement.verdict != Verdict::Inconclusive,
+            known,
+            "{samples}: {judgement:?}"
+        );
+        assert_eq!(
+            judgement.why.contains("for a baseline"),
+            !known,
+            "{samples}: {judgement:?}"
+        );
     }
 }
 
@@ -97,7 +109,11 @@ fn a_baseline_lies_before_the_window_and_is_as_long_as_it_says() {
         count(&mut watch, second, 20, Level::Info, None);
         count(&mut watch, 0, 20, Level::Info, None);
         let judgement = judge(&mut watch, 0).judgement;
-        assert_eq!(judgement.verdict != Verdict::Inconclusive, counts, "{second}: {judgement:?}");
+        assert_eq!(
+            judgement.verdict != Verdict::Inconclusive,
+            counts,
+            "{second}: {judgement:?}"
+        );
     }
 }
 
@@ -118,11 +134,21 @@ fn crashes_of_a_baseline_are_scaled_to_one_window() {
                  sustained_for: 0s, min_samples: 1"
             ));
             count(&mut watch, -window - 30, crashes, Level::Fatal, None);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and whole")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "small and whole"
+            )]
             count(&mut watch, 0, expected as u64 + now, Level::Fatal, None);
             let judgement = judge(&mut watch, 0).judgement;
-            assert!(near(judgement.threshold, expected), "{baseline} {window}: {judgement:?}");
-            assert_eq!(judgement.verdict, verdict, "{baseline} {window} {now}: {judgement:?}");
+            assert!(
+                near(judgement.threshold, expected),
+                "{baseline} {window}: {judgement:?}"
+            );
+            assert_eq!(
+                judgement.verdict, verdict,
+                "{baseline} {window} {now}: {judgement:?}"
+            );
         }
     }
 }
@@ -137,7 +163,8 @@ fn a_share_at_the_threshold_is_none_and_one_more_error_is() {
         (19, 19, Verdict::Inconclusive),
         (20, 20, Verdict::Breach),
     ] {
-        let mut watch = watch("metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 0s, min_samples: 20");
+        let mut watch =
+            watch("metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 0s, min_samples: 20");
         count(&mut watch, 0, errors, Level::Error, None);
         count(&mut watch, 0, events - errors, Level::Warning, None);
         let judgement = judge(&mut watch, 0).judgement;
@@ -149,7 +176,8 @@ fn a_share_at_the_threshold_is_none_and_one_more_error_is() {
 #[test]
 fn a_window_holds_as_many_seconds_as_it_says() {
     for (second, counts) in [(0, true), (-1, true), (-59, true), (-60, false), (-61, false)] {
-        let mut watch = watch("metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 0s, min_samples: 20");
+        let mut watch =
+            watch("metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 0s, min_samples: 20");
         count(&mut watch, second, 20, Level::Info, None);
         let judgement = judge(&mut watch, 0).judgement;
         assert_eq!(judgement.samples, if counts { 20 } else { 0 }, "{second}");
@@ -159,12 +187,17 @@ fn a_window_holds_as_many_seconds_as_it_says() {
 #[test]
 fn a_breach_is_sustained_from_the_last_second_of_that_time_on() {
     for (begin, sustained) in [(0, false), (-9, false), (-10, true), (-11, true)] {
-        let mut watch = watch("metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 10s, min_samples: 20");
+        let mut watch =
+            watch("metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 10s, min_samples: 20");
         for second in begin..=0 {
             count(&mut watch, second, 20, Level::Error, None);
         }
         let judgement = judge(&mut watch, 0).judgement;
-        assert_eq!((judgement.verdict, judgement.sustained), (Verdict::Breach, sustained), "{begin}");
+        assert_eq!(
+            (judgement.verdict, judgement.sustained),
+            (Verdict::Breach, sustained),
+            "{begin}"
+        );
         assert_eq!(judgement.held, begin.abs().min(10) * 1000, "{begin}");
     }
 }
@@ -173,19 +206,25 @@ fn a_breach_is_sustained_from_the_last_second_of_that_time_on() {
 fn an_excess_beyond_chance_begins_where_the_interval_leaves_the_threshold() {
     // Four sigma: 12 of 20 lie above 20 %, 11 of 20 do not.
     for (errors, sure) in [(11, false), (12, true)] {
-        let mut watch = watch("metric: error_rate, threshold: 0.2, window: 60s, sustained_for: 0s, min_samples: 20");
+        let mut watch =
+            watch("metric: error_rate, threshold: 0.2, window: 60s, sustained_for: 0s, min_samples: 20");
         count(&mut watch, 0, errors, Level::Error, None);
         count(&mut watch, 0, 20 - errors, Level::Info, None);
         let judgement = judge(&mut watch, 0).judgement;
-        assert_eq!((judgement.verdict, judgement.sure), (Verdict::Breach, sure), "{errors}: {judgement:?}");
+        assert_eq!(
+            (judgement.verdict, judgement.sure),
+            (Verdict::Breach, sure),
+            "{errors}: {judgement:?}"
+        );
     }
 }
 
 #[test]
 fn an_alert_is_repeated_when_its_cooldown_is_over_and_not_before() {
     for (second, step) in [(599, Step::Nothing), (600, Step::Alert(None))] {
-        let mut watch =
-            watch("metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 0s, cooldown: 10m, min_samples: 20");
+        let mut watch = watch(
+            "metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 0s, cooldown: 10m, min_samples: 20",
+        );
         count(&mut watch, 0, 20, Level::Error, None);
         assert_eq!(judge(&mut watch, 0).step, Step::Alert(None));
         count(&mut watch, second, 20, Level::Error, None);
@@ -231,7 +270,8 @@ fn rollbacks_are_counted_over_an_hour_and_a_storys_over_its_cooldown() {
 
 /// Lines that were counted, and whether a verdict may rest on them.
 fn with_lines(bad: u64, good: u64, spoil: impl Fn(&mut Watch)) -> Judgement {
-    let mut watch = watch("metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 0s, min_samples: 20");
+    let mut watch =
+        watch("metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 0s, min_samples: 20");
     count(&mut watch, 0, good, Level::Info, None);
     for _ in 0..bad {
         spoil(&mut watch);
@@ -280,7 +320,12 @@ fn a_share_of_lines_that_tell_nothing_is_no_verdict_from_the_configured_share_on
             assert_eq!(judgement.verdict, verdict, "{kind} {bad}: {judgement:?}");
             let reads = judgement.reads.expect("lines");
             assert_eq!(reads.lines, 80 + bad, "{kind}");
-            assert_eq!(bad > 0, reads.told().contains(&format!("{bad} {kind}")), "{}", reads.told());
+            assert_eq!(
+                bad > 0,
+                reads.told().contains(&format!("{bad} {kind}")),
+                "{}",
+                reads.told()
+            );
         }
     }
 }
@@ -290,8 +335,9 @@ fn what_a_shared_log_loses_is_a_share_of_that_log() {
     // Twenty lines of a service among a thousand; ten that nobody can read.
     for (lost, verdict) in [(10, Verdict::Healthy), (300, Verdict::Inconclusive)] {
         let judgement = {
-            let mut watch =
-                watch("metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 0s, service: api, min_samples: 20");
+            let mut watch = watch(
+                "metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 0s, service: api, min_samples: 20",
+            );
             count(&mut watch, 0, 20, Level::Info, None);
             for _ in 0..980 {
                 let event = Event {
@@ -314,7 +360,8 @@ fn what_a_shared_log_loses_is_a_share_of_that_log() {
 
 #[test]
 fn response_times_need_no_levels() {
-    let mut watch = watch("metric: response_time, threshold: 1s, window: 60s, sustained_for: 0s, min_samples: 20");
+    let mut watch =
+        watch("metric: response_time, threshold: 1s, window: 60s, sustained_for: 0s, min_samples: 20");
     for _ in 0..20 {
         let event = Event {
             at: Known::Yes(NOW),
@@ -359,6 +406,31 @@ fn what_was_written_while_nobody_watched_alerts_and_never_acts() {
 }
 
 #[test]
+fn a_script_acts_only_where_the_whole_window_that_it_was_given_was_watched() {
+    use crate::monitor::watched::Watched;
+    let config = crate::workspace::config::Config::parse(
+        "monitor:\n  default_triggers: false\n  triggers: [{ name: own, metric: script, story: '1.7', action: rollback, \
+         threshold: 0, window: 60s, sustained_for: 0s }]\n",
+    )
+    .expect("a configuration")
+    .monitor;
+    for (second, acts) in [(59, false), (60, true)] {
+        let (mut watch, _) = Watch::new(&config, &[]);
+        watch.memory.watched = Some(Watched {
+            since: NOW,
+            last: NOW + second * 1000,
+        });
+        watch.memory.metrics.gauge("script/own", NOW + second * 1000, 1.0);
+        let step = judge(&mut watch, second).step;
+        assert_eq!(
+            step == Step::Rollback("1.7".to_owned()),
+            acts,
+            "{second}: {step:?}"
+        );
+    }
+}
+
+#[test]
 fn series_of_one_selector_are_judged_one_by_one_the_worst_first() {
     let config = crate::workspace::config::Config::parse(
         "monitor:\n  default_triggers: false\n  prometheus: [{ name: disk, url: 'http://127.0.0.1:1/', series: disk_used_ratio }]\n  \
@@ -374,15 +446,31 @@ fn series_of_one_selector_are_judged_one_by_one_the_worst_first() {
     let told = watch.judge(&powers(), NOW);
     let seen: Vec<_> = told
         .iter()
-        .map(|told| (told.service.as_deref(), told.judgement.verdict, told.judgement.value))
+        .map(|told| {
+            (
+                told.service.as_deref(),
+                told.judgement.verdict,
+                told.judgement.value,
+            )
+        })
         .collect();
     let healthy = |mount: &'static str| (Some(mount), Verdict::Healthy, Some(0.4));
     assert_eq!(
         seen,
-        [healthy("{mount=\"a\"}"), healthy("{mount=\"b\"}"), healthy("{mount=\"c\"}")]
+        [
+            healthy("{mount=\"a\"}"),
+            healthy("{mount=\"b\"}"),
+            healthy("{mount=\"c\"}")
+        ]
     );
-    watch.memory.metrics.gauge("prometheus/disk{mount=\"c\"}", NOW + 400_000, 0.95);
-    watch.memory.metrics.gauge("prometheus/disk{mount=\"a\"}", NOW + 400_000, 0.4);
+    watch
+        .memory
+        .metrics
+        .gauge("prometheus/disk{mount=\"c\"}", NOW + 400_000, 0.95);
+    watch
+        .memory
+        .metrics
+        .gauge("prometheus/disk{mount=\"a\"}", NOW + 400_000, 0.4);
     let told = watch.judge(&powers(), NOW + 400_000);
     let seen: Vec<_> = told
         .iter()
