@@ -84,6 +84,10 @@ impl Default for Event<'_> {
 
 /// What a line is.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and a box a line takes longer"
+)]
 pub enum Line<'line> {
     /// Nothing stands there.
     Empty,

@@ -223,7 +223,7 @@ impl<'line> Fields<'line> {
                 }
             }
             Key::Service | Key::Inside(Place::Service) => {
-                event.service = value.text().or(event.service.take())
+                event.service = value.text().or(event.service.take());
             }
             Key::Feature => event.feature = value.text(),
             Key::Story => event.story = value.text(),

@@ -62,31 +62,46 @@ impl Level {
         let whole = (number.fract() == 0.0 && (0.0..=100.0).contains(&number))
             .then(|| format!("{number:.0}").parse::<u8>().ok())
             .flatten()?;
-        Some(match (scale, whole) {
-            (Scale::Syslog, 0) => Self::Fatal,
-            (Scale::Syslog, 1..=3) => Self::Error,
-            (Scale::Syslog, 4) => Self::Warning,
-            (Scale::Syslog, 5..=6) => Self::Info,
-            (Scale::Syslog, 7) => Self::Debug,
-            (Scale::Pino, 1..=29) => Self::Debug,
-            (Scale::Pino, 30..=39) => Self::Info,
-            (Scale::Pino, 40..=49) => Self::Warning,
-            (Scale::Pino, 50..=59) => Self::Error,
-            (Scale::Pino, 60..) => Self::Fatal,
-            (Scale::Python, 1..=19) => Self::Debug,
-            (Scale::Python, 20..=29) => Self::Info,
-            (Scale::Python, 30..=39) => Self::Warning,
-            (Scale::Python, 40..) => Self::Error,
-            (Scale::OpenTelemetry, 1..=8) => Self::Debug,
-            (Scale::OpenTelemetry, 9..=12) => Self::Info,
-            (Scale::OpenTelemetry, 13..=16) => Self::Warning,
-            (Scale::OpenTelemetry, 17..=20) => Self::Error,
-            (Scale::OpenTelemetry, 21..=24) => Self::Fatal,
+        let level = match scale {
+            Scale::Syslog => match whole {
+                0 => Self::Fatal,
+                1..=3 => Self::Error,
+                4 => Self::Warning,
+                5..=6 => Self::Info,
+                7 => Self::Debug,
+                _ => return None,
+            },
+            Scale::Pino => match whole {
+                1..=29 => Self::Debug,
+                30..=39 => Self::Info,
+                40..=49 => Self::Warning,
+                50..=59 => Self::Error,
+                60.. => Self::Fatal,
+                _ => return None,
+            },
+            Scale::Python => match whole {
+                1..=19 => Self::Debug,
+                20..=29 => Self::Info,
+                30..=39 => Self::Warning,
+                40.. => Self::Error,
+                _ => return None,
+            },
+            Scale::OpenTelemetry => match whole {
+                1..=8 => Self::Debug,
+                9..=12 => Self::Info,
+                13..=16 => Self::Warning,
+                17..=20 => Self::Error,
+                21..=24 => Self::Fatal,
+                _ => return None,
+            },
             // pino's and Python's: 40 is a warning of the one and an error of the other.
-            (Scale::Unknown, 10) => Self::Debug,
-            (Scale::Unknown, 20 | 30) => Self::Info,
-            (Scale::Unknown, 50 | 60) => Self::Error,
-            _ => return None,
-        })
+            Scale::Unknown => match whole {
+                10 => Self::Debug,
+                20 | 30 => Self::Info,
+                50 | 60 => Self::Error,
+                _ => return None,
+            },
+        };
+        Some(level)
     }
 }

@@ -356,9 +356,10 @@ mod tests {
                 .expect_err("no sum")
                 .contains("quantile")
         );
-        let many: String = (0..=SERIES)
-            .map(|number| format!("x{{a=\"{number}\"}} 1\n"))
+        let many: Vec<String> = (0..=SERIES)
+            .map(|number| format!("x{{a=\"{number}\"}} 1"))
             .collect();
+        let many = many.join("\n");
         assert!(
             series_of(&many, "x")
                 .expect_err("too many")

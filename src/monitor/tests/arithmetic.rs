@@ -281,7 +281,8 @@ fn with_lines(bad: u64, good: u64, spoil: impl Fn(&mut Watch)) -> Judgement {
 
 #[test]
 fn a_share_of_lines_that_tell_nothing_is_no_verdict_from_the_configured_share_on() {
-    let kinds: [(&str, fn(&mut Watch)); 4] = [
+    type Spoil = fn(&mut Watch);
+    let kinds: [(&str, Spoil); 4] = [
         ("unreadable", |watch| {
             watch.unplaced(Some("api"), crate::monitor::Unplaced::Broken, NOW, NOW);
         }),
