@@ -516,6 +516,7 @@ fn real_pass(
     let error = stories::run_all(context, &session, request)
         .err()
         .map(|error| context.by_signal(error));
+    let error = approval::all_declined(&session).or(error);
     let after = plan::flags(&session.view, &request.stories);
     let mut report = plan::report(
         &session,

@@ -416,8 +416,10 @@ fn feature_disable_takes_along_what_depends_on_it_and_nothing_else_of_the_file()
         .map(|line| line["feature"].clone())
         .collect();
     assert_eq!(features, ["alpha", "beta", "gamma"]);
-    // It is a run like any other.
-    sandbox.run(&["undo", "--yes"]).assert_code(0);
+    // It is a run of its own kind, which is taken back by naming it.
+    sandbox.run(&["undo", "--yes"]).assert_code(2);
+    let run = crate::undo::newest(&sandbox);
+    sandbox.run(&["undo", &run, "--yes"]).assert_code(0);
     assert_eq!(sandbox.read("config/feature-flags.yaml"), FLAGS);
 }
 
@@ -649,7 +651,8 @@ fn backup_restore_over_something_keeps_what_stood_there() {
     assert_eq!(sandbox.read("elsewhere/deep/q2.txt"), "second");
     assert!(!sandbox.exists("elsewhere/.rollback-manifest.jsonl"));
 
-    sandbox.run(&["undo", "--yes"]).assert_code(0);
+    let restore = crate::undo::newest(&sandbox);
+    sandbox.run(&["undo", &restore, "--yes"]).assert_code(0);
     assert_eq!(sandbox.read("elsewhere/q1.txt"), "mine too");
     let mut differences = Snapshot::diff(
         &before,

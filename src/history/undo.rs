@@ -68,7 +68,13 @@ pub fn choose(context: &Context, request: &Request) -> Result<Chosen> {
                     passed_over,
                 });
             }
-            None => "it has nothing to take back".to_owned(),
+            None => {
+                // Only a log that can be trusted says that there is nothing.
+                if !request.answers.force {
+                    history.require_sound(report)?;
+                }
+                "it has nothing to take back".to_owned()
+            }
         };
         passed_over.push(format!("run {} was passed over: {why}", report.run));
     }

@@ -61,6 +61,15 @@ mod tests {
             report.stories = stories.into_iter().map(str::to_owned).collect();
             headings.push(purpose(&report));
         }
-        insta::assert_snapshot!(headings.join("\n"), @r"");
+        insta::assert_snapshot!(headings.join("\n"), @r"
+        roll back 1.3 (dry run)
+        undo run `R1` (1.3) (dry run)
+        undo run `R2` (restore: `x_1` to `x`) (dry run)
+        settle run `R1`, which was cut off (1.3) (dry run)
+        backup: copy `x` (dry run)
+        restore: `x_1` to `x` (dry run)
+        feature: switch `a` off (dry run)
+        prune: 2 backups (dry run)
+        ");
     }
 }
