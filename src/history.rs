@@ -380,3 +380,6 @@ impl History {
         Ok(operations)
     }
 }
+
+#[cfg(test)]
+mod tests;

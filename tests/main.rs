@@ -17,6 +17,7 @@ mod copies;
 mod disk;
 mod faults;
 mod fuzzed;
+mod history;
 mod hostile;
 mod interrupted;
 mod json;
