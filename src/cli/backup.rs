@@ -163,6 +163,7 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
             dry_run,
             yes,
         } => {
+            keeping::find(&context, name)?;
             let mut arguments = vec![name.clone().into()];
             arguments.extend(to.clone().map(rhai::Dynamic::from));
             let single = Single {

@@ -113,11 +113,14 @@ impl Step {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         let about = |step: &Self| -> Vec<String> {
-            let facts = step.facts.iter().map(|fact| fact.about.clone());
-            facts
-                .chain([step.target.clone()])
-                .filter(|about| !about.is_empty())
-                .collect()
+            let mut about = vec![step.target.clone()];
+            about.extend(step.facts.iter().map(|fact| fact.about.clone()));
+            // Where things go, which is not there before.
+            for place in ["move", "to"].iter().filter_map(|key| step.effect.get(key)) {
+                texts(place, &mut about);
+            }
+            about.retain(|about| !about.is_empty());
+            about
         };
         let theirs = about(other);
         (self.uncertain && !other.uncertain)
@@ -126,6 +129,15 @@ impl Step {
                     .iter()
                     .any(|their| within(own, their) || within(their, own))
             })
+    }
+}
+
+/// All texts in a value.
+fn texts(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::String(text) => into.push(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| texts(value, into)),
+        _ => {}
     }
 }
 

@@ -65,7 +65,7 @@ impl Model {
             let script = format!(
                 "const STORY = #{{ id: \"9.{story}\", title: \"Story {story}\", feature: \"f{story}\" }};\n\
                  fn execute() {{ retire_dir(\"data/{story}\", \"data{story}\"); remove_path(\"{story}.txt\"); }}\n\
-                 fn validate() {{ check(\"it was to succeed\", param(\"fail\", \"no\") != \"yes\"); }}\n"
+                 fn validate() {{ check(\"it was to succeed\", || param(\"fail\", \"no\") != \"yes\"); }}\n"
             );
             sandbox.write(&format!("rollback/{story}.rhai"), script);
         }
