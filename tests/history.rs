@@ -529,6 +529,13 @@ fn nothing_in_the_state_directory_can_hide_a_run_or_hang_a_command() {
             assert_eq!(told.code, Some(0), "{why}\n{}", told.transcript());
             let now = told.json();
             for (then, now) in whole.iter().zip(now["runs"].as_array().unwrap()) {
+                let (mut then, mut now) = (then.clone(), now.clone());
+                if file.to_str().unwrap().contains("/audit/") {
+                    // The report tells when it was planned, the log when it began.
+                    for run in [&mut then, &mut now] {
+                        run["started"].take();
+                    }
+                }
                 assert_eq!(then, now, "{why}");
             }
             assert_eq!(whole.len(), now["runs"].as_array().unwrap().len(), "{why}");

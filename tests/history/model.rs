@@ -1,5 +1,5 @@
 //! A random history against a simple model: what `undo` without a name chooses, what `prune` keeps, what `history` tells,
-//! what the tree is. Forty commands by default; `ROLLBACK_HISTORY_COMMANDS=200` asks for more, `ROLLBACK_HISTORY_SEED` for
+//! what the tree is. Two hundred commands; `ROLLBACK_HISTORY_COMMANDS` asks for more, `ROLLBACK_HISTORY_SEED` for
 //! a history that failed.
 
 use std::collections::BTreeSet;
@@ -32,6 +32,8 @@ struct Run {
     backup: Option<String>,
     undone_by: Option<String>,
     pruned: bool,
+    /// A rollback that was cut off before its first change.
+    idle: bool,
 }
 
 /// Xorshift: the same numbers for the same seed.
@@ -140,6 +142,7 @@ impl Model {
             backup,
             undone_by: None,
             pruned: false,
+            idle: false,
         });
     }
 
@@ -254,6 +257,7 @@ impl Model {
                     before: self.now[story].clone(),
                     backup: None,
                     pruned: false,
+                    idle: recovery.is_none(),
                     id,
                 });
             }
@@ -265,16 +269,20 @@ impl Model {
         }
     }
 
-    /// Whether something stands where the run's undo would put things back.
+    /// Whether something else stands where the run's undo would put things back: what is the same to the byte, as a
+    /// restored backup is, is no loss.
     fn is_blocked(&self, run: &Run) -> bool {
         let now = &self.now[run.story];
-        (run.before.data.is_some() && now.data.is_some()) || (run.before.file.is_some() && now.file.is_some())
+        let other = |before: &Option<String>, now: &Option<String>| {
+            before.is_some() && now.is_some() && before != now
+        };
+        other(&run.before.data, &now.data) || other(&run.before.file, &now.file)
     }
 
     fn undo(&mut self, place: Option<usize>) {
         let chosen = place.or_else(|| {
             self.runs.iter().rposition(|run| {
-                run.kind == "rollback" && run.undone_by.is_none() && !run.pruned && !run.is_idle()
+                run.kind == "rollback" && run.undone_by.is_none() && !run.pruned && !run.idle
             })
         });
         let Some(at) = chosen else {
@@ -291,9 +299,8 @@ impl Model {
                 undone_by: Some(_), ..
             } => (7, "undone"),
             Run { pruned: true, .. } => (1, "pruned"),
+            run if run.idle => (2, "idle"),
             run if self.is_blocked(run) => (7, "blocked"),
-            // What only changed nothing, or was never there.
-            run if run.is_idle() => (2, "idle"),
             _ => (0, "free"),
         };
         let finished = self.command(&arguments);
@@ -329,6 +336,7 @@ impl Model {
             backup: None,
             undone_by: None,
             pruned: false,
+            idle: false,
         });
     }
 
@@ -381,7 +389,8 @@ impl Model {
             let all = self.backups(story);
             going.extend(all[..all.len().saturating_sub(keep)].iter().cloned());
         }
-        let counts = |run: &Run| run.kind == "rollback" && run.undone_by.is_none() && !run.pruned;
+        let counts =
+            |run: &Run| run.kind == "rollback" && run.undone_by.is_none() && !run.pruned && !run.idle;
         let mut stores = BTreeSet::new();
         for (at, run) in self.runs.iter().enumerate() {
             let newer = self.runs[at + 1..].iter().filter(|run| counts(run)).count();
@@ -502,19 +511,12 @@ impl Model {
     }
 }
 
-impl Run {
-    /// Whether nothing of it is left that an undo would put back.
-    fn is_idle(&self) -> bool {
-        self.kind != "rollback"
-    }
-}
-
 #[test]
 fn a_random_history_is_what_a_simple_model_says() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let clock = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
     let seed = number("ROLLBACK_HISTORY_SEED").unwrap_or_else(|| u64::from(clock.subsec_nanos()) | 1);
-    let commands = number("ROLLBACK_HISTORY_COMMANDS").unwrap_or(40);
+    let commands = number("ROLLBACK_HISTORY_COMMANDS").unwrap_or(200);
     let mut model = Model::new(seed);
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for _ in 0..commands {
