@@ -235,3 +235,6 @@ fn declined(answer: Said) -> Result<()> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -249,7 +249,7 @@ impl Undoing<'_> {
         if self.request.kind == RunKind::Recover {
             if !self.request.dry_run {
                 shown.warnings.push("there is nothing to take back".to_owned());
-                shown = plan::nothing_to_do(shown);
+                shown = plan::nothing_to_do(shown, false);
             }
             return shown;
         }

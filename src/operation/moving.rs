@@ -56,7 +56,7 @@ impl MovePaths {
             made.extend(view.absent_parents(to)?);
         }
         Ok(Self {
-            times: view.parent_times(&touched),
+            times: view.parent_times(&touched)?,
             moves,
             both,
             made,

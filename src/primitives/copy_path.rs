@@ -58,7 +58,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         size,
         left_out,
         backup: None,
-        times: view.parent_times(&[&to]),
+        times: view.parent_times(&[&to])?,
         made: view.absent_parents(&to)?,
         needs: vec![view.write(&to, false)],
         facts: vec![view.fact(&from)?],
