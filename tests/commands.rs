@@ -457,10 +457,8 @@ fn audit_show_tells_every_intent_before_its_outcome() {
     assert_eq!(text.lines().count(), records.len() + 1);
     let run = newest(&sandbox);
     assert_eq!(sandbox.run(&["audit", "show", &run]).assert_code(0).stdout, text);
-    assert_eq!(
-        sandbox.run(&["audit", "show", "another"]).assert_code(0).stdout,
-        ""
-    );
+    let unknown = sandbox.run(&["audit", "show", "another"]).assert_code(2);
+    assert_says(&unknown, &["the audit log knows no run `another`"]);
 }
 
 const LOG: &str = ".rollback/audit/000001.jsonl";
@@ -669,7 +667,7 @@ fn backup_restore_knows_its_names_and_its_bounds() {
     let before = sandbox.snapshot(&[]);
     let unknown = sandbox
         .run(&["backup", "restore", "report", "--yes"])
-        .assert_code(1);
+        .assert_code(2);
     assert_says(&unknown, &["report", &name]);
     sandbox
         .run(&["backup", "restore", &name, "--to", "../outside", "--yes"])

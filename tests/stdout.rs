@@ -77,6 +77,11 @@ const ROWS: &[(&str, &str, Kind)] = &[
     ("man", "man", Data(0)),
 ];
 
+/// The name of each command, and how it can be given.
+pub fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ROWS.iter().map(|(command, row, _)| (*command, *row))
+}
+
 fn workspace() -> Sandbox {
     let sandbox = Sandbox::empty();
     sandbox

@@ -247,7 +247,6 @@ impl Told {
         if !self.start.is_empty() {
             report.kind = RunKind::of_record(text(&self.start, "kind"), text(&self.start, "word"));
             report.undoes = owned(&self.start, "undoes");
-            text(&self.start, "ts").clone_into(&mut report.started);
         }
         if let Some(end) = &self.end {
             report.outcome = read_as(end, "outcome").unwrap_or(report.outcome);

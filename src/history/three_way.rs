@@ -11,16 +11,35 @@ struct Change<'text> {
     lines: Range<usize>,
     new: Vec<&'text str>,
     at: Range<usize>,
+    /// The neighbouring lines that were changed with it, and its own.
+    around: Range<usize>,
 }
 
-impl Change<'_> {
+impl<'text> Change<'text> {
     /// Whether both want the same lines to be something, or to stand at the same place.
     fn meets(&self, other: &Self) -> bool {
+        let inside = |place: usize, change: &Self| change.around.start < place && place < change.around.end;
         let (one, two) = (&self.lines, &other.lines);
-        if one.is_empty() && two.is_empty() {
-            return one.start == two.start;
+        match (one.is_empty(), two.is_empty()) {
+            (true, true) => one.start == two.start,
+            (true, false) => inside(one.start, other),
+            (false, true) => inside(two.start, self),
+            (false, false) => one.start < two.end && two.start < one.end,
         }
-        one.start < two.end && two.start < one.end
+    }
+
+    /// As many lines for as many: each for itself, so that what both did to one of them is known.
+    fn by_lines(self) -> Vec<Self> {
+        if self.lines.len() != self.new.len() {
+            return vec![self];
+        }
+        let single = |(offset, new): (usize, &'text str)| Self {
+            lines: self.lines.start + offset..self.lines.start + offset + 1,
+            new: vec![new],
+            at: self.at.start + offset..self.at.start + offset + 1,
+            around: self.around.clone(),
+        };
+        self.new.iter().copied().enumerate().map(single).collect()
     }
 }
 
@@ -46,8 +65,10 @@ fn changes<'text>(common: &str, changed: &'text str) -> Vec<Change<'text>> {
         .iter()
         .map(|hunk| {
             let at = from_zero(hunk.new_range());
+            let lines = from_zero(hunk.old_range());
             Change {
-                lines: from_zero(hunk.old_range()),
+                around: lines.clone(),
+                lines,
                 new: all.get(at.clone()).unwrap_or_default().to_vec(),
                 at,
             }
@@ -58,8 +79,9 @@ fn changes<'text>(common: &str, changed: &'text str) -> Vec<Change<'text>> {
 /// The common text with the changes of both; `None` where they meet.
 #[must_use]
 pub fn merge(common: &str, one: &str, other: &str) -> Option<String> {
-    let mut all = changes(common, one);
-    for theirs in changes(common, other) {
+    let by_lines = |changed| changes(common, changed).into_iter().flat_map(Change::by_lines);
+    let mut all: Vec<Change<'_>> = by_lines(one).collect();
+    for theirs in by_lines(other) {
         // What both did is done once.
         if all
             .iter()
@@ -154,6 +176,13 @@ mod tests {
         // A file that we made, to which somebody added.
         assert_eq!(merge("ours\n", "", "ours\ntheirs\n").as_deref(), Some("theirs\n"));
         assert_eq!(merge("ours", "ours\n", "ours theirs"), None);
+        // Put back by hand already, together with the line before it.
+        assert_eq!(
+            merge("a: off\nb: off\n", "a: off\nb: on\n", "a: on\nb: on\n").as_deref(),
+            Some("a: on\nb: on\n")
+        );
+        // Two lines that we had changed as one, and another between them.
+        assert_eq!(merge("A\nB\n", "a\nb\n", "A\nx\nB\n"), None);
     }
 
     #[test]
