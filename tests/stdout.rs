@@ -48,7 +48,7 @@ const ROWS: &[(&str, &str, Kind)] = &[
     ("audit verify", "audit verify", Data(0)),
     ("audit export", "audit export", Data(0)),
     ("audit export", "audit export --format csv", Data(0)),
-    ("backup create", "backup create data --json", Changes(0)),
+    ("backup create", "backup create config --json", Changes(0)),
     ("backup list", "backup list", Data(0)),
     ("backup show", "backup show BACKUP", Data(0)),
     ("backup verify", "backup verify BACKUP -n", Data(0)),
