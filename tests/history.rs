@@ -750,9 +750,7 @@ fn a_directory_that_is_no_workspace_is_said_to_be_none() {
     let elsewhere = sandbox.home().join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     let named = elsewhere.to_str().unwrap();
-    sandbox
-        .run(&["plan", "9.1", "-o", "../plan.json"])
-        .assert_code(0);
+    sandbox.run(&["plan", "9.1", "-o", "../plan.json"]).assert_code(0);
     // They need none, or make one.
     let others = ["init", "demo", "script doc", "trust", "completions", "man"];
     for (_, row) in crate::stdout::rows().filter(|(command, _)| !others.contains(command)) {

@@ -12,6 +12,9 @@ use crate::gate::audit::{record, segments};
 use crate::operation::{Outcome, Risk, Undo};
 use crate::report::{AuditHead, Flags, Mode, OperationRecord, Report, RunKind, RunOutcome};
 
+/// In the record of an operation by which a recovery sweeps up.
+const SWEEPS: &str = "\"op\":\"recover\"";
+
 /// The runs of a log, in its order.
 #[derive(Debug, Default)]
 pub struct Chronicle {
@@ -37,6 +40,10 @@ pub struct Told {
     end: Option<Map<String, Value>>,
     /// When its last record was written.
     last: String,
+    /// Whether the newest operation is of a recovery, which sweeps up after the run.
+    is_swept: bool,
+    /// Whether an operation of its own came to its end.
+    has_done: bool,
 }
 
 fn text<'a>(record: &'a Map<String, Value>, key: &str) -> &'a str {
@@ -79,8 +86,12 @@ impl Chronicle {
                     }
                 }
                 "run_finished" => chronicle.told(&front).end = Some(whole()),
+                "operation_finished" => {
+                    let told = chronicle.told(&front);
+                    told.has_done |= !told.is_swept;
+                }
                 "operation_begun" => {
-                    chronicle.told(&front);
+                    chronicle.told(&front).is_swept = memchr::memmem::find(line, SWEEPS.as_bytes()).is_some();
                     if memchr::memmem::find(line, b"\"op\":\"prune\"").is_some() {
                         let begun = whole();
                         let target = text(&begun, "target").to_owned();
@@ -122,6 +133,12 @@ impl Chronicle {
             .iter()
             .find(|(target, _)| target.starts_with(&store) && !root.join(target).exists())
             .map(|(_, at)| at.as_str())
+    }
+
+    /// Whether a run did something: one that was cut off in its first operation, and settled, did not.
+    #[must_use]
+    pub fn has_done(&self, run: &str) -> bool {
+        self.get(run).is_none_or(|told| told.has_done)
     }
 
     /// Where a run stands that only its index tells of: before the first of the log, unless its end is known to be in

@@ -15,7 +15,7 @@ use crate::gate::confirm::{self, Answers, Approval};
 use crate::history::History;
 use crate::history::chronicle::{self, Chronicle};
 use crate::host::files::{EntryKind, Step};
-use crate::operation::{Outcome, Proposal};
+use crate::operation::Proposal;
 use crate::operation::pruning::{ASIDE, Prune};
 use crate::report::{Report, RunKind, heading};
 use crate::script::session::Session;
@@ -268,12 +268,6 @@ fn left_by_a_cut(
         .collect()
 }
 
-/// A run that was cut off in its first operation, and settled, leaves a store of nothing.
-fn has_done_something(report: &Report) -> bool {
-    let mut outcomes = report.operations.iter().map(|operation| operation.outcome);
-    outcomes.any(|outcome| outcome == Outcome::Done)
-}
-
 /// Only rollbacks that can be taken back are counted; the stores of other runs stay with those before which they began.
 fn runs(
     context: &Context,
@@ -307,7 +301,7 @@ fn runs(
             group: String::new(),
             created: *began,
             counts: report.kind == RunKind::Rollback
-                && has_done_something(report)
+                && chronicle.has_done(&report.run)
                 && History::undone_by(reports, &report.run).is_none()
                 && chronicle.pruned(context.workspace.root(), &report.run).is_none(),
         })
