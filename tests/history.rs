@@ -495,6 +495,9 @@ fn rich() -> (Sandbox, String) {
     (sandbox, first)
 }
 
+/// Puts something in the place of a file.
+type Replace = fn(&Path);
+
 /// Each file of `.rollback/`, replaced by whatever can stand in its place: nothing hangs, and no run is hidden.
 #[test]
 fn nothing_in_the_state_directory_can_hide_a_run_or_hang_a_command() {
@@ -507,7 +510,6 @@ fn nothing_in_the_state_directory_can_hide_a_run_or_hang_a_command() {
     let mut files = Vec::new();
     files_below(&state, &mut files);
     assert!(files.len() > 10, "{files:?}");
-    type Replace = fn(&Path);
     let replacements: [(&str, Replace); 5] = [
         ("nothing", |_| {}),
         ("an empty file", |path| std::fs::write(path, "").unwrap()),

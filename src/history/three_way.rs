@@ -142,10 +142,10 @@ pub fn changed_lines(common: &str, changed: &str) -> String {
         _ => "lines",
     };
     let last = told.pop().unwrap_or_default();
-    match told.is_empty() {
-        true => format!("{lead} {last}"),
-        false => format!("{lead} {} and {last}", told.join(", ")),
+    if told.is_empty() {
+        return format!("{lead} {last}");
     }
+    format!("{lead} {} and {last}", told.join(", "))
 }
 
 #[cfg(test)]
@@ -197,7 +197,7 @@ mod tests {
 
     fn text() -> impl Strategy<Value = String> {
         proptest::collection::vec("[abc]", 0..12)
-            .prop_map(|lines| lines.iter().map(|line| format!("{line}\n")).collect())
+            .prop_map(|lines| lines.iter().flat_map(|line| [line, "\n"]).collect())
     }
 
     proptest! {
@@ -213,13 +213,14 @@ mod tests {
         fn a_merge_has_the_lines_of_both((common, one, other) in (text(), text(), text())) {
             if let Some(merged) = merge(&common, &one, &other) {
                 let count = |text: &str| text.lines().count();
-                let same = changes(&common, &one).into_iter().filter(|ours| {
+                let same: Vec<Change<'_>> = changes(&common, &one).into_iter().filter(|ours| {
                     changes(&common, &other).iter().any(|theirs| (&ours.lines, &ours.new) == (&theirs.lines, &theirs.new))
-                });
-                let twice: i64 = same.map(|change| change.new.len() as i64 - change.lines.len() as i64).sum();
+                }).collect();
+                let put: usize = same.iter().map(|change| change.new.len()).sum();
+                let taken: usize = same.iter().map(|change| change.lines.len()).sum();
                 prop_assert_eq!(
-                    count(&merged) as i64,
-                    count(&one) as i64 + count(&other) as i64 - count(&common) as i64 - twice
+                    count(&merged) + count(&common) + put,
+                    count(&one) + count(&other) + taken
                 );
             }
         }

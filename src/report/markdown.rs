@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::explanation::Explanation;
 use super::heading::purpose;
 use super::text::{blocks, elapsed, finding, heading, lead, result, step, told, touched};
 use super::{Mode, OperationRecord, Report, RunOutcome};
@@ -21,7 +22,7 @@ pub fn render(report: &Report, titles: &BTreeMap<String, String>) -> String {
     let explained: Vec<String> = report
         .explanation
         .iter()
-        .flat_map(|told| told.remarks())
+        .flat_map(Explanation::remarks)
         .map(|(lead, remark)| format!("{lead}{remark}"))
         .collect();
     list(&mut page, "What is not plainly taken back", "", &explained);

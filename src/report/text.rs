@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::page::Page;
+use super::explanation::Explanation;
 use super::heading::purpose;
 use super::{CheckRecord, Mode, OperationRecord, Report, RunOutcome};
 use crate::cli::terminal::{Ink, Style, bytes, duration, plural};
@@ -497,7 +498,7 @@ fn irreversible(page: &mut Page<'_>, report: &Report) {
 }
 
 fn explanation(page: &mut Page<'_>, report: &Report) {
-    for (lead, remark) in report.explanation.iter().flat_map(|told| told.remarks()) {
+    for (lead, remark) in report.explanation.iter().flat_map(Explanation::remarks) {
         page.hanging(lead, Ink::Caution, &remark);
     }
 }

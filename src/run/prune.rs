@@ -173,12 +173,12 @@ fn lost(context: &Context, chronicle: &Chronicle, reports: &[Report], items: &[I
 
 /// When each of these was made, in the order of the log: a backup of a run stands where its run does, another one where
 /// the clock puts it.
-fn in_order(listed: &mut Vec<catalogue::Listed>, reports: &[Report]) {
+fn in_order(listed: &mut [catalogue::Listed], reports: &[Report]) {
     let places = chronicle::places(reports);
     listed.sort_by_key(|backup| {
         let place = places.get(backup.run.as_str()).copied().unwrap_or_else(|| {
-            let before = |report: &&Report| report.started <= backup.created;
-            reports.iter().rposition(|report| before(&report)).unwrap_or(0)
+            let before = |report: &Report| report.started <= backup.created;
+            reports.iter().rposition(before).unwrap_or(0)
         });
         (place, backup.created.clone(), backup.name.clone())
     });
