@@ -10,6 +10,7 @@ use super::undo::{self, Chosen};
 use super::{Active, Begun, History};
 use crate::error::{Error, Result};
 use crate::gate::audit::{AuditLog, Intent, segments};
+use crate::operation::editing::AFTER;
 use crate::operation::reverting::{Ready, Revert};
 use crate::operation::sweeping::CutOff;
 use crate::operation::{Operation, Risk, Undo, UndoClass};
@@ -130,8 +131,9 @@ pub fn run(
 fn settle(context: &Context, active: &Active, then: Then, force: bool) -> Result<Option<AuditHead>> {
     let host = &context.host;
     host.records.prepare()?;
-    host.records
-        .sweep(&context.workspace.state().join("runs").join(&active.run))?;
+    let store = context.workspace.run_directory(&active.run);
+    host.records.sweep(&store)?;
+    host.records.sweep(&store.join(AFTER))?;
     let open = if force {
         AuditLog::open_after_damage
     } else {

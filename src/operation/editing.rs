@@ -84,10 +84,13 @@ impl Edit {
     }
 }
 
+/// What the store of a run keeps of the contents that it gave to files.
+pub const AFTER: &str = "after";
+
 /// Where the store of a run keeps the contents with this digest that it gave a file.
 #[must_use]
 pub fn kept_after(workspace: &Workspace, run: &str, digest: &str) -> Place {
-    workspace.show(&workspace.run_directory(run).join("after").join(digest))
+    workspace.show(&workspace.run_directory(run).join(AFTER).join(digest))
 }
 
 fn digest(bytes: &[u8]) -> String {
