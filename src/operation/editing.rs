@@ -71,7 +71,9 @@ impl Edit {
         if let Some(store) = kept.parent() {
             host.files.make_directories(permit, store)?;
         }
-        host.files.write(permit, kept, &self.after, &Expect::Absent)
+        host.files.write(permit, kept, &self.after, &Expect::Absent)?;
+        // The file may be closed to others.
+        host.files.set_mode(permit, kept, 0o600)
     }
 
     /// An edit that the host itself asks for, with nothing of the user's at stake. Its own text holds the date, so that
