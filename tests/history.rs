@@ -345,6 +345,24 @@ fn what_others_added_to_a_file_that_we_made_stays() {
 }
 
 #[test]
+fn an_edit_that_others_took_out_already_is_nothing_to_take_back() {
+    let sandbox = workspace();
+    sandbox.write(
+        "rollback/reports.rhai",
+        "const STORY = #{ id: \"9.1\", title: \"Reports\", feature: \"alpha\" };\nfn execute() {}\n",
+    );
+    let run = run(&sandbox);
+    let flags = FLAGS.replace("beta: { enabled: true }", "beta: { enabled: false }");
+    sandbox
+        .write("config/feature-flags.yaml", &flags)
+        .remove("docs/ROLLBACKS.md");
+    let refused = sandbox.run(&["undo", &run, "--yes"]).assert_code(2);
+    assert_says(&refused, &["has nothing to take back", "nothing was changed"]);
+    sandbox.run(&["undo", "--yes"]).assert_code(2);
+    assert_eq!(sandbox.read("config/feature-flags.yaml"), flags);
+}
+
+#[test]
 fn what_others_changed_after_an_undo_is_not_lost_by_the_undo_of_it() {
     let sandbox = workspace();
     run(&sandbox);

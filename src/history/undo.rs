@@ -451,7 +451,10 @@ impl Undoing<'_> {
                 told()
                     .changed_since
                     .push(remark(&format!("{stays}, which stays")));
-                act(&edit)
+                match edit {
+                    Some(edit) => act(&edit),
+                    None => settled(Outcome::NotPresent, "the change is not there any more"),
+                }
             }
             Ready::ChangedSince(why) if !force => Err(Error::changed(format!(
                 "`{about}` can't be taken back: {why}"
@@ -472,8 +475,9 @@ impl Undoing<'_> {
         }
     }
 
-    /// An edit that others, or other operations of ours, built upon, taken out of what they made of it; and what stays.
-    fn merged(&self, session: &Session, begun: &Begun) -> Result<Option<(Proposal, String)>> {
+    /// An edit that others, or other operations of ours, built upon, taken out of what they made of it, unless it is out
+    /// already; and what stays.
+    fn merged(&self, session: &Session, begun: &Begun) -> Result<Option<(Option<Proposal>, String)>> {
         let (path, before, after) = match &begun.undo {
             Undo::RestoreContents { files, .. } => match files.as_slice() {
                 [file] => (&file.path, Some(file.saved.as_str()), file.after.as_deref()),
@@ -490,11 +494,14 @@ impl Undoing<'_> {
         };
         let place = view.workspace.place(path)?;
         let now = view.read(&place, crate::view::TEXT_LIMIT)?;
+        if merged.text.as_bytes() == now {
+            return Ok(Some((None, merged.stays)));
+        }
         let edit = Edit::new(view, &place, Some(&now), merged.text.into_bytes())?;
         let summary = format!("take the change out of `{place}`, and keep what came after it");
         let mut proposal = Proposal::act("undo", place.shown, summary, edit);
         proposal.why = Some(format!("changed since: {}", merged.stays));
-        Ok(Some((proposal, merged.stays)))
+        Ok(Some((Some(proposal), merged.stays)))
     }
 
     /// Whether a file that the operation made was edited by later ones of ours: then it stays, with all that is in it.
