@@ -353,9 +353,7 @@ fn an_edit_that_others_took_out_already_is_nothing_to_take_back() {
     );
     let run = run(&sandbox);
     let flags = FLAGS.replace("beta: { enabled: true }", "beta: { enabled: false }");
-    sandbox
-        .write("config/feature-flags.yaml", &flags)
-        .remove("docs/ROLLBACKS.md");
+    sandbox.write("config/feature-flags.yaml", &flags).remove("docs");
     let refused = sandbox.run(&["undo", &run, "--yes"]).assert_code(2);
     assert_says(&refused, &["has nothing to take back", "nothing was changed"]);
     sandbox.run(&["undo", "--yes"]).assert_code(2);
