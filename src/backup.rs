@@ -4,6 +4,9 @@
 /// The backups that there are.
 pub mod catalogue;
 
+/// Comparing a tree with its manifest.
+mod compare;
+
 /// What a backup holds, path by path.
 pub mod manifest;
 

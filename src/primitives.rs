@@ -76,7 +76,7 @@ use engine::{engine_list, engine_removal};
 use looking::{process_map, process_query, query_text};
 use proposing::{
     already, asked_removal, backup_contents, blind_edit, described, displace, edit, edited_text, last_name,
-    left_out, not_present, require_quiet, sized,
+    left_out, likeness, listed, not_present, require_quiet, sized,
 };
 pub use values::{from_script, to_script};
 

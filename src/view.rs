@@ -33,6 +33,9 @@ mod errand;
 /// Places under other names.
 mod alias;
 
+/// What a restore leaves alone.
+mod covering;
+
 /// Facts that a plan rests on.
 mod facts;
 

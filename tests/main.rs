@@ -28,6 +28,7 @@ mod primitives;
 mod processes;
 mod prompts;
 mod properties;
+mod proven;
 mod prune;
 #[cfg(feature = "real-stack")]
 mod real_stack;

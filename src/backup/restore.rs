@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::MANIFEST;
+use super::compare::{Comparison, Contents, compare};
 use super::manifest::{Entry, TOP};
-use super::verify::{Comparison, Contents, compare, finished, footer_of};
+use super::verify::{finished, footer_of};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
 use crate::host::files::{Copied, CopyOutcome, EntryKind, Files, Mounts, Renamed, shown};

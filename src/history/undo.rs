@@ -12,7 +12,7 @@ use crate::gate::confirm::Confirm;
 use crate::gate::expected::Step;
 use crate::gate::{Pass, Scene};
 use crate::operation::editing::Edit;
-use crate::operation::reverting::{Ready, Revert, describe, target};
+use crate::operation::reverting::{Ready, Revert, describe, proven, target};
 use crate::operation::{Outcome, Proposal, Undo};
 use crate::report::{FailureRecord, Mode, Report, RunKind, RunOutcome};
 use crate::run::records::Mark;
@@ -90,7 +90,7 @@ pub fn carry_out(
     let rehearse = || -> Result<(Rc<Session>, Option<Error>)> {
         let silent = Box::new(Silent);
         let session = context.session(errand.clone(), Pass::Preview, Questions::Preview, silent)?;
-        let error = replay(&history, &session, &operations, request).err();
+        let error = replay(&history, &session, &undone.run, &operations, request).err();
         Ok((session, error.map(|error| context.by_signal(error))))
     };
     let (preview, error) = rehearse()?;
@@ -180,7 +180,8 @@ fn real_pass(
     if let Some(warning) = alerts::begun(context, shown, &errand.run) {
         session.warn(&warning);
     }
-    let result = replay(&history, &session, operations, request).map_err(|error| context.by_signal(error));
+    let result = replay(&history, &session, &undone.run, operations, request)
+        .map_err(|error| context.by_signal(error));
     let mut report = report_of(&session, request, &errand, undone);
     report.started.clone_from(&shown.started);
     report.plan.clone_from(&shown.plan);
@@ -272,7 +273,14 @@ fn stands_in_later_ones(history: &History, session: &Session, begun: &Begun) -> 
 }
 
 /// Takes each operation back, the newest first. What has been changed since is shown, and stops the undo unless forced.
-fn replay(history: &History, session: &Rc<Session>, operations: &[Begun], request: &Request) -> Result<()> {
+fn replay(
+    history: &History,
+    session: &Rc<Session>,
+    run: &str,
+    operations: &[Begun],
+    request: &Request,
+) -> Result<()> {
+    let mut differences = Vec::new();
     for begun in operations.iter().rev() {
         session.journal.borrow_mut().scene = Scene {
             story: begun.story.clone(),
@@ -284,7 +292,18 @@ fn replay(history: &History, session: &Rc<Session>, operations: &[Begun], reques
         if matches!(begun.op.as_str(), "notify" | recover::WORD) {
             continue;
         }
+        // An undo that was cut off has put back a part of it, and its real pass found what its preview compared.
+        let is_whole = begun.finished == Some(true) && !request.finishes;
+        if is_whole && (session.view.errand.preview || request.answers.force) {
+            differences.extend(proven::differences(&session.view, &begun.undo)?);
+        }
         take_one_back(history, session, begun, request)?;
+    }
+    if !differences.is_empty() && !request.answers.force {
+        return Err(proven::refused(run, &differences));
+    }
+    for difference in differences {
+        session.warn(&difference);
     }
     if let Some(expected) = session.gate.borrow_mut().expected() {
         expected.end(None)?;
@@ -320,7 +339,7 @@ fn take_one_back(history: &History, session: &Rc<Session>, begun: &Begun, reques
             )),
             _ => settled(Outcome::NotPresent, &why),
         },
-        Ready::Never(why) => settled(Outcome::Kept, &why),
+        Ready::Never(why) | Ready::Lost(why) => settled(Outcome::Kept, &why),
         Ready::Lacking(why) if request.answers.force => settled(Outcome::Unknown, &why),
         Ready::Lacking(why) => Err(Error::not_found(format!("`{about}` can't be taken back: {why}"))
             .hint("put it in place, then undo again; --force takes the rest back without it")),

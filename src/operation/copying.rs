@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::Demand;
+use crate::operation::portrait::Portrait;
 use crate::operation::{BackupMade, Capability, Done, Fact, Operation, Risk, Undo};
 use crate::view::Size;
 use crate::workspace::Place;
@@ -31,6 +32,9 @@ pub struct Copy {
     pub restores: Option<PathBuf>,
     /// For a backup: what its manifest says of it.
     pub backup: Option<crate::backup::manifest::Origin>,
+    /// The source as it is, of which what is made will be a likeness; not asked for by a preview, nor where a manifest
+    /// tells.
+    pub made_of: Option<Portrait>,
     /// Modification times of the directories that are touched.
     pub times: Vec<(String, i64)>,
     /// Directories that are made for it.
@@ -90,6 +94,7 @@ impl Operation for Copy {
         Undo::RemoveCreated {
             path: self.to.spelled(),
             after: None,
+            created: self.made_of.clone(),
             made: self.made.clone(),
             times: self.times.clone(),
         }

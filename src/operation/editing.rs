@@ -108,6 +108,7 @@ impl Operation for Edit {
             None => Undo::RemoveCreated {
                 path: self.place.spelled(),
                 after,
+                created: None,
                 made: self.made.clone(),
                 times: self.times.clone(),
             },
@@ -116,6 +117,7 @@ impl Operation for Edit {
                     path: self.place.spelled(),
                     saved: self.saved.spelled(),
                     after,
+                    before: self.before.clone(),
                 }],
                 times: self.times.clone(),
             },

@@ -207,6 +207,7 @@ impl Operation for Retire {
             .map(|(from, to)| Move {
                 from: from.spelled(),
                 to: to.spelled(),
+                was: None,
             })
             .collect();
         let manifest = format!("{}/{}", self.backup.shown, crate::backup::MANIFEST);

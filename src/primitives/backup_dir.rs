@@ -63,6 +63,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         kind,
         made: view.absent_parents(&to)?,
         restores: None,
+        made_of: None,
         backup: Some(Origin {
             name,
             source: source.shown.clone(),

@@ -55,6 +55,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let copy = Copy {
         kind,
         restores: None,
+        made_of: super::likeness(view, &from)?,
         size,
         left_out,
         backup: None,

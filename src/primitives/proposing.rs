@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::files::EntryKind;
 use crate::operation::editing::Edit;
 use crate::operation::moving::MovePaths;
+use crate::operation::portrait::Portrait;
 use crate::operation::purging::Purge;
 use crate::operation::{Capability, Outcome, Proposal};
 use crate::view::{Size, TEXT_LIMIT, View};
@@ -41,20 +42,34 @@ pub fn described(view: &View, place: &Place, size: Size) -> Result<String> {
 /// What a copy leaves out, for the plan; nothing where it leaves out nothing.
 #[must_use]
 pub fn left_out(left_out: &[PathBuf]) -> Option<String> {
-    let named = left_out
-        .iter()
-        .take(3)
-        .map(|path| format!("`{}`", path.display()));
-    let mut named: Vec<String> = named.collect();
-    if let Some(more) = left_out.len().checked_sub(3).filter(|more| *more > 0) {
-        named.push(format!("and {more} more"));
-    }
-    (!named.is_empty()).then(|| {
+    (!left_out.is_empty()).then(|| {
         format!(
             "left out, because a socket can't be copied and its program makes it anew: {}",
-            named.join(", ")
+            listed(left_out)
         )
     })
+}
+
+/// The first of some paths, and how many more there are.
+#[must_use]
+pub fn listed(paths: &[PathBuf]) -> String {
+    let named = paths.iter().take(3).map(|path| format!("`{}`", path.display()));
+    let mut named: Vec<String> = named.collect();
+    if let Some(more) = paths.len().checked_sub(3).filter(|more| *more > 0) {
+        named.push(format!("and {more} more"));
+    }
+    named.join(", ")
+}
+
+/// What a real pass is about to copy, as it is.
+///
+/// # Errors
+/// What the view says.
+pub fn likeness(view: &View, source: &Place) -> Result<Option<Portrait>> {
+    if view.errand.preview {
+        return Ok(None);
+    }
+    Portrait::of(view, source)
 }
 
 /// Nothing is there.

@@ -15,8 +15,8 @@ pub static WORD: Primitive = Primitive {
         Parameter::optional("path", Type::Text),
     ],
     returns: Type::Nothing,
-    about: "Puts a backup's contents back, to where they came from or to another path. What stands there goes into the \
-            run's store first. The backup stays.",
+    about: "Puts a backup's contents back, to where they came from or to another path. What stands there of what the \
+            backup holds goes into the run's store first, all else stays. The backup stays.",
     example: r#"restore_backup(backup_dir("data/duckdb", "example"), "data/restored")"#,
     action: Action::Change(propose),
 };
@@ -73,11 +73,16 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let (mut size, left_out) = view.size_of_copy(&from)?;
     let why = super::left_out(&left_out);
     let mut proposals = Vec::new();
+    let (mut uncovered, mut kept) = (Vec::new(), None);
     if view.exists(&to.absolute)? {
         let slot = view.slot(
             "removed",
             &to.absolute.file_name().unwrap_or_default().to_string_lossy(),
         );
+        uncovered = view.uncovered(&to.absolute, &from.absolute)?;
+        if !uncovered.is_empty() {
+            kept = Some(MovePaths::bringing_back(view, &to, &slot, &uncovered)?);
+        }
         let moved = MovePaths::new(view, vec![(to.clone(), slot)], false)?;
         proposals.push(Proposal::act(
             WORD.name,
@@ -99,6 +104,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         needs: vec![view.write(&to, false)],
         facts: vec![view.fact(&from)?],
         backup: None,
+        made_of: super::likeness(view, &from)?,
         restores: Some(directory.absolute.clone()),
         from,
         to: to.clone(),
@@ -109,8 +115,15 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         "restore backup `{name}` ({}) to `{to}`",
         crate::cli::terminal::bytes(size.bytes)
     );
-    let mut proposal = Proposal::act(WORD.name, to.shown, summary, copy);
+    let mut proposal = Proposal::act(WORD.name, to.shown.clone(), summary, copy);
     proposal.why = why;
     proposals.push(proposal);
+    if let Some(kept) = kept {
+        let summary = format!(
+            "leave in `{to}` what the backup does not hold: {}",
+            super::listed(&uncovered)
+        );
+        proposals.push(Proposal::act(WORD.name, to.shown, summary, kept));
+    }
     Ok(proposals)
 }
