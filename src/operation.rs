@@ -23,6 +23,9 @@ pub mod editing;
 /// Moving paths: removal into the run's store, and plain moves.
 pub mod moving;
 
+/// Opening a database on trial.
+pub mod opening;
+
 /// Closing the directory of backups to others.
 pub mod narrowing;
 

@@ -14,6 +14,7 @@ mod backups;
 mod bad_input;
 mod commands;
 mod copies;
+mod databases;
 mod disk;
 mod faults;
 mod fuzzed;

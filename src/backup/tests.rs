@@ -236,7 +236,7 @@ fn a_copy_leaves_the_source_and_restores_to_the_same() {
     let tree = scene.odd_tree("tree");
     let before = portrait(&tree);
     let backup = scene.path("backups/one");
-    let sealed = retire::copy(&permit(), &scene.files, &tree, &backup, &origin("tree")).unwrap();
+    let sealed = retire::copy(&permit(), &scene.files, &tree, &[], &backup, &origin("tree")).unwrap();
     assert_eq!(portrait(&tree), before);
     assert_eq!((sealed.method, sealed.skipped.len()), ("copied", 0));
     assert_eq!(verify(&scene.files, &backup, Depth::Full).unwrap().problems, []);
@@ -250,7 +250,7 @@ fn a_copy_leaves_the_source_and_restores_to_the_same() {
     restore(&permit(), &scene.files, &backup, &scene.path("new")).unwrap();
     assert_eq!(portrait(&scene.path("new")), before);
 
-    let again = retire::copy(&permit(), &scene.files, &tree, &backup, &origin("tree")).unwrap_err();
+    let again = retire::copy(&permit(), &scene.files, &tree, &[], &backup, &origin("tree")).unwrap_err();
     assert_eq!(again.kind(), Kind::Exists);
     assert_eq!(verify(&scene.files, &backup, Depth::Full).unwrap().problems, []);
 }

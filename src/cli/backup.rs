@@ -133,7 +133,7 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
         } => {
             let mut options = rhai::Map::new();
             options.insert("allow_open".into(), (*allow_open).into());
-            let name = name.clone().unwrap_or_else(|| last_name(path));
+            let name = name.clone().unwrap_or_else(|| crate::backup::plain_name(path));
             let single = Single {
                 word: "backup_dir",
                 arguments: vec![path.clone().into(), name.into(), options.into()],
@@ -190,22 +190,6 @@ fn say(everywhere: &Everywhere, text: &str) {
     if !everywhere.quiet && !everywhere.json {
         super::say(text);
     }
-}
-
-/// The last name of a path, without what a backup's name can't hold.
-fn last_name(path: &str) -> String {
-    let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let plain: String = name
-        .chars()
-        .map(|each| {
-            if each.is_ascii_alphanumeric() || each == '-' {
-                each
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    plain.trim_matches('_').to_owned()
 }
 
 fn show(everywhere: &Everywhere, context: &Context, name: &str) -> Result<ExitCode> {
@@ -278,13 +262,14 @@ fn verify(
     for listed in listed {
         let checked = keeping::check(context, listed, level, dry_run)?;
         ticker.rest();
-        sound &= checked.sound();
+        sound &= checked.sound() != Some(false);
         if !everywhere.json {
             print(&told(&checked, level));
         }
         let mut backup = json!(checked.listed);
         backup["verified"] = checked.sound().into();
-        backup["problems"] = json!(checked.problems);
+        backup["problems"] = json!([&checked.problems[..], &checked.lacking[..]].concat());
+        backup["unknown"] = json!(checked.unknown);
         backups.push(backup);
     }
     if everywhere.json {
@@ -297,7 +282,13 @@ fn verify(
 
 fn told(checked: &Checked, level: Level) -> String {
     let name = terminal::escape(&checked.listed.name);
-    if checked.sound() {
+    let state = match checked.sound() {
+        Some(true) => "sound  ",
+        None => "unknown",
+        Some(false) if checked.problems.is_empty() => "LACKING",
+        Some(false) => "DAMAGED",
+    };
+    let mut text = if checked.problems.is_empty() && checked.lacking.is_empty() {
         let contents = match level {
             Level::Structure => "contents not read".to_owned(),
             _ => format!("{} compared", terminal::plural(checked.digests, "file")),
@@ -309,10 +300,16 @@ fn told(checked: &Checked, level: Level) -> String {
             ""
         };
         let entries = terminal::plural_as(checked.listed.entries, "entry", "entries");
-        return format!("sound   {name} ({entries}, {contents}{sealed}{trial})\n");
-    }
-    let mut text = format!("DAMAGED {name}\n");
-    for problem in &checked.problems {
+        let opened = match checked.opened {
+            0 => String::new(),
+            opened => format!(", {} opened", terminal::plural(opened, "database")),
+        };
+        format!("{state} {name} ({entries}, {contents}{sealed}{trial}{opened})\n")
+    } else {
+        format!("{state} {name}\n")
+    };
+    let all = [&checked.problems, &checked.lacking, &checked.unknown];
+    for problem in all.into_iter().flatten() {
         let path = terminal::escape(&problem.path).into_owned();
         text.push_str(&format!("        `{path}` {}\n", terminal::escape(&problem.what)));
     }

@@ -22,6 +22,8 @@ pub struct Copy {
     pub from: Place,
     /// Where to; nothing stands there.
     pub to: Place,
+    /// For the backup of a database: what belongs to it, and its place in the backup.
+    pub sides: Vec<(Place, Place)>,
     /// `directory` or `file`.
     pub kind: &'static str,
     /// Sizes of what is copied.
@@ -87,6 +89,14 @@ impl Operation for Copy {
             Demand::Room { from, to },
         ];
         demands.extend(manifest);
+        for (side, _) in &self.sides {
+            let (from, to) = (side.absolute.clone(), self.to.absolute.clone());
+            demands.push(Demand::Read {
+                path: from.clone(),
+                contents: true,
+            });
+            demands.push(Demand::Room { from, to });
+        }
         demands
     }
 
@@ -103,6 +113,7 @@ impl Operation for Copy {
     fn effect(&self) -> Value {
         json!({
             "copy": self.from.shown, "to": self.to.shown, "kind": self.kind,
+            "with": self.sides.iter().map(|(side, to)| (&side.shown, &to.shown)).collect::<Vec<_>>(),
             "backup": self.backup.is_some(), "restores": self.restores, "left_out": self.left_out,
         })
     }
@@ -120,6 +131,9 @@ impl Operation for Copy {
                 overlay.copy(&self.from.absolute, &self.to.absolute.join(name));
             }
             _ => overlay.copy(&self.from.absolute, &self.to.absolute),
+        }
+        for (side, to) in &self.sides {
+            overlay.copy(&side.absolute, &to.absolute);
         }
         for left in &self.left_out {
             overlay.remove(&self.to.absolute.join(left));
@@ -156,10 +170,14 @@ impl Copy {
     fn copy(&self, permit: &Permit, host: &Host) -> Result<Done> {
         host.files.meter().begin(self.size.bytes);
         if let Some(origin) = &self.backup {
+            let sides: Vec<_> = (self.sides.iter())
+                .map(|(side, to)| (side.absolute.clone(), to.absolute.clone()))
+                .collect();
             let sealed = retire::copy(
                 permit,
                 &host.files,
                 &self.from.absolute,
+                &sides,
                 &self.to.absolute,
                 origin,
             )?;

@@ -58,7 +58,8 @@ impl MovePaths {
         }
         let mut made = Vec::new();
         for (_, to) in moves.iter().filter(|_| both) {
-            made.extend(view.absent_parents(to)?);
+            let absent = view.absent_parents(to)?.into_iter();
+            made.extend(absent.filter(|absent| !made.contains(absent)).collect::<Vec<_>>());
         }
         Ok(Self {
             times: view.parent_times(&touched),
@@ -170,10 +171,10 @@ impl Operation for MovePaths {
     }
 
     fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
+        if let Some((_, to)) = self.moves.first() {
+            overlay.make_parents(&to.absolute, self.made.len());
+        }
         for (from, to) in &self.moves {
-            if self.moves.len() == 1 {
-                overlay.make_parents(&to.absolute, self.made.len());
-            }
             overlay.rename(&from.absolute, &to.absolute);
         }
         for directory in &self.staying {

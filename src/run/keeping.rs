@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
+use super::proving::{self, Opens};
 use super::{Context, own};
 use crate::backup::catalogue::{self, Listed};
 use crate::backup::manifest;
@@ -58,15 +59,24 @@ pub struct Checked {
     pub digests: u64,
     /// What is wrong; nothing where it is sound.
     pub problems: Vec<Problem>,
+    /// What it does not hold, though it looks so.
+    pub lacking: Vec<Problem>,
+    /// What nobody can tell, and why.
+    pub unknown: Vec<Problem>,
+    /// Databases that were opened.
+    pub opened: u64,
     /// Whether its manifest got its digests now.
     pub sealed: bool,
 }
 
 impl Checked {
-    /// Whether nothing is wrong.
+    /// Whether it is whole and proven; `None` where nobody can tell.
     #[must_use]
-    pub fn sound(&self) -> bool {
-        self.problems.is_empty()
+    pub fn sound(&self) -> Option<bool> {
+        if !self.problems.is_empty() || !self.lacking.is_empty() {
+            return Some(false);
+        }
+        self.unknown.is_empty().then_some(true)
     }
 }
 
@@ -127,6 +137,9 @@ pub fn check(context: &Context, listed: Listed, level: Level, only_look: bool) -
         listed,
         digests: 0,
         problems: Vec::new(),
+        lacking: Vec::new(),
+        unknown: Vec::new(),
+        opened: 0,
         sealed: false,
     };
     match verify::verify(files, &directory, level.depth()) {
@@ -137,9 +150,28 @@ pub fn check(context: &Context, listed: Listed, level: Level, only_look: bool) -
         Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => {
             checked.problems.push(problem(error.message().to_owned()));
         }
+        Err(error) if matches!(error.kind(), Kind::Denied | Kind::Failed | Kind::Invalid) => {
+            checked
+                .unknown
+                .push(problem(format!("could not be read: {}", error.message())));
+            remember(&checked)?;
+            return Ok(checked);
+        }
         Err(error) => return Err(error),
     }
-    if level < Level::Full || only_look || !checked.sound() {
+    if checked.problems.is_empty() {
+        let opens = match (level >= Level::Full, only_look) {
+            (false, _) => Opens::No,
+            (true, true) => Opens::OnlyLooks,
+            (true, false) => Opens::Yes,
+        };
+        let proof = proving::prove(context, &context.workspace.show(&directory), opens)?;
+        checked.problems.extend(proof.damaged);
+        checked.lacking.extend(proof.lacking);
+        checked.unknown.extend(proof.unknown);
+        checked.opened = proof.opened;
+    }
+    if level < Level::Full || only_look || !checked.problems.is_empty() {
         remember(&checked)?;
         return Ok(checked);
     }
