@@ -199,10 +199,9 @@ fn a_database_comes_back_with_its_log_and_a_log_that_is_not_its_own_goes_out_of_
         names.find(|name| name.starts_with(begin)).unwrap()
     };
     for (backup, log) in [(named("both"), Some("row 2 of w")), (named("alone"), None)] {
-        let done = sandbox
-            .run(&["backup", "restore", &backup, "--yes", "--json"])
+        sandbox
+            .run(&["backup", "restore", &backup, "--yes"])
             .assert_code(0);
-        let _ = done;
         assert_eq!(std::fs::read(sandbox.path("data/w.duckdb")).unwrap(), duckdb("w"));
         match log {
             Some(log) => assert_eq!(sandbox.read("data/w.duckdb.wal"), log),
@@ -324,7 +323,7 @@ fn a_database_below_a_cache_is_data() {
             "rollback/9.1.rhai",
             "import \"std/story\" as story;\n\nconst STORY = #{ id: \"9.1\", title: \"Caches\", \
              caches: [\".cache/py\", \".cache/one.duckdb\", \".cache/plain\"] };\n\n\
-             fn execute() { story::roll_back(STORY); }\n",
+             fn execute() { story::roll_back(global::STORY); }\n",
         )
         .write(".cache/py/deep/default cache.duckdb", duckdb("rows"))
         .write(".cache/py/deep/default cache.duckdb.wal", "more rows")
@@ -333,7 +332,11 @@ fn a_database_below_a_cache_is_data() {
         .write(".cache/plain/a.bin", vec![1; 1024]);
     let before = sandbox.snapshot(RECORDS);
     let plan = sandbox.json(&["run", "9.1", "-n"]);
-    assert_eq!(plan["backups"].as_array().unwrap().len(), 2, "{plan:#}");
+    let operations = plan["operations"].as_array().unwrap();
+    let retired = operations
+        .iter()
+        .filter(|operation| operation["op"] == "retire_dir");
+    assert_eq!(retired.count(), 2, "{plan:#}");
     let done = sandbox
         .run(&["run", "9.1", "--yes", "--json"])
         .assert_code(0)
@@ -424,4 +427,49 @@ fn a_backup_of_a_database_is_opened_where_a_program_is_at_hand_and_unknown_where
         .assert_code(0);
     let found = sandbox.run(&["backup", "verify"]).assert_code(8);
     assert_says(&found, &["DAMAGED", "`bad.db` (SQLite) does not open with"]);
+}
+
+/// What is below `keep` may go on being written, what is beside it not.
+#[test]
+fn writers_below_what_is_kept_are_no_writers_of_what_goes() {
+    for (written, code) in [("data/live/log", 0), ("data/log", 1)] {
+        let sandbox = workspace("retire_dir(\"data\", \"data\", #{ keep: [\"live\"] });");
+        sandbox.write("data/live/log", "").write("data/log", "");
+        let path = sandbox.path(written);
+        let writer = sandbox.spawn("bin/writer.sh", &[], &format!("exec 3>>'{}'\n", path.display()));
+        let finished = sandbox.run(&["run", "9.1", "--yes"]).assert_code(code);
+        if code != 0 {
+            assert_says(
+                &finished,
+                &[&format!("process {}", writer.pid()), "writes `data/log`"],
+            );
+        }
+        assert!(sandbox.exists(written));
+    }
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_unknown_and_hides_no_other_backup() {
+    let sandbox = workspace("");
+    sandbox
+        .run(&["backup", "create", "data/other.txt", "good"])
+        .assert_code(0);
+    sandbox
+        .run(&["backup", "create", "data/other.txt", "bad"])
+        .assert_code(0);
+    let listed = sandbox.json(&["backup", "list"]);
+    let name = listed["backups"][0]["name"].as_str().unwrap();
+    assert!(name.starts_with("bad"), "{listed:#}");
+    let manifest = format!("rollback_backups/{name}/.rollback-manifest.jsonl");
+    // A directory in its place is no manifest that anybody could read, be it as root.
+    sandbox.remove(&manifest).write(&format!("{manifest}/x"), "");
+    let list = sandbox.run(&["backup", "list"]).assert_code(0);
+    assert_says(&list, &["UNKNOWN", "good"]);
+    assert!(!list.stdout.contains("NOT WHOLE"), "{}", list.transcript());
+    assert_says(
+        &sandbox.run(&["backup", "show", name]).assert_code(0),
+        &["unknown: its manifest could not be read"],
+    );
+    let verified = sandbox.run(&["backup", "verify"]).assert_code(0);
+    assert_says(&verified, &["unknown", "could not be read", "sound"]);
 }

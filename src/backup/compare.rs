@@ -23,8 +23,8 @@ pub(super) enum Contents<'a> {
 pub(super) struct Comparison<'a> {
     /// What files hold.
     pub(super) contents: Contents<'a>,
-    /// Whether set-id bits count; they can't be kept on files that change hands.
-    pub(super) set_id: bool,
+    /// Whether owners and set-id bits count; they can't be kept by a copy that may not give files away.
+    pub(super) owners: bool,
     /// Whether sockets count; a copy has none.
     pub(super) sockets: bool,
 }
@@ -60,7 +60,7 @@ impl Comparison<'_> {
                 return (different, false);
             }
         };
-        different.extend(differences(entry, &found, self.set_id));
+        different.extend(differences(entry, &found, self.owners));
         if is_compared && found.blake3.is_some() && found.blake3 != entry.blake3 {
             different.push("has other contents".to_owned());
         }
@@ -96,7 +96,7 @@ pub(super) fn compare(
             return Ok(());
         }
         let found = Entry::of_top(files, directory)?;
-        let different = differences(&entry, &found, comparison.set_id);
+        let different = differences(&entry, &found, comparison.owners);
         problems.extend(different.into_iter().map(|what| (entry.path.clone(), what)));
         Ok(())
     };
@@ -177,9 +177,9 @@ pub(super) fn compare(
 }
 
 /// What is different in all but the contents.
-fn differences(wanted: &Entry, found: &Entry, set_id: bool) -> Vec<String> {
+fn differences(wanted: &Entry, found: &Entry, owners: bool) -> Vec<String> {
     let mut all = Vec::new();
-    let mask = if set_id { 0o7777 } else { 0o1777 };
+    let mask = if owners { 0o7777 } else { 0o1777 };
     if wanted.kind != found.kind {
         all.push(format!(
             "is a {}, not a {}",
@@ -193,6 +193,12 @@ fn differences(wanted: &Entry, found: &Entry, set_id: bool) -> Vec<String> {
     }
     if wanted.mode & mask != found.mode & mask {
         all.push(format!("has mode {:o}, not {:o}", found.mode, wanted.mode));
+    }
+    if owners && (wanted.uid, wanted.gid) != (found.uid, found.gid) {
+        all.push(format!(
+            "belongs to {}:{}, not {}:{}",
+            found.uid, found.gid, wanted.uid, wanted.gid
+        ));
     }
     if wanted.mtime_ns != found.mtime_ns {
         all.push(format!(

@@ -151,7 +151,7 @@ fn check(
     };
     let comparison = Comparison {
         contents: Contents::Known(&copied),
-        set_id: outcome.not_owned.is_empty(),
+        owners: outcome.not_owned.is_empty(),
         sockets: false,
     };
     let mut manifest = finished(files, backup)?;

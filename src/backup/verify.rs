@@ -103,7 +103,7 @@ pub fn verify(files: &Files, directory: &Path, depth: Depth) -> Result<Verified>
     let mut manifest = finished(files, directory)?;
     let comparison = Comparison {
         contents: Contents::Read(depth),
-        set_id: true,
+        owners: true,
         sockets: true,
     };
     compare(files, directory, &mut manifest, &comparison)

@@ -206,8 +206,14 @@ fn show(everywhere: &Everywhere, context: &Context, name: &str) -> Result<ExitCo
         terminal::bytes(listed.bytes),
         terminal::plural_as(listed.entries, "entry", "entries")
     );
+    let unread = listed
+        .unread
+        .as_ref()
+        .map(|why| format!("unknown: its manifest could not be read: {why}"));
     let state = match (listed.complete, digests) {
-        (false, _) => "not whole: it has no finished manifest",
+        (false, _) => unread
+            .as_deref()
+            .unwrap_or("not whole: it has no finished manifest"),
         (true, true) => "whole, with the digests of all files",
         (true, false) => "whole, without digests (`rollback backup seal` adds them)",
     };
@@ -331,6 +337,7 @@ fn list(everywhere: &Everywhere, context: &crate::run::Context) -> Result<ExitCo
     let rows: Vec<Vec<String>> = backups
         .iter()
         .map(|backup| {
+            let is_unread = backup.get("unread").is_some();
             let whole = backup.get("complete").and_then(Value::as_bool) == Some(true);
             vec![
                 text(backup, "name"),
@@ -340,6 +347,7 @@ fn list(everywhere: &Everywhere, context: &crate::run::Context) -> Result<ExitCo
                 terminal::bytes(number(backup, "bytes")),
                 text(backup, "method"),
                 match (whole, backup.get("verified").and_then(Value::as_bool)) {
+                    (false, _) if is_unread => "UNKNOWN".to_owned(),
                     (false, _) => "NOT WHOLE".to_owned(),
                     (true, Some(false)) => "DAMAGED".to_owned(),
                     (true, Some(true)) => "verified".to_owned(),

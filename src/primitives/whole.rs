@@ -45,10 +45,8 @@ impl Whole {
             .map(|(side, suffix)| (side.clone(), name(suffix)))
             .collect();
         // Some write their log beside the name by which they were given the database.
-        for side in link.iter().flat_map(|_| database.sort.sides) {
-            let Some(beside) = link.map(|link| view.beside(link, side.suffix)) else {
-                continue;
-            };
+        let beside_link = link.map(|link| view.places_beside(link, database.sort));
+        for (beside, side) in beside_link.into_iter().flatten() {
             if !view.exists(&beside.absolute)? || sides.iter().any(|(known, _)| *known == beside) {
                 continue;
             }
@@ -94,10 +92,10 @@ pub fn whole_database(view: &View, place: &Place) -> Result<Option<Database>> {
         return Ok(None);
     };
     if database.main != *place {
-        let sides = database.sort.sides.iter();
-        let holds_data = sides
-            .filter(|side| view.beside(&database.main, side.suffix) == *place)
-            .any(|side| side.holds_data);
+        let holds_data = view
+            .places_beside(&database.main, database.sort)
+            .iter()
+            .any(|(side, of)| side == place && of.holds_data);
         if holds_data {
             return Err(Error::denied(format!(
                 "`{place}` belongs to the {} database `{}`, and may hold what is not in it yet",

@@ -1,12 +1,15 @@
 //! Databases as a preview has them so far: which files belong together, and which lie below a place.
 
 use super::{Size, View};
-use crate::database::{self, HEAD, SMALLEST, Sort};
+use crate::database::{self, HEAD, SMALLEST, Side, Sort};
 use crate::error::{Error, Result};
 use crate::gate::overlay::Seen;
 use crate::host::files::EntryKind;
 use crate::known::Known;
 use crate::workspace::Place;
+
+/// The longest name, in bytes.
+const NAME_LIMIT: usize = 255;
 
 /// A database with what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,11 +97,10 @@ impl View {
                 continue;
             }
             let mut sides = Vec::new();
-            for side in sort.sides {
+            for (place, side) in self.places_beside(main, sort) {
                 if recognised.is_none() && !doubtful && !side.is_certain {
                     continue;
                 }
-                let place = self.beside(main, side.suffix);
                 let wanted = if side.is_directory {
                     EntryKind::Directory
                 } else {
@@ -119,14 +121,23 @@ impl View {
         Ok(None)
     }
 
+    /// Where what belongs to a database of this kind stands, as far as its name leaves room for such names.
+    pub fn places_beside(&self, place: &Place, sort: &'static Sort) -> Vec<(Place, &'static Side)> {
+        let length = place.absolute.file_name().map_or(0, std::ffi::OsStr::len);
+        let sides = sort.sides.iter();
+        sides
+            .filter(|side| length + side.suffix.len() <= NAME_LIMIT)
+            .map(|side| (self.beside(place, side.suffix), side))
+            .collect()
+    }
+
     /// What stands beside a path by the names that the files of such a database have, whatever stands at the path.
     ///
     /// # Errors
     /// As [`View::stat`].
-    pub fn left_beside(&self, place: &Place, sort: &Sort) -> Result<Vec<Place>> {
+    pub fn left_beside(&self, place: &Place, sort: &'static Sort) -> Result<Vec<Place>> {
         let mut left = Vec::new();
-        for side in sort.sides {
-            let beside = self.beside(place, side.suffix);
+        for (beside, _) in self.places_beside(place, sort) {
             if self.exists(&beside.absolute)? {
                 left.push(beside);
             }
