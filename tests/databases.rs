@@ -248,20 +248,26 @@ fn what_a_story_keeps_of_a_database_is_all_of_it() {
 
 #[test]
 fn the_log_beside_a_link_goes_along_with_what_the_link_leads_to() {
-    let sandbox = workspace("retire_dir(\"named/link.db\", \"kept\");");
-    sandbox
-        .remove("data/w.duckdb.wal")
-        .write("named/link.db.wal", "row 2 of w");
-    std::os::unix::fs::symlink("../data/w.duckdb", sandbox.path("named/link.db")).unwrap();
-    let before = sandbox.snapshot(RECORDS);
-    sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
-    assert_eq!(
-        sandbox.read(&format!("{}/w.duckdb.wal", backup(&sandbox))),
-        "row 2 of w"
-    );
-    assert!(!sandbox.exists("named/link.db") && !sandbox.exists("named/link.db.wal"));
-    sandbox.run(&["undo", "--yes"]).assert_code(0);
-    assert_given_back(&before, &sandbox);
+    for options in [&[][..], &["--copy"]] {
+        let sandbox = workspace("retire_dir(\"named/link.db\", \"kept\");");
+        sandbox
+            .remove("data/w.duckdb.wal")
+            .write("named/link.db.wal", "row 2 of w");
+        std::os::unix::fs::symlink("../data/w.duckdb", sandbox.path("named/link.db")).unwrap();
+        let before = sandbox.snapshot(RECORDS);
+        sandbox
+            .run(&[&["run", "9.1", "--yes"], options].concat())
+            .assert_code(0);
+        assert_eq!(
+            sandbox.read(&format!("{}/w.duckdb.wal", backup(&sandbox))),
+            "row 2 of w"
+        );
+        for path in ["named/link.db", "named/link.db.wal", "data/w.duckdb"] {
+            assert!(!sandbox.exists(path), "{path} {options:?}");
+        }
+        sandbox.run(&["undo", "--yes"]).assert_code(0);
+        assert_given_back(&before, &sandbox);
+    }
 }
 
 #[test]

@@ -218,9 +218,10 @@ fn show(everywhere: &Everywhere, context: &Context, name: &str) -> Result<ExitCo
         (true, false) => "whole, without digests (`rollback backup seal` adds them)",
     };
     let verified = match listed.verified {
+        None if keeping::last_check(context, &listed).is_some() => "yes, and not all of it could be told",
         None => "never",
         Some(true) => "yes, sound",
-        Some(false) => "yes, and it differs from its manifest",
+        Some(false) => "yes, and it is damaged or lacks something",
     };
     let lines = [
         ("backup", listed.name.as_str()),

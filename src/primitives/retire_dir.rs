@@ -154,7 +154,8 @@ fn copied(
         ))
         .hint("run without --copy, or roll back the other stories first"));
     }
-    let backup = super::backup_dir::WORD.accept(vec![source.shown.clone().into(), name.to_owned().into()])?;
+    let named = if link { place } else { source };
+    let backup = super::backup_dir::WORD.accept(vec![named.spelled().into(), name.to_owned().into()])?;
     let Action::Change(propose_backup) = super::backup_dir::WORD.action else {
         return Ok(Vec::new());
     };

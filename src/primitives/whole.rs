@@ -14,6 +14,9 @@ use crate::operation::purging::Purge;
 use crate::view::{Database, View};
 use crate::workspace::Place;
 
+/// Links that a plan names.
+const NAMED: usize = 3;
+
 /// A source of a backup, with what belongs to it.
 #[derive(Debug)]
 pub struct Whole {
@@ -159,7 +162,6 @@ pub fn links_out(view: &View, source: &Place, keep: &[PathBuf]) -> Result<Option
             links::meaning(&shown.shown, there)
         ));
     }
-    const NAMED: usize = 3;
     if let Some(more) = told.len().checked_sub(NAMED).filter(|more| *more > 0) {
         told.truncate(NAMED);
         told.push(format!("and {more} more links lead out of it"));

@@ -255,12 +255,17 @@ fn verdict(context: &Context, listed: &Listed) -> PathBuf {
     context.workspace.state().join("verified").join(name)
 }
 
-/// What the newest check of a backup said, if there was one.
+/// What the newest check of a backup said, if there was one and it could tell.
 #[must_use]
 pub fn verdict_of(context: &Context, listed: &Listed) -> Option<bool> {
+    last_check(context, listed)?.get("sound").and_then(Value::as_bool)
+}
+
+/// The newest check of a backup: a map with at, level, and sound, which is null where it could not tell.
+#[must_use]
+pub fn last_check(context: &Context, listed: &Listed) -> Option<Value> {
     let text = crate::workspace::text(&verdict(context, listed), crate::history::REPORT).ok()?;
-    let seen: Value = serde_json::from_str(&text).ok()?;
-    seen.get("sound").and_then(Value::as_bool)
+    serde_json::from_str(&text).ok()
 }
 
 fn directory(context: &Context, listed: &Listed) -> PathBuf {

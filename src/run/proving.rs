@@ -62,23 +62,20 @@ pub fn prove(context: &Context, backup: &Place, opens: Opens) -> Result<Proof> {
             for database in databases {
                 let about =
                     |what: String| problem(&database.main, format!("({}) {what}", database.sort.name));
-                let opener = Opener::find(
-                    database.sort,
-                    context.workspace.root(),
-                    view.environment()?.as_deref(),
-                );
-                let opener = match (opens, opener) {
-                    (Opens::OnlyLooks, _) => {
-                        proof
-                            .unknown
-                            .push(about("was not opened: a dry run makes no copy".to_owned()));
-                        continue;
-                    }
-                    (_, Known::Unknown(why)) => {
+                if opens == Opens::OnlyLooks {
+                    proof
+                        .unknown
+                        .push(about("was not opened: a dry run makes no copy".to_owned()));
+                    continue;
+                }
+                let environment = view.environment()?;
+                let root = context.workspace.root();
+                let opener = match Opener::find(database.sort, root, environment.as_deref()) {
+                    Known::Yes(opener) => opener,
+                    Known::Unknown(why) => {
                         proof.unknown.push(about(format!("was not opened: {why}")));
                         continue;
                     }
-                    (_, Known::Yes(opener)) => opener,
                 };
                 match open(context, &database, opener) {
                     Ok(()) => proof.opened += 1,
