@@ -11,6 +11,7 @@ use crate::exit_code::ExitCode;
 use crate::host::confine::Mode;
 use crate::run::Context;
 use crate::workspace::Workspace;
+pub(crate) use output::{print, print_json};
 
 /// `rollback alert`.
 pub mod alert;
@@ -41,6 +42,9 @@ pub mod init;
 
 /// `rollback monitor`.
 pub mod monitor;
+
+/// Standard output.
+mod output;
 
 /// What happens in a run, as lines for people or as JSON lines.
 pub mod progress;
@@ -239,28 +243,43 @@ fn answer(arguments: Vec<OsString>) -> u8 {
             } else {
                 ExitCode::Done
             };
-            if error.use_stderr() && arguments_want_json {
+            if !error.use_stderr() {
+                output::print_page(&error);
+            } else if arguments_want_json {
                 print(&format!("{}\n", render::error_json(&usage_of(&error))));
             } else {
                 let _ = error.print();
             }
-            return code.number();
+            return ended(code, false);
         }
     };
     let everywhere = cli.everywhere.clone();
-    match crate::panic::guard(|| dispatch(&cli)) {
-        Ok(code) => code.number(),
+    let code = match crate::panic::guard(|| dispatch(&cli)) {
+        Ok(code) => code,
         Err(error) => {
             if everywhere.json {
                 print(&format!("{}\n", render::error_json(&error)));
             }
             let style = terminal::Style::of(&std::io::stderr(), everywhere.no_color);
-            if !everywhere.json || everywhere.verbose > 0 {
+            if !everywhere.json || everywhere.verbose > 0 || output::is_incomplete() {
                 say(&render::error(&error, &style));
             }
-            error.exit_code().number()
+            error.exit_code()
         }
+    };
+    ended(code, everywhere.no_color)
+}
+
+/// The program's exit code; says what could not be written.
+fn ended(code: ExitCode, no_color: bool) -> u8 {
+    let (code, unwritten) = output::settle(code);
+    if let Some(error) = unwritten {
+        say(&render::error(
+            &error,
+            &terminal::Style::of(&std::io::stderr(), no_color),
+        ));
     }
+    code.number()
 }
 
 /// What clap says of a command line, as an error of ours.
@@ -335,6 +354,9 @@ pub(crate) fn open(everywhere: &Everywhere) -> Result<Context> {
 /// # Errors
 /// [`crate::error::Kind::Denied`] where the kernel refuses, or can't do what `policy.require_confinement` asks for.
 pub(crate) fn confine(everywhere: &Everywhere, context: &Context, mode: Mode) -> Result<()> {
+    if mode == Mode::Real {
+        output::may_change();
+    }
     let warning = context.confine(mode)?;
     if let (Some(warning), false) = (warning, everywhere.quiet) {
         say(&render::warning(
@@ -358,19 +380,6 @@ pub(crate) fn warn_of_unfinished(everywhere: &Everywhere, context: &Context) {
     say(&render::warning(
         &message,
         &terminal::Style::of(&std::io::stderr(), everywhere.no_color),
-    ));
-}
-
-/// Writes data to stdout; a reader that has gone away is no error.
-pub(crate) fn print(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
-}
-
-/// Writes a JSON document to stdout.
-pub(crate) fn print_json(value: &serde_json::Value) {
-    print(&format!(
-        "{}\n",
-        serde_json::to_string_pretty(value).unwrap_or_default()
     ));
 }
 

@@ -11,6 +11,8 @@ pub mod json;
 pub mod key_path;
 /// Lines by regular expression.
 pub mod lines;
+/// Numbers that scripts can hold.
+mod numbers;
 /// YAML.
 pub mod yaml;
 

@@ -33,6 +33,8 @@ pub enum Kind {
     Invalid,
     /// It was tried, and it failed.
     Failed,
+    /// It could not be looked at: nobody can tell what is there.
+    Unknown,
     /// A signal asked the run to stop. A script can't catch it.
     Cancelled,
     /// A person said no, or nobody was there to ask.
@@ -63,6 +65,7 @@ impl Kind {
             Self::InUse => "RB0102",
             Self::Exists => "RB0103",
             Self::Failed => "RB0104",
+            Self::Unknown => "RB0105",
             Self::Bug => "RB0199",
             Self::Denied => "RB0301",
             Self::NotApproved => "RB0501",
@@ -88,6 +91,7 @@ impl Kind {
             Self::Exists => "exists",
             Self::Invalid => "invalid",
             Self::Failed => "failed",
+            Self::Unknown => "unknown",
             Self::Cancelled => "cancelled",
             Self::NotApproved => "not_approved",
             Self::Locked => "locked",
@@ -165,6 +169,7 @@ impl Error {
         exists => Exists,
         invalid => Invalid,
         failed => Failed,
+        unknown => Unknown,
         cancelled => Cancelled,
         not_approved => NotApproved,
         locked => Locked,
@@ -229,6 +234,15 @@ impl Error {
         self
     }
 
+    /// A failure of looking: where the system could not do it, what is there is unknown.
+    #[must_use]
+    pub fn of_looking(mut self) -> Self {
+        if self.0.kind == Kind::Failed {
+            self.0.kind = Kind::Unknown;
+        }
+        self
+    }
+
     /// What kind of failure.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -271,9 +285,13 @@ impl Error {
             Kind::Corrupt => ExitCode::Corrupt,
             Kind::Unfinished => ExitCode::Unfinished,
             Kind::Cancelled => ExitCode::Interrupted,
-            Kind::NotFound | Kind::InUse | Kind::Exists | Kind::Invalid | Kind::Failed | Kind::Bug => {
-                ExitCode::Failed
-            }
+            Kind::NotFound
+            | Kind::InUse
+            | Kind::Exists
+            | Kind::Invalid
+            | Kind::Failed
+            | Kind::Unknown
+            | Kind::Bug => ExitCode::Failed,
         })
     }
 }

@@ -62,6 +62,9 @@ pub mod private;
 /// The program's own records.
 pub mod records;
 
+/// Looks that a test can take away.
+pub mod sight;
+
 /// Output of a command that is kept, in bytes.
 const OUTPUT: usize = 64 << 10;
 
@@ -72,6 +75,8 @@ pub struct Host {
     pub files: files::Files,
     /// Processes, as they are looked at.
     pub eyes: processes::Eyes,
+    /// The looks of this host, which a test can take away.
+    pub sight: sight::Sight,
     /// Time.
     pub clock: clock::Clock,
     /// The program's own records.
@@ -97,6 +102,7 @@ impl Host {
         Ok(Self {
             files: files::Files::open(workspace.roots())?,
             eyes: processes::Eyes::default(),
+            sight: sight::Sight::default(),
             logs: logs::Logs::new(records.clone(), clock.clone(), workspace),
             alerts: crate::alert::Alerts::open(workspace, &clock)?,
             packages: packages::managers::Managers::new(workspace),

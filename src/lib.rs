@@ -72,6 +72,11 @@ pub mod known;
 /// Walls of our own that tests take down.
 mod broken;
 
+/// How a test that can't run says so.
+#[cfg(test)]
+#[path = "../tests/skipped.rs"]
+mod skipped;
+
 /// What can go wrong.
 pub mod error;
 

@@ -422,6 +422,8 @@ pub struct Proposal {
     pub summary: String,
     /// Why it is settled, or a remark.
     pub why: Option<String>,
+    /// What the person should know of it, beside what is in the plan.
+    pub warning: Option<String>,
     /// What to do.
     pub act: Act,
     /// Digest of the word's arguments; empty where no script said it.
@@ -454,6 +456,7 @@ impl Proposal {
             target: target.into(),
             summary: summary.into(),
             why: None,
+            warning: None,
             act: Act::Do(Box::new(operation)),
             asked: String::new(),
             value: rhai::Dynamic::UNIT,
@@ -476,6 +479,7 @@ impl Proposal {
             summary: format!("leave {target}: {why}"),
             target,
             why: Some(why),
+            warning: None,
             act: Act::Settled(outcome, needs),
             asked: String::new(),
             value: rhai::Dynamic::UNIT,
@@ -486,6 +490,13 @@ impl Proposal {
     #[must_use]
     pub fn returning(mut self, value: impl Into<rhai::Dynamic>) -> Self {
         self.value = value.into();
+        self
+    }
+
+    /// Adds what the person should know.
+    #[must_use]
+    pub fn warning(mut self, warning: impl Into<String>) -> Self {
+        self.warning = Some(warning.into());
         self
     }
 

@@ -78,7 +78,7 @@ use engine::{engine_list, engine_removal};
 use looking::{process_map, process_query, query_text};
 use proposing::{
     already, asked_removal, backup_contents, blind_edit, described, displace, edit, edited_text, last_name,
-    left_out, likeness, listed, not_present, out_of_the_way, require_quiet, sized, standing_at,
+    left_out, likeness, listed, not_present, out_of_the_way, require_quiet, setting, sized, standing_at,
 };
 pub use values::{from_script, to_script};
 use whole::{Whole, database_removal, links_out, remarks, whole_database};

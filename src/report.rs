@@ -103,6 +103,54 @@ pub struct CheckRecord {
     pub detail: Option<String>,
 }
 
+/// How many checks came to which verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// They hold.
+    pub passed: usize,
+    /// They don't.
+    pub failed: usize,
+    /// Nobody can tell.
+    pub unknown: usize,
+}
+
+impl Tally {
+    /// "6 of 8 checks passed, 1 unknown", with the verb of a preview or of a real run.
+    #[must_use]
+    pub fn sentence(&self, verb: &str) -> String {
+        let total = crate::cli::terminal::plural(self.passed + self.failed + self.unknown, "check");
+        let unknown = match self.unknown {
+            0 => String::new(),
+            count => format!(", {count} unknown"),
+        };
+        format!("{} of {total} {verb}{unknown}", self.passed)
+    }
+}
+
+impl Report {
+    /// The checks by their verdicts.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for check in &self.checks {
+            match check.passed {
+                Some(true) => tally.passed += 1,
+                Some(false) => tally.failed += 1,
+                None => tally.unknown += 1,
+            }
+        }
+        tally
+    }
+}
+
+impl CheckRecord {
+    /// Whether it fails: what is unknown does where validation is strict.
+    #[must_use]
+    pub fn fails(&self, strict: bool) -> bool {
+        !self.passed.unwrap_or(!strict)
+    }
+}
+
 /// Flags before and after; only those that the run changed or the stories own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flags {

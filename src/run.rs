@@ -113,6 +113,8 @@ pub struct Request {
     pub purge: bool,
     /// `--allow-open`.
     pub allow_open: bool,
+    /// `--strict`.
+    pub strict: bool,
 }
 
 /// Where and with what a run happens.
@@ -153,6 +155,12 @@ impl Context {
             signal: Arc::new(AtomicUsize::new(0)),
             wall: std::cell::OnceCell::new(),
         })
+    }
+
+    /// Whether a check that rests on something unknown fails.
+    #[must_use]
+    pub fn is_strict(&self, request: &Request) -> bool {
+        request.strict || self.workspace.config().validation.strict
     }
 
     /// Refuses to go by records and backups that a stranger can write.
@@ -264,6 +272,7 @@ fn errand(context: &Context, request: &Request) -> Errand {
         copy: request.copy,
         purge: request.purge,
         allow_open: request.allow_open,
+        strict: context.is_strict(request),
         reason: request.reason.clone(),
         forced: request.answers.force,
         stories: request.stories.iter().map(|story| story.id.clone()).collect(),
@@ -299,12 +308,12 @@ fn preview_as(
     {
         session.warn(warning);
     }
-    let before = plan::flags(&session.view, &request.stories);
+    let before = plan::flags(&session, &request.stories);
     let error = stories::run_all(context, &session, request)
         .err()
         .map(|error| context.by_signal(error))
         .or_else(|| records::refused(context, &session));
-    let after = plan::flags(&session.view, &request.stories);
+    let after = plan::flags(&session, &request.stories);
     if let Some(warning) = not_read(&session.view.sources_not_read()) {
         session.warn(&warning);
     }
@@ -435,7 +444,7 @@ pub fn carry_out(
         .iter()
         .any(|operation| operation.outcome == Outcome::Planned)
     {
-        return Ok(plan::nothing_to_do(preview.report));
+        return Ok(plan::nothing_to_do(preview.report, context.is_strict(request)));
     }
     audience.show_plan(plan)?;
     let question = format!("Roll back {}?", plan.stories.join(", "));
@@ -506,11 +515,11 @@ fn real_pass(
     if let Some(warning) = alerts::begun(context, plan, &errand.run) {
         session.warn(&warning);
     }
-    let before = plan::flags(&session.view, &request.stories);
+    let before = plan::flags(&session, &request.stories);
     let error = stories::run_all(context, &session, request)
         .err()
         .map(|error| context.by_signal(error));
-    let after = plan::flags(&session.view, &request.stories);
+    let after = plan::flags(&session, &request.stories);
     let mut report = plan::report(
         &session,
         request,

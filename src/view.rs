@@ -10,13 +10,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::backup;
-use crate::error::{Error, Kind, Position, Result};
-use crate::flags::Flags;
+use crate::error::{Error, Result};
 use crate::gate::Overlay;
 use crate::gate::overlay::Seen;
 use crate::host::Host;
 use crate::host::files::{EntryKind, Stat};
 use crate::host::logs::LOGS;
+use crate::host::sight::Look;
 use crate::operation::Capability;
 use crate::references::Index;
 use crate::script::allowance::Allowance;
@@ -26,6 +26,9 @@ use crate::workspace::{Place, Workspace};
 
 /// Whether the kernel will let an act happen.
 mod demands;
+
+/// What stands in files.
+mod contents;
 
 /// What a run is about.
 mod errand;
@@ -103,6 +106,8 @@ pub struct View {
     asked: RefCell<BTreeSet<String>>,
     /// What a script may use up.
     pub allowance: Arc<Allowance>,
+    /// What a script was given without anybody being able to tell.
+    given_unknown: RefCell<Vec<String>>,
     index: RefCell<Option<Rc<Index>>>,
     installed: RefCell<world::Installed>,
     moment: moment::Moment,
@@ -129,6 +134,7 @@ impl View {
             claimed: RefCell::default(),
             digested: Cell::new(0),
             asked: RefCell::default(),
+            given_unknown: RefCell::default(),
             index: RefCell::new(None),
             installed: RefCell::default(),
             moment: moment::Moment::default(),
@@ -232,7 +238,7 @@ impl View {
     /// What stands at a path, not following a link; `None` where nothing does.
     ///
     /// # Errors
-    /// [`Kind::Denied`] where the path leads through a link, or what the system says.
+    /// [`crate::error::Kind::Denied`] where the path leads through a link, or what the system says.
     pub fn stat(&self, path: &Path) -> Result<Option<Stat>> {
         if self.is_hidden(path) {
             return Ok(None);
@@ -242,14 +248,35 @@ impl View {
             return Ok(size.and_then(|size| stat.map(|stat| Stat { size, ..stat })));
         }
         let path = &*self.workspace.aliases().first_name_below(path);
+        self.look(Look::Files, path.display())?;
         match self.overlay().seen(path) {
-            Seen::Real(real) if self.remembers() => self.moment.stat(&self.host, &real),
-            Seen::Real(real) => self.host.files.stat(&real),
+            Seen::Real(real) if self.remembers() => {
+                self.moment.stat(&self.host, &real).map_err(Error::of_looking)
+            }
+            Seen::Real(real) => self.host.files.stat(&real).map_err(Error::of_looking),
             Seen::Gone => Ok(None),
             Seen::Text(bytes) => Ok(Some(pretended(EntryKind::File, bytes.len() as u64))),
             Seen::Directory => Ok(Some(pretended(EntryKind::Directory, 0))),
             Seen::Unknown(_) => Ok(Some(pretended(EntryKind::File, 0))),
         }
+    }
+
+    /// One look at the world, before it is made.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Unknown`] where a test has taken it away.
+    pub fn look(&self, look: Look, what: impl std::fmt::Display) -> Result<()> {
+        self.host.sight.look(look, what)
+    }
+
+    /// What a word gave to a script without being able to tell, with why: whatever is concluded from it is unknown.
+    pub fn give_unknown(&self, why: &str) {
+        self.given_unknown.borrow_mut().push(why.to_owned());
+    }
+
+    /// The reasons of [`View::give_unknown`] since they were last taken.
+    pub fn take_unknown(&self) -> Vec<String> {
+        std::mem::take(&mut self.given_unknown.borrow_mut())
     }
 
     /// Whether a script must not know of it: what a run has left so far of its own state, and what no preview makes.
@@ -271,7 +298,7 @@ impl View {
     /// Refuses a copy of what the run itself appends to: it would tell a script in which pass it is.
     ///
     /// # Errors
-    /// [`Kind::Denied`] naming the log.
+    /// [`crate::error::Kind::Denied`] naming the log.
     pub fn require_at_rest(&self, from: &Place) -> Result<()> {
         match self
             .errand
@@ -286,15 +313,6 @@ impl View {
             .hint("copy what else is in it, by name")),
             _ => Ok(()),
         }
-    }
-
-    /// As much of one of our own logs as was there when the run began.
-    fn as_begun(&self, path: &Path, mut contents: Vec<u8>) -> Vec<u8> {
-        if let Some(size) = self.errand.logs.get(path) {
-            let size = usize::try_from(size.unwrap_or(0)).unwrap_or(usize::MAX);
-            contents.truncate(size);
-        }
-        contents
     }
 
     /// Refuses what is not of this kind, by the name that the script knows: in a preview something else may stand behind it.
@@ -319,48 +337,23 @@ impl View {
         Ok(self.stat(path)?.is_some())
     }
 
-    /// The contents of a regular file of at most `limit` bytes.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`], [`Kind::Invalid`] for what is no regular file or too large, [`Kind::Failed`] where the
-    /// contents depend on a command that was not run.
-    pub fn read(&self, place: &Place, limit: u64) -> Result<Vec<u8>> {
-        self.require(&place.absolute, EntryKind::File)?;
-        match self
-            .overlay()
-            .seen(&self.workspace.aliases().first_name(&place.absolute))
-        {
-            Seen::Real(real) => Ok(self.as_begun(&place.absolute, self.host.files.read(&real, limit)?)),
-            Seen::Text(bytes) => Ok(bytes.to_vec()),
-            Seen::Unknown(why) => Err(unknown(place, why)),
-            Seen::Gone | Seen::Directory => Err(Error::bug(format!("`{place}` is no file"))),
-        }
-    }
-
-    /// The contents of a text file.
-    ///
-    /// # Errors
-    /// As [`View::read`]; [`Kind::Invalid`] where it is not UTF-8.
-    pub fn read_text(&self, place: &Place) -> Result<String> {
-        String::from_utf8(self.read(place, TEXT_LIMIT)?).map_err(|error| {
-            Error::invalid(format!(
-                "`{place}` is not UTF-8 (at byte {})",
-                error.utf8_error().valid_up_to()
-            ))
-        })
-    }
-
     /// The names in a directory, sorted, with what they are.
     ///
     /// # Errors
     /// As [`View::read`].
     pub fn list(&self, place: &Path) -> Result<Vec<(OsString, EntryKind)>> {
         self.require(place, EntryKind::Directory)?;
+        self.look(Look::Files, place.display())?;
         let place = &*self.workspace.aliases().first_name(place);
         let overlay = self.overlay();
         let mut names: BTreeMap<OsString, EntryKind> = match overlay.seen(place) {
-            Seen::Real(real) if self.remembers() => self.moment.list(&self.host, &real)?,
-            Seen::Real(real) => self.host.files.list(&real)?.into_iter().collect(),
+            Seen::Real(real) if self.remembers() => {
+                self.moment.list(&self.host, &real).map_err(Error::of_looking)?
+            }
+            Seen::Real(real) => {
+                let names = self.host.files.list(&real).map_err(Error::of_looking)?;
+                names.into_iter().collect()
+            }
             Seen::Directory => BTreeMap::new(),
             Seen::Gone | Seen::Text(_) | Seen::Unknown(_) => {
                 return Err(Error::bug(format!(
@@ -389,7 +382,7 @@ impl View {
     /// Visits every path below `top`, the top included, parents first; links are not followed, mounts not entered.
     ///
     /// # Errors
-    /// What `visit` says; [`Kind::Invalid`] past the limit of paths.
+    /// What `visit` says; [`crate::error::Kind::Invalid`] past the limit of paths.
     pub fn walk(&self, top: &Path, visit: &mut dyn FnMut(&Path, &Stat) -> Result<()>) -> Result<()> {
         self.walk_as(top, false, visit)
     }
@@ -444,27 +437,6 @@ impl View {
         Ok(())
     }
 
-    /// BLAKE3 of a file's contents, in hexadecimal.
-    ///
-    /// # Errors
-    /// As [`View::read`].
-    pub fn digest(&self, place: &Place) -> Result<String> {
-        self.require(&place.absolute, EntryKind::File)?;
-        if self.errand.logs.contains_key(&place.absolute) {
-            let contents = self.read(place, u64::MAX)?;
-            return Ok(blake3::hash(&contents).to_hex().to_string());
-        }
-        match self
-            .overlay()
-            .seen(&self.workspace.aliases().first_name(&place.absolute))
-        {
-            Seen::Real(real) => self.host.files.digest_while(&real, &|| self.allowance.check()),
-            Seen::Text(bytes) => Ok(blake3::hash(bytes).to_hex().to_string()),
-            Seen::Unknown(why) => Err(unknown(place, why)),
-            Seen::Gone | Seen::Directory => Err(Error::bug(format!("`{place}` is no file"))),
-        }
-    }
-
     /// What is needed to change a path.
     #[must_use]
     pub fn write(&self, place: &Place, whole: bool) -> Capability {
@@ -472,39 +444,6 @@ impl View {
             shown: place.shown.clone(),
             absolute: place.absolute.clone(),
             whole,
-        }
-    }
-
-    /// The flags, through the overlay; `None` where there is no file.
-    ///
-    /// # Errors
-    /// [`Kind::Configuration`] where the file is no mapping.
-    pub fn flags(&self) -> Result<Option<Flags>> {
-        let position = || Position {
-            file: self.workspace.flags_file().shown,
-            line: 0,
-            column: 0,
-            source: None,
-        };
-        self.flags_text()?
-            .map(|text| Flags::parse(&text).map_err(|error| error.at(position())))
-            .transpose()
-    }
-
-    /// The text of the flags file; `None` where there is no file.
-    ///
-    /// # Errors
-    /// As [`View::read`].
-    pub fn flags_text(&self) -> Result<Option<String>> {
-        let place = self.workspace.flags_file();
-        match self.read_text(&place) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == Kind::NotFound => Ok(None),
-            Err(error) => Err(Error::configuration(format!(
-                "cannot read the flags file: {}",
-                error.message()
-            ))
-            .hint("make it a readable text file, or name another one as flags_file in `rollback.yaml`")),
         }
     }
 
@@ -545,11 +484,4 @@ fn pretended(kind: EntryKind, size: u64) -> Stat {
         links: 1,
         mount_point: false,
     }
-}
-
-fn unknown(place: &Place, why: &str) -> Error {
-    Error::failed(format!(
-        "the contents of `{place}` cannot be known before the run: {why}"
-    ))
-    .hint("move this after the real command, or don't build on it in a preview")
 }

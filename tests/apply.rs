@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, assert_says, assert_unchanged};
+use crate::sandbox::{InTime as _, Sandbox, assert_says, assert_unchanged};
 
 const STORY: &str = r#"const STORY = #{
     id: "9.1", title: "Quarterly reports", feature: "beta",
@@ -241,7 +241,7 @@ fn a_purge_is_irreversible_and_approved_by_its_plan_alone() {
     let kept = std::process::Command::new("grep")
         .args(["-rl", "^note$"])
         .arg(sandbox.root())
-        .output()
+        .output_in_time()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&kept.stdout), "", "nothing keeps it");
     // Data goes into its backup all the same, and comes back.

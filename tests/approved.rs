@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::prompts::Person;
-use crate::sandbox::{Sandbox, Snapshot, assert_says, assert_unchanged};
+use crate::sandbox::{Sandbox, Snapshot, assert_says, assert_unchanged, ended};
 
 /// What a run writes about itself.
 const RECORDS: [&str; 4] = [".rollback", "rollback_reports", "docs", "logs"];
@@ -192,7 +192,7 @@ fn a_process_that_was_not_shown_is_not_ended() {
     ];
     for child in [&mut first, &mut late] {
         child.kill().unwrap();
-        child.wait().unwrap();
+        ended(child);
     }
     assert_eq!(alive, [true, true]);
     assert!(sandbox.exists("notes.txt"));

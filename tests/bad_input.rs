@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Output;
 
-use crate::sandbox::{Sandbox, assert_unchanged};
+use crate::sandbox::{InTime as _, Sandbox, assert_unchanged};
+use crate::skipped::skipped;
 
 /// What a finished program said to people, with its exit code and without what differs from run to run.
 fn told(sandbox: &Sandbox, output: &Output) -> String {
@@ -24,7 +25,7 @@ fn told(sandbox: &Sandbox, output: &Output) -> String {
 #[track_caller]
 fn refused(sandbox: &Sandbox, arguments: &[&str]) -> String {
     let before = sandbox.snapshot(&[]);
-    let output = sandbox.command(arguments).output().unwrap();
+    let output = sandbox.command(arguments).output_in_time().unwrap();
     assert_unchanged(&before, &sandbox.snapshot(&[]));
     told(sandbox, &output)
 }
@@ -740,7 +741,7 @@ fn dry_run_of_the_environment_is_yes_no_or_an_error() {
     let before = sandbox.snapshot(&[]);
     let run = |value: &str| {
         let mut command = sandbox.command(&["run", "9.1", "--yes"]);
-        command.env("ROLLBACK_DRY_RUN", value).output().unwrap()
+        command.env("ROLLBACK_DRY_RUN", value).output_in_time().unwrap()
     };
     insta::assert_snapshot!(told(&sandbox, &run("maybe")), @"
     exit code 2
@@ -881,7 +882,6 @@ const NOBODY: u32 = 65534;
 
 /// Runs as somebody whom permissions bind: as we are, or as nobody where we are root. `None`, and says so, where
 /// nobody can't reach the binary.
-#[expect(clippy::print_stderr, reason = "says why a test was skipped")]
 fn bound(sandbox: &Sandbox, arguments: &[&str]) -> Option<Output> {
     let mut command = sandbox.command(arguments);
     if rustix::process::geteuid().is_root() {
@@ -889,11 +889,11 @@ fn bound(sandbox: &Sandbox, arguments: &[&str]) -> Option<Output> {
         std::fs::set_permissions(above, Permissions::from_mode(0o755)).unwrap();
         command.uid(NOBODY).gid(NOBODY);
     }
-    match command.output() {
+    match command.output_in_time() {
         Ok(output) => Some(output),
         Err(error) => {
             let program = command.get_program().display();
-            eprintln!("skipped: nobody can't start `{program}`: {error}");
+            skipped(&format!("nobody can't start `{program}`: {error}"));
             None
         }
     }

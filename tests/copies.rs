@@ -4,7 +4,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
-use crate::sandbox::{Finished, Sandbox, Snapshot, assert_says, assert_unchanged};
+use crate::sandbox::{Finished, InTime as _, Sandbox, Snapshot, assert_says, assert_unchanged};
 
 mod names;
 
@@ -54,7 +54,7 @@ fn fifo(path: &std::path::Path) {
     assert!(
         std::process::Command::new("mkfifo")
             .arg(path)
-            .status()
+            .status_in_time()
             .unwrap()
             .success()
     );
@@ -173,9 +173,9 @@ fn a_device_in_a_tree_is_refused_before_it_is_copied() {
         let made = std::process::Command::new("mknod")
             .arg(&device)
             .args(["c", "1", "3"])
-            .output();
+            .output_in_time();
         if !made.is_ok_and(|output| output.status.success()) {
-            return crate::disk::skipped("no device can be made here");
+            return crate::skipped::skipped("no device can be made here");
         }
         agree(&sandbox, 1, &["inner/null", "device"]);
     }
@@ -370,10 +370,10 @@ fn closed(run: &dyn Fn(&Sandbox, &[&str]) -> Finished) {
             let given = std::process::Command::new("chown")
                 .args(["-R", "65534:65534"])
                 .arg(&top)
-                .status();
+                .status_in_time();
             assert!(given.unwrap().success());
             if run(&sandbox, &["--version"]).code != Some(0) {
-                return crate::disk::skipped("root can't run the binary as another user here");
+                return crate::skipped::skipped("root can't run the binary as another user here");
             }
         }
         std::fs::set_permissions(sandbox.path(place), PermissionsExt::from_mode(0o555)).unwrap();
@@ -467,7 +467,7 @@ fn what_cannot_be_removed_after_a_copy_is_told_and_swept_later() {
         let fixed = std::fs::File::open(sandbox.path("data/store/inner/two")).unwrap();
         let flags = rustix::fs::ioctl_getflags(&fixed).unwrap_or(rustix::fs::IFlags::empty());
         if rustix::fs::ioctl_setflags(&fixed, flags | rustix::fs::IFlags::IMMUTABLE).is_err() {
-            return crate::disk::skipped("no file can be made immutable here");
+            return crate::skipped::skipped("no file can be made immutable here");
         }
         crate::disk::mount(&["-t", "ramfs", "ramfs"], &sandbox.path("rollback_backups"));
         let finished = sandbox.run(&["run", "9.1", "--yes"]);

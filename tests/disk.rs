@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::sandbox::{Finished, Sandbox};
+use crate::sandbox::{Finished, InTime as _, Sandbox};
+use crate::skipped::LIST;
+pub use crate::skipped::skipped;
 
 mod closed;
 mod full;
@@ -42,8 +44,10 @@ pub fn in_namespace<F: FnOnce()>(body: F) {
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env("TMPDIR", directory.path())
         .env(INSIDE, "1")
+        // Told once, by the test outside.
+        .env_remove(LIST)
         .env(OUTSIDE, outside.path())
-        .output();
+        .output_in_time();
     let output = match output {
         Ok(output) => output,
         Err(error) => return skipped(&format!("no `unshare` ({error})")),
@@ -73,14 +77,13 @@ pub fn counted(figures: &str) {
     println!("counted: {figures}");
 }
 
-#[expect(clippy::print_stdout, reason = "a test that can't run says why")]
-pub fn skipped(why: &str) {
-    println!("skipped: {why}");
-}
-
 /// Mounts something, in a namespace of our own.
 pub fn mount(arguments: &[&str], at: &Path) {
-    let output = Command::new("mount").args(arguments).arg(at).output().unwrap();
+    let output = Command::new("mount")
+        .args(arguments)
+        .arg(at)
+        .output_in_time()
+        .unwrap();
     assert!(
         output.status.success(),
         "mount {arguments:?}: {}",
@@ -95,7 +98,13 @@ pub fn make_read_only(path: &Path) {
 }
 
 pub fn unmount(path: &Path) {
-    assert!(Command::new("umount").arg(path).status().unwrap().success());
+    assert!(
+        Command::new("umount")
+            .arg(path)
+            .status_in_time()
+            .unwrap()
+            .success()
+    );
 }
 
 #[track_caller]

@@ -13,6 +13,7 @@ pub mod matrix;
 pub mod trial;
 
 use self::matrix::{Cut, Effort, Matrix};
+use crate::skipped::skipped;
 
 /// Points of each kind that `cargo test` tries; `ROLLBACK_FAULTS=all` or `random:500` tries more.
 const SAMPLE: Effort = Effort::Evenly(12);
@@ -22,10 +23,7 @@ const SAMPLE: Effort = Effort::Evenly(12);
 fn sample(cut: Cut) {
     let matrix = match Matrix::of(cut) {
         Ok(matrix) => matrix,
-        Err(why) => {
-            eprintln!("skipped: {why}");
-            return;
-        }
+        Err(why) => return skipped(&why),
     };
     let effort = std::env::var("ROLLBACK_FAULTS").map_or(SAMPLE, |text| Effort::read(&text).unwrap());
     let tally = matrix.try_points(&matrix.points(effort));

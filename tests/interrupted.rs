@@ -1,7 +1,7 @@
 //! Runs that a signal stops, and runs that are cut off: what was done is known, and can be taken back.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::prompts::{RECORDS, assert_as_before};
-use crate::sandbox::{Finished, Sandbox, Snapshot, assert_unchanged};
+use crate::sandbox::{Finished, Sandbox, Snapshot, assert_unchanged, ended, output_of};
 
 /// A run that has removed `first` and now waits in a command, with `last` still to be removed.
 struct AtWork {
@@ -66,23 +66,10 @@ fn execute() {{
     /// Sends a signal to the run and waits for its end.
     fn signalled(mut self, signal: Signal) -> Ended {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
-        let (mut stdout, mut stderr) = (String::new(), String::new());
-        self.child
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut stdout)
-            .unwrap();
-        self.child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut stderr)
-            .unwrap();
-        let code = self.child.wait().unwrap().code();
+        let output = output_of(&mut self.child);
         Ended {
-            code,
-            said: format!("{stdout}{stderr}"),
+            code: output.status.code(),
+            said: String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),
         }
     }
 }
@@ -290,7 +277,7 @@ fn a_signal_in_the_preview_changes_nothing() {
             .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             .unwrap();
         drop(asked);
-        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert_eq!(ended(&mut child).code(), Some(code));
         assert_unchanged(&before, &sandbox.snapshot(&[]));
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::disk::skipped;
-use crate::sandbox::{Finished, Sandbox, Snapshot, assert_says, assert_unchanged};
+use crate::sandbox::{Finished, InTime as _, Sandbox, Snapshot, assert_says, assert_unchanged};
 
 mod cuts;
 mod mounts;
@@ -78,7 +78,7 @@ impl World {
         let top = world.sandbox.root().parent().unwrap().to_path_buf();
         std::fs::set_permissions(&top, PermissionsExt::from_mode(0o755)).unwrap();
         give(&top);
-        let tried = world.command(&["--version"]).output();
+        let tried = world.command(&["--version"]).output_in_time();
         if !tried.is_ok_and(|output| output.status.success()) {
             skipped("root can't run the binary as another user here");
             return None;
@@ -184,7 +184,7 @@ impl<'a> Attribute<'a> {
         let done = Command::new("chattr")
             .arg(format!("+{letter}"))
             .arg(&path)
-            .output();
+            .output_in_time();
         if !done.is_ok_and(|output| output.status.success()) {
             skipped("`chattr` can't set attributes here");
             return None;
@@ -198,7 +198,7 @@ impl Drop for Attribute<'_> {
         let _ = Command::new("chattr")
             .arg(format!("-{}", self.letter))
             .arg(&self.path)
-            .status();
+            .status_in_time();
     }
 }
 

@@ -13,7 +13,7 @@ use rollback_manager::demo;
 use rollback_manager::monitor::told::timestamp;
 use serde_json::Value;
 
-use crate::sandbox::{Finished, Sandbox, assert_says};
+use crate::sandbox::{Finished, Sandbox, assert_says, ended};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -485,7 +485,7 @@ impl Monitor {
 
     fn end(mut self) -> Option<i32> {
         self.signal(rustix::process::Signal::TERM);
-        self.child.wait().unwrap().code()
+        ended(&mut self.child).code()
     }
 }
 
@@ -575,7 +575,7 @@ fn failing_service(sandbox: &Sandbox, service: &str) -> Child {
 
 fn stop(mut service: Child) {
     drop(service.stdin.take());
-    service.wait().unwrap();
+    ended(&mut service);
 }
 
 const AUTOMATIC: &str = "monitor:

@@ -7,7 +7,8 @@ use std::path::Path;
 use rollback_manager::demo::Options;
 use serde_json::{Value, json};
 
-use crate::sandbox::{Finished, Sandbox, assert_says, assert_unchanged};
+use crate::sandbox::{Finished, InTime as _, Sandbox, assert_says, assert_unchanged};
+use crate::skipped::skipped;
 
 /// A workspace with one story that does `body`, and no container engine to ask.
 fn with_story(body: &str) -> Sandbox {
@@ -236,14 +237,11 @@ fn npm_workspace(sandbox: &Sandbox) {
     vendored(sandbox, "app", "app", &app);
 }
 
-#[expect(clippy::print_stderr, reason = "says why a test was skipped")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
-}
-
 /// Whether npm is at hand.
 fn real_npm() -> Option<()> {
-    let found = std::process::Command::new("npm").arg("--version").output();
+    let found = std::process::Command::new("npm")
+        .arg("--version")
+        .output_in_time();
     if found.is_ok_and(|output| output.status.success()) {
         return Some(());
     }
@@ -341,6 +339,50 @@ fn an_environment_without_pip_is_changed_with_uv_and_back() {
             "pip uninstall --python {python} --offline -- duckdb\npip install --python {python} --no-deps -- duckdb==1.0\n"
         )
     );
+}
+
+/// pip marks what it is asked for; what it had installed because another package needs it is put back without a mark.
+#[test]
+fn what_pip_installed_unasked_is_unasked_again_after_an_undo() {
+    let sandbox = with_story("uninstall_packages(\"pip\", [\"needed\", \"wanted\"]);");
+    let site = ".venv/lib/python3.11/site-packages";
+    for (name, is_asked) in [("needed", false), ("wanted", true), ("other", true)] {
+        environment(&sandbox, ".venv", name);
+        let info = format!("{site}/{name}-1.0.dist-info");
+        sandbox.write(&format!("{info}/INSTALLER"), "pip\n");
+        if is_asked {
+            let record = sandbox.read(&format!("{info}/RECORD"));
+            sandbox.write(&format!("{info}/REQUESTED"), "").write(
+                &format!("{info}/RECORD"),
+                format!("{record}{name}-1.0.dist-info/REQUESTED,,\n"),
+            );
+        }
+    }
+    // Plays uv, and marks whatever it installs, as each installer does.
+    let root = sandbox.path(site);
+    let root = root.display();
+    provide(
+        &sandbox,
+        "uv",
+        &format!(
+            "#!/bin/sh\ncd {root} || exit 1\nif [ \"$2\" = uninstall ]; then /bin/mkdir -p aside && /bin/mv needed* wanted* \
+             aside/; else /bin/mv aside/* . && for name in needed wanted; do : > $name-1.0.dist-info/REQUESTED; case $(/bin/cat \
+             $name-1.0.dist-info/RECORD) in *REQUESTED*) ;; *) echo $name-1.0.dist-info/REQUESTED,, >> \
+             $name-1.0.dist-info/RECORD ;; esac; done; fi\n"
+        ),
+    );
+    let before: Vec<String> = ["needed", "wanted"]
+        .map(|name| sandbox.read(&format!("{site}/{name}-1.0.dist-info/RECORD")))
+        .to_vec();
+    run_with(&sandbox, &[], &["run", "9.1", "-y"]).assert_code(0);
+    assert!(!sandbox.exists(&format!("{site}/needed.py")) && !sandbox.exists(&format!("{site}/wanted.py")));
+    run_with(&sandbox, &[], &["undo", "-y"]).assert_code(0);
+    assert!(sandbox.exists(&format!("{site}/needed.py")) && sandbox.exists(&format!("{site}/wanted.py")));
+    let marked = ["needed", "wanted", "other"]
+        .map(|name| sandbox.exists(&format!("{site}/{name}-1.0.dist-info/REQUESTED")));
+    assert_eq!(marked, [false, true, true]);
+    let after = ["needed", "wanted"].map(|name| sandbox.read(&format!("{site}/{name}-1.0.dist-info/RECORD")));
+    assert_eq!(after.to_vec(), before);
 }
 
 // P10. What packages really are where the workspace is.
@@ -443,7 +485,7 @@ fn as_ordinary_user(sandbox: &Sandbox, arguments: &[&str]) -> Result<Finished, &
         .envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let mut give = std::process::Command::new("chown");
     give.args(["-R", "-h", "65534:65534"]).arg(top);
-    if !give.status().is_ok_and(|status| status.success()) {
+    if !give.status_in_time().is_ok_and(|status| status.success()) {
         return Err("the workspace can't be given to another user");
     }
     let mut probe = std::process::Command::new("setpriv");
@@ -453,7 +495,7 @@ fn as_ordinary_user(sandbox: &Sandbox, arguments: &[&str]) -> Result<Finished, &
         .arg("--version")
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null());
-    if !probe.status().is_ok_and(|status| status.success()) {
+    if !probe.status_in_time().is_ok_and(|status| status.success()) {
         return Err("no `setpriv`, or another user can't start the binary");
     }
     Ok(Finished::of(&mut command, arguments))

@@ -5,6 +5,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 
 use crate::sandbox::{DEAF, Sandbox, Service};
+use crate::skipped::skipped;
 
 const STORY: &str = r#"const STORY = #{ id: "9.1", title: "A service" };
 
@@ -150,9 +151,4 @@ fn one_that_survives_is_named_with_all_that_was_done_before() {
     for part in ["was stopped too", "bin/stubborn.sh`) is still running"] {
         assert!(said(&report).contains(part), "{part}: {report}");
     }
-}
-
-#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
 }

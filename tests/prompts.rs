@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::sandbox::{Sandbox, Snapshot, assert_unchanged};
+use crate::sandbox::{InTime as _, Sandbox, Snapshot, assert_unchanged, ended};
 
 /// What the terminal sends as SIGINT.
 const CTRL_C: &str = "\u{3}";
@@ -120,7 +120,7 @@ impl Person {
     #[track_caller]
     pub fn leaves(mut self) -> (Option<i32>, String) {
         while self.reads() {}
-        let code = self.child.wait().unwrap().code();
+        let code = ended(&mut self.child).code();
         (code, std::mem::take(&mut self.screen).replace("\r\n", "\n"))
     }
 
@@ -332,7 +332,7 @@ fn stub_docker(sandbox: &Sandbox) -> String {
     let removed = sandbox.path("removed");
     let script = format!(
         "#!/bin/sh\ncase \"$1 $2\" in\n\"volume ls\") echo '{{\"Name\":\"reports_data\"}}' ;;\n\"volume rm\") shift 2; \
-         echo \"$@\" >> '{}' ;;\n*) echo some-answer ;;\nesac\n",
+         echo \"$@\" >> '{}' ;;\n\"ps \"*) ;;\n*) echo some-answer ;;\nesac\n",
         removed.display()
     );
     // Another process writes it: a file that is open for writing in this one can't be executed.
@@ -344,7 +344,7 @@ fn stub_docker(sandbox: &Sandbox) -> String {
             &script,
         ])
         .arg(&docker)
-        .status()
+        .status_in_time()
         .unwrap();
     assert!(written.success());
     docker.to_str().unwrap().to_owned()
@@ -426,12 +426,14 @@ fn a_yes_in_a_pipe_is_no_answer() {
     let sandbox = workspace(REMOVE_REPORTS);
     let before = sandbox.snapshot(&[]);
     sandbox.write("../yes", "y\ny\ny\n");
-    let output = sandbox
+    let mut child = sandbox
         .command(&["run", "9.1"])
         .stdin(std::fs::File::open(sandbox.path("../yes")).unwrap())
-        .output()
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
         .unwrap();
-    assert_eq!(output.status.code(), Some(5));
+    assert_eq!(ended(&mut child).code(), Some(5));
     assert_unchanged(&before, &sandbox.snapshot(&[]));
 }
 

@@ -6,11 +6,13 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use rollback_manager::demo;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// A workspace in a temporary directory, with a home directory beside it. Both go when it is dropped.
 pub struct Sandbox {
@@ -216,7 +218,86 @@ pub fn elsewhere(command: &mut Command) -> Command {
 pub struct Service {
     pid: u32,
     pipe: Option<ChildStdin>,
-    ended: Receiver<std::process::ExitStatus>,
+    ended: Receiver<ExitStatus>,
+}
+
+/// The longest that a test waits for a process that ends by itself: many times what the slowest of them takes.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Ways to wait for a process that have a limit: after [`PATIENCE`] it is killed, and the test says what it waited for.
+pub trait InTime {
+    /// As [`Command::output`], with nobody to ask.
+    ///
+    /// # Errors
+    /// Why it can't be started.
+    fn output_in_time(&mut self) -> std::io::Result<Output>;
+
+    /// As [`Command::status`], with nobody to ask.
+    ///
+    /// # Errors
+    /// Why it can't be started.
+    fn status_in_time(&mut self) -> std::io::Result<ExitStatus>;
+}
+
+impl InTime for Command {
+    #[track_caller]
+    fn output_in_time(&mut self) -> std::io::Result<Output> {
+        self.stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Ok(output_of(&mut self.spawn()?))
+    }
+
+    #[track_caller]
+    fn status_in_time(&mut self) -> std::io::Result<ExitStatus> {
+        Ok(ended(&mut self.stdin(Stdio::null()).spawn()?))
+    }
+}
+
+/// What a process says from now on to pipes of ours, and how it ends, in at most [`PATIENCE`].
+#[track_caller]
+pub fn output_of(child: &mut Child) -> Output {
+    let (stdout, stderr) = (reader(child.stdout.take()), reader(child.stderr.take()));
+    let status = ended(child);
+    let read = |from: Receiver<Vec<u8>>| {
+        from.recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| panic!("somebody holds the output of a process that has ended"))
+    };
+    Output {
+        status,
+        stdout: read(stdout),
+        stderr: read(stderr),
+    }
+}
+
+/// As [`Child::wait`], in at most [`PATIENCE`]: then the process is killed, and the test says what it waited for.
+#[track_caller]
+pub fn ended(child: &mut Child) -> ExitStatus {
+    drop(child.stdin.take());
+    // Until it is waited for, its number is its own.
+    let exit = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).unwrap();
+    let limit = Timespec::try_from(PATIENCE).unwrap();
+    if poll(&mut [PollFd::new(&exit, PollFlags::IN)], Some(&limit)).unwrap() == 0 {
+        let what = std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap_or_default();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let what = String::from_utf8_lossy(&what).replace('\0', " ");
+        panic!("`{what}` had not ended after {PATIENCE:?}");
+    }
+    child.wait().unwrap()
+}
+
+fn reader(stream: Option<impl std::io::Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, all) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            stream.read_to_end(&mut bytes).unwrap();
+        }
+        // A test that gave up does not listen any more.
+        let _ = sender.send(bytes);
+    });
+    all
 }
 
 impl Service {
@@ -230,11 +311,13 @@ impl Service {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert_eq!(line, "ready\n");
+        let (sender, said) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || sender.send(stdout.lines().next()));
+        let line = said
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| panic!("process {} did not say that it is ready", child.id()));
+        assert_eq!(line.unwrap().unwrap(), "ready");
         let (pid, pipe) = (child.id(), child.stdin.take());
         let (sender, ended) = channel();
         std::thread::spawn(move || sender.send(child.wait().unwrap()));
@@ -297,9 +380,13 @@ pub fn assert_says(finished: &Finished, texts: &[&str]) {
 }
 
 impl Finished {
-    /// Runs a command that runs the binary with these arguments to its end.
+    /// Runs a command that runs the binary with these arguments to its end. Panics after [`PATIENCE`].
     pub fn of(command: &mut Command, arguments: &[&str]) -> Self {
-        let output = command.output().unwrap();
+        Self::from(command.output_in_time().unwrap(), arguments)
+    }
+
+    /// What a run of the binary with these arguments came to.
+    pub fn from(output: Output, arguments: &[&str]) -> Self {
         Self {
             arguments: arguments.join(" "),
             code: output.status.code(),
@@ -650,4 +737,14 @@ fn a_stubborn_script_outlives_term_but_not_the_test() {
     assert!(service.is_running());
     drop(service);
     assert!(!process.exists());
+}
+
+/// Whether a check is unknown because there is no container engine, or no Python environment, to ask.
+pub fn rests_on_what_is_not_there(check: &serde_json::Value) -> bool {
+    let detail = check["detail"].as_str().unwrap_or_default();
+    let absent = [
+        "no Python environment was found",
+        "what the container engine holds is unknown",
+    ];
+    check["passed"].is_null() && absent.iter().any(|reason| detail.starts_with(reason))
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use crate::disk::{in_namespace, mount};
-use crate::sandbox::{Sandbox, Snapshot, assert_says, assert_unchanged};
+use crate::sandbox::{InTime as _, Sandbox, Snapshot, assert_says, assert_unchanged};
 
 const SECRET: &str = "hunter2-and-more";
 
@@ -705,23 +705,23 @@ fn aliases_by_case_are_refused_where_a_file_system_tells_none_apart() {
         let made = std::process::Command::new("mkfs.ext4")
             .args(["-q", "-O", "casefold", "-E", "encoding=utf8"])
             .arg(&image)
-            .status();
+            .status_in_time();
         if !made.is_ok_and(|status| status.success()) {
-            return crate::disk::skipped("no `mkfs.ext4` that knows casefold");
+            return crate::skipped::skipped("no `mkfs.ext4` that knows casefold");
         }
         let mounted = std::process::Command::new("mount")
             .args(["-o", "loop"])
             .args([&image, &place])
-            .status();
+            .status_in_time();
         if !mounted.is_ok_and(|status| status.success()) {
-            return crate::disk::skipped("no image with casefold can be mounted");
+            return crate::skipped::skipped("no image with casefold can be mounted");
         }
         let directory = place.join("blind");
         std::fs::create_dir(&directory).unwrap();
         let marked = std::process::Command::new("chattr")
             .arg("+F")
             .arg(&directory)
-            .status();
+            .status_in_time();
         let is_blind = marked.is_ok_and(|status| status.success());
         if is_blind {
             let sandbox = Sandbox::empty_in(&directory);
@@ -750,7 +750,7 @@ fn aliases_by_case_are_refused_where_a_file_system_tells_none_apart() {
         }
         crate::disk::unmount(&place);
         if !is_blind {
-            crate::disk::skipped("no `chattr +F`");
+            crate::skipped::skipped("no `chattr +F`");
         }
     });
 }

@@ -1,11 +1,7 @@
 //! An audit log that cannot lie: what is done to it before, between and during runs is found and named; without it
 //! nothing happens; and no secret gets into it.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a test says what it counted, and why it was skipped"
-)]
+#![expect(clippy::print_stdout, reason = "a test says what it counted")]
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +11,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::prompts::Person;
-use crate::sandbox::{Sandbox, Snapshot, assert_unchanged};
+use crate::sandbox::{InTime as _, Sandbox, Snapshot, assert_unchanged};
+use crate::skipped::skipped;
 
 mod exports;
 
@@ -249,7 +246,7 @@ fn a_log_that_somebody_touches_while_a_person_is_asked_ends_the_run() {
         let done = Command::new("sh")
             .args(["-c", way])
             .current_dir(sandbox.root())
-            .status()
+            .status_in_time()
             .unwrap();
         assert!(done.success());
         person.types("y\n");
@@ -319,7 +316,7 @@ fn where_the_log_cannot_be_written_nothing_happens() {
         .current_dir(sandbox.root())
         .env_clear()
         .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .output()
+        .output_in_time()
         .unwrap();
     mode(0o600);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -335,10 +332,10 @@ fn where_the_log_cannot_be_written_nothing_happens() {
 fn installed(program: &str) -> bool {
     let found = Command::new("sh")
         .args(["-c", "command -v \"$1\" > /dev/null", "sh", program])
-        .status();
+        .status_in_time();
     let there = found.is_ok_and(|status| status.success());
     if !there {
-        eprintln!("skipped: `{program}` is not installed");
+        skipped(&format!("`{program}` is not installed"));
     }
     there
 }
@@ -374,7 +371,7 @@ fn a_file_system_that_takes_no_more_ends_the_run_with_everything_done_on_record(
             .args(["-a", "--"])
             .arg(template.path("."))
             .arg(sandbox.root())
-            .status()
+            .status_in_time()
             .unwrap();
         assert!(copied.success());
         // No file may grow beyond the log's length and so much; the signal that would end the program is ignored.
@@ -393,7 +390,7 @@ fn a_file_system_that_takes_no_more_ends_the_run_with_everything_done_on_record(
                     .get_envs()
                     .filter_map(|(name, value)| Some((name, value?))),
             );
-        let output = command.output().unwrap();
+        let output = command.output_in_time().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let log = sandbox.read(LOG);
         for path in ["reports", "drafts"] {
@@ -448,12 +445,11 @@ fn each_operation_costs_one_sync_of_the_log() {
         .current_dir(sandbox.root())
         .env_clear()
         .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let output = traced.output().unwrap();
+    let output = traced.output_in_time().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     let calls = std::fs::read_to_string(&trace).unwrap_or_default();
     if said.contains("ptrace") || calls.is_empty() {
-        eprintln!("skipped: nothing can be traced here: {said}");
-        return;
+        return skipped(&format!("nothing can be traced here: {said}"));
     }
     assert!(output.status.success(), "{said}");
     let on_log = calls.lines().filter(|line| line.contains(LOG)).count();

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use rollback_manager::demo;
 
-use crate::sandbox::{Sandbox, assert_unchanged};
+use crate::sandbox::{InTime as _, Sandbox, assert_unchanged};
+use crate::skipped::skipped;
 
 /// Calls that look, or concern nothing but the process that makes them.
 const QUIET: &[&str] = &[
@@ -274,7 +275,7 @@ fn trace(sandbox: &Sandbox, arguments: &[&str], code: i32) -> Option<Trace> {
         .env_clear()
         .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .stdin(std::process::Stdio::null())
-        .output()
+        .output_in_time()
         .ok()?;
     let said = String::from_utf8_lossy(&output.stderr);
     let text = String::from_utf8_lossy(&std::fs::read(&file).unwrap_or_default()).into_owned();
@@ -287,14 +288,10 @@ fn trace(sandbox: &Sandbox, arguments: &[&str], code: i32) -> Option<Trace> {
 }
 
 #[test]
-#[expect(
-    clippy::print_stderr,
-    reason = "why it was skipped, and how many system calls were looked at"
-)]
+#[expect(clippy::print_stderr, reason = "how many system calls were looked at")]
 fn a_dry_run_of_all_stories_makes_no_system_call_that_changes_anything() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        eprintln!("skipped: strace is not installed");
-        return;
+    if Command::new("strace").arg("-V").output_in_time().is_err() {
+        return skipped("strace is not installed");
     }
     let sandbox = Sandbox::full();
     let services = demo::start_services(&sandbox.root()).unwrap();
@@ -315,8 +312,7 @@ fn a_dry_run_of_all_stories_makes_no_system_call_that_changes_anything() {
     let before = sandbox.snapshot(&[]);
     for (arguments, code) in dry {
         let Some(trace) = trace(&sandbox, arguments, code) else {
-            eprintln!("skipped: nothing can be traced here");
-            return;
+            return skipped("nothing can be traced here");
         };
         let shown: Vec<&str> = arguments.iter().copied().take(2).collect();
         eprintln!(
@@ -337,7 +333,7 @@ fn a_dry_run_of_all_stories_makes_no_system_call_that_changes_anything() {
 
     // The same eyes see what a real run does.
     let Some(real) = trace(&sandbox, &["run", "1.3", "--yes"], 0) else {
-        return;
+        return skipped("nothing can be traced here");
     };
     drop(services);
     for call in [

@@ -277,3 +277,22 @@ fn a_directory_that_is_made_again_has_the_mode_that_it_had() {
     changed.retain(|line| !line.ends_with(": time"));
     assert_eq!(changed, [] as [String; 0]);
 }
+
+/// Whatever stands where something would go back to is somebody's.
+#[test]
+fn what_stands_at_the_old_place_is_never_replaced_by_a_take_back() {
+    for (path, mine) in [
+        ("data/alpha", "data/alpha/mine.txt"),
+        ("data/alpha", "data/alpha"),
+        ("alpha.txt", "alpha.txt"),
+        ("alpha.txt", "alpha.txt/mine.txt"),
+    ] {
+        let sandbox = workspace();
+        sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
+        sandbox.write(mine, "mine");
+        let before = sandbox.snapshot(&[]);
+        let refused = sandbox.run(&["undo", "--yes"]).assert_code(7);
+        assert_says(&refused, &[&format!("something stands at `{path}` again")]);
+        assert_unchanged(&before, &sandbox.snapshot(&[]));
+    }
+}

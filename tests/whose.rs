@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::sandbox::{Finished, Sandbox, assert_says, assert_unchanged};
+use crate::sandbox::{Finished, InTime as _, Sandbox, assert_says, assert_unchanged, ended};
+use crate::skipped::skipped;
 
 mod processes;
 mod strangers;
@@ -22,9 +23,4 @@ fn story(query: &str) -> String {
 /// The operations of a report.
 fn operations(report: &Value) -> &Vec<Value> {
     report["operations"].as_array().unwrap()
-}
-
-#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
 }

@@ -268,9 +268,9 @@ fn with_field(backup: &Path, path: &str, field: &str, value: &serde_json::Value)
     entry[field] = value.clone();
     let header = lines.remove(0);
     lines.sort_by_key(|line| line["path"].as_str().unwrap().to_owned());
-    let written = lines
-        .iter()
-        .fold(String::new(), |text, line| text + line.to_string().as_str() + "\n");
+    let written = lines.iter().fold(String::new(), |text, line| {
+        text + line.to_string().as_str() + "\n"
+    });
     let bytes: u64 = lines.iter().map(|line| line["size"].as_u64().unwrap()).sum();
     let entries = lines.iter().filter(|line| line["path"] != ".").count();
     let root = blake3::hash(written.as_bytes()).to_hex().to_string();

@@ -34,6 +34,7 @@ const STORY: &str = "1.3";
 /// # Errors
 /// What the system or the run says.
 pub fn demo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
+    super::output::may_change();
     let directory = demo::directory(arguments.directory.as_deref())?;
     demo::build(&directory, &Options::default())?;
     let services = demo::start_services(&directory)?;

@@ -90,6 +90,7 @@ pub fn init(everywhere: &Everywhere, directory: Option<&Path>) -> Result<ExitCod
             executable: true,
         });
     }
+    super::output::may_change();
     records::create_new(directory, &files)?;
     for file in &files {
         print(&format!("made {}\n", directory.join(file.path).display()));

@@ -412,6 +412,14 @@ impl<'a> Foreground<'a> {
     }
 
     fn show(&mut self, round: &Round) {
+        self.draw(round);
+        // A full disk ends no watching.
+        if let Some(error) = super::output::failure() {
+            self.complain(&[error.to_string()]);
+        }
+    }
+
+    fn draw(&mut self, round: &Round) {
         let watch = &self.watching.watch;
         let (metrics, window) = (&watch.memory.metrics, trigger::ms(watch.config.window));
         if self.everywhere.json {

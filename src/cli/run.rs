@@ -125,6 +125,9 @@ pub struct RunArguments {
     /// Back up data even while a process writes it
     #[arg(long)]
     pub allow_open: bool,
+    /// A check that rests on something unknown fails
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// `rollback plan`.
@@ -148,6 +151,9 @@ pub struct PlanArguments {
     /// Plan backups even of what a process writes
     #[arg(long)]
     pub allow_open: bool,
+    /// Plan that a check that rests on something unknown fails
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// Rolls back.
@@ -168,6 +174,7 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
         copy: arguments.copy,
         purge: arguments.purge,
         allow_open: arguments.allow_open,
+        strict: arguments.strict,
         named: named_for_good(&arguments.stories),
         ..Request::default()
     };
@@ -199,6 +206,7 @@ pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCo
         copy: arguments.copy,
         purge: arguments.purge,
         allow_open: arguments.allow_open,
+        strict: arguments.strict,
         named: named_for_good(&arguments.stories),
         ..Request::default()
     };

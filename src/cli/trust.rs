@@ -78,5 +78,6 @@ fn write(allowed: &mut Vec<PathBuf>) -> Result<()> {
         bytes.extend_from_slice(path.as_os_str().as_bytes());
         bytes.push(b'\n');
     }
+    super::output::may_change();
     crate::host::private::write(&file, &bytes)
 }

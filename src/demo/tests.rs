@@ -1,7 +1,6 @@
 #![expect(
     clippy::disallowed_methods,
-    clippy::print_stderr,
-    reason = "tests work in temporary directories, ask real tools, and say what they skip"
+    reason = "tests work in temporary directories and ask real tools"
 )]
 
 use std::collections::BTreeSet;
@@ -10,6 +9,7 @@ use std::process::Command;
 
 use super::*;
 use crate::error::Kind;
+use crate::skipped::skipped;
 
 fn built(options: Options) -> (tempfile::TempDir, Built) {
     let directory = tempfile::tempdir().unwrap();
@@ -228,8 +228,7 @@ fn the_programs_are_valid_with_and_without_the_lines_of_story_1_3() {
         assert!(lines.find_iter(&text).count() >= 2, "{name}");
         std::fs::write(&path, lines.replace_all(&text, "").as_bytes()).unwrap();
         let Some((succeeded, said)) = output("node", directory.path(), &[name]) else {
-            eprintln!("skipped: no node");
-            return;
+            return skipped("no node");
         };
         assert!(succeeded, "{name}: {said}");
         assert!(!said.contains("duckdb"), "{name}: {said}");
@@ -264,8 +263,7 @@ fn npm_finds_nothing_to_complain_about() {
     });
     let Some((succeeded, said)) = output("npm", directory.path(), &["ls", "--all", "--json", "--offline"])
     else {
-        eprintln!("skipped: no npm");
-        return;
+        return skipped("no npm");
     };
     assert!(succeeded, "{said}");
     for complaint in ["invalid", "extraneous", "missing", "problems"] {
@@ -291,8 +289,7 @@ fn npm_would_write_the_same_lock_file() {
         "--no-fund",
     ];
     let Some((succeeded, said)) = output("npm", directory.path(), &arguments) else {
-        eprintln!("skipped: no npm");
-        return;
+        return skipped("no npm");
     };
     assert!(succeeded, "{said}");
     assert_eq!(std::fs::read_to_string(&lock).unwrap(), before);
@@ -314,8 +311,7 @@ fn pip_checks_lists_and_uninstalls_the_stand_ins() {
         output(program.to_str().unwrap(), directory.path(), &arguments).unwrap()
     };
     if built.python.is_none() || !directory.path().join(".venv/bin/pip").exists() {
-        eprintln!("skipped: no python3 with pip");
-        return;
+        return skipped("no python3 with pip");
     }
     let (succeeded, said) = pip(&["check"]);
     assert!(succeeded, "{said}");

@@ -5,8 +5,34 @@ use jsonc_parser::{CollectOptions, ParseOptions};
 use serde_json::{Map, Value};
 
 use super::key_path::KeyPath;
+use super::numbers;
 use super::{Edited, Splice, apply, cannot_change_only, check_size, split_mark};
 use crate::error::{Error, Result};
+
+/// The whole text as plain data; strict JSON.
+///
+/// # Errors
+/// `Invalid` for what is no JSON, and for a number of which a script would hold other digits, with its key path.
+pub fn parse(text: &str) -> Result<Value> {
+    let invalid = |why: String| Error::invalid(format!("this file is not JSON: {why}"));
+    let value = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
+    let parsed = jsonc_parser::parse_to_ast(text, &CollectOptions::default(), &options())
+        .map_err(|error| invalid(error.to_string()))?;
+    match parsed.value.as_ref().and_then(numbers::first_unfit) {
+        None => Ok(value),
+        Some((path, digits)) => {
+            let place = if path.is_empty() {
+                String::new()
+            } else {
+                format!(" at `{path}`")
+            };
+            Err(Error::invalid(format!(
+                "the number {digits}{place} has more digits than a script can hold"
+            ))
+            .hint("set_json and remove_json change other keys without reading it; read_text gives the text"))
+        }
+    }
+}
 
 /// The value at a key path; `None` if there is none.
 pub fn get(text: &str, key_path: &str) -> Result<Option<Value>> {
@@ -220,6 +246,30 @@ mod tests {
             Edited::Changed(new) => new,
             Edited::Unchanged => panic!("nothing changed"),
         }
+    }
+
+    const DIGITS: &str =
+        "{\"big\": 12345678901234567890123, \"v\": [1.10, {\"x\": 1e5}, -0, 1E+2, 0.1e-7], \"o\": 1}";
+
+    #[test]
+    fn two_meanings_of_one_thing_digits_that_were_not_asked_for_stay() {
+        let expected = DIGITS.replace("\"o\": 1", "\"o\": 2");
+        assert_eq!(changed(set(DIGITS, "o", &json!(2))), expected);
+        let left = changed(remove(DIGITS, "o"));
+        assert!(DIGITS.starts_with(left.trim_end_matches('}')), "{left}");
+        let added = changed(set(DIGITS, "n", &json!(1.5)));
+        assert!(added.starts_with(DIGITS.trim_end_matches('}')), "{added}");
+        assert_eq!(set(DIGITS, "o", &json!(1)).unwrap(), Edited::Unchanged);
+
+        let error = parse(DIGITS).unwrap_err();
+        assert!(
+            error.message().contains("12345678901234567890123 at `big`"),
+            "{error}"
+        );
+        let error = parse("{\"a.b\": [1, {\"c\": 1.00000000000000000001}]}").unwrap_err();
+        assert!(error.message().contains("at `\"a.b\".1.c`"), "{error}");
+        assert_eq!(parse("[1.10, 1e5, -1]").unwrap(), json!([1.1, 1e5, -1]));
+        assert!(parse("18446744073709551615").is_err() && parse("{} x").is_err() && parse("[1,]").is_err());
     }
 
     #[test]

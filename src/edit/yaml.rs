@@ -22,9 +22,16 @@ pub(crate) use value::{key_name, read};
 /// The whole document as plain data. Keys of mappings become text.
 ///
 /// # Errors
-/// `invalid` for what is no YAML, or more than this program reads.
+/// `invalid` for what is no YAML, or more than this program reads, and for a whole number that no script can hold, with
+/// its key path.
 pub fn parse(text: &str) -> Result<serde_json::Value> {
     let (_, value) = open(text)?;
+    if let Some(path) = value::first_unfit(&value) {
+        return Err(Error::invalid(format!(
+            "the number at `{path}` has more digits than a script can hold"
+        ))
+        .hint("set_yaml and remove_yaml change other keys without reading it; read_text gives the text"));
+    }
     Ok(value::to_json(&value))
 }
 
@@ -70,9 +77,24 @@ pub fn remove(text: &str, key_path: &str) -> Result<Edited> {
     remove_groups(text, body, &old, &expected, &[group], key_path)
 }
 
-/// Removes the entries of mappings whose key or scalar value has the word as a whole token (between characters that
-/// are no letters and no digits, case-sensitive), and such items of lists. Tells what was removed, as key paths.
-pub fn remove_entries_naming(text: &str, word: &str) -> Result<(Edited, Vec<String>)> {
+/// What the removal of all entries that name a word came to. Key paths are in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The text.
+    pub edited: Edited,
+    /// The entries that went.
+    pub removed: Vec<String>,
+    /// What has the word and stays: prose, and parts of a list's entry that is about something else.
+    pub mentioned: Vec<String>,
+}
+
+/// Removes the entries of mappings whose key or value names a word (as a whole token, between characters that are no
+/// letters and no digits, case-sensitive; a value with blanks in it is prose, and names nothing). An entry of a list goes
+/// whole, where it is such a value, or where its `name`, its `id` or its first entry names the word; or not at all.
+///
+/// # Errors
+/// `Invalid` for what is no word; as [`remove`].
+pub fn remove_entries_naming(text: &str, word: &str) -> Result<Named> {
     if word.is_empty() || !word.starts_with(char::is_alphanumeric) || !word.ends_with(char::is_alphanumeric) {
         return Err(Error::invalid(format!("`{word}` is not a word"))
             .hint("a word starts and ends with a letter or a digit"));
@@ -84,14 +106,20 @@ pub fn remove_entries_naming(text: &str, word: &str) -> Result<(Edited, Vec<Stri
         names: Vec::new(),
         groups: Vec::new(),
         removed: Vec::new(),
+        mentioned: Vec::new(),
     };
-    let expected = search.without(&old);
-    if search.groups.is_empty() {
-        return Ok((Edited::Unchanged, Vec::new()));
-    }
-    let what = format!("the entries that name {word}");
-    let edited = remove_groups(text, body, &old, &expected, &search.groups, &what)?;
-    Ok((edited, search.removed))
+    let expected = search.without(&old, false);
+    let edited = if search.groups.is_empty() {
+        Edited::Unchanged
+    } else {
+        let what = format!("the entries that name {word}");
+        remove_groups(text, body, &old, &expected, &search.groups, &what)?
+    };
+    Ok(Named {
+        edited,
+        removed: search.removed,
+        mentioned: search.mentioned,
+    })
 }
 
 /// Sets several values at once; each path is set once, and none lies below another.
@@ -113,16 +141,38 @@ pub(crate) fn set_all(text: &str, changes: &[(KeyPath, Value)], place: Place) ->
     for place in [place, place.other()] {
         let mut splices = Vec::new();
         for (path, new) in &needed {
-            splices.extend(
-                page.set(&old, path, new, place)?
-                    .ok_or_else(|| cannot_change_only(&path.to_string()))?,
-            );
+            splices.extend(page.set(&old, path, new, place)?.ok_or_else(|| {
+                let (indices, _) = value::follow(&old, path);
+                why_not(&page, body, &indices, &path.to_string())
+            })?);
         }
         if let Some(edited) = checked(text, body, splices, &expected) {
             return Ok(edited);
         }
     }
-    Err(cannot_change_only(&shown))
+    let anchored = needed.iter().find_map(|(path, _)| {
+        let (indices, _) = value::follow(&old, path);
+        page.is_anchored(&indices).then(|| (indices, path.to_string()))
+    });
+    let (indices, shown) = anchored.unwrap_or((Vec::new(), shown));
+    Err(why_not(&page, body, &indices, &shown))
+}
+
+/// Why a page can't be changed there alone.
+fn why_not(page: &Page<'_>, body: &str, indices: &[usize], what: &str) -> Error {
+    if !page.is_anchored(indices) {
+        return cannot_change_only(what);
+    }
+    // The deepest entry that stands on the page itself.
+    let offset = (0..=indices.len())
+        .rev()
+        .find_map(|depth| page.start_of(indices.get(..depth)?))
+        .unwrap_or_default();
+    Error::failed(format!(
+        "cannot change only `{what}` in this file: an anchor or an alias stands there, on line {}",
+        line_at(body, offset)
+    ))
+    .hint("the file was left alone; edit it by hand")
 }
 
 /// The line (from 1) on which the entry at a path starts, or the first line that says something.
@@ -142,6 +192,10 @@ pub(crate) fn line_of(text: &str, path: Option<&KeyPath>) -> usize {
             .find(|range| body.get(range.clone()).is_some_and(|line| says(line.trim_end())))
             .map_or(0, |range| range.start)
     });
+    line_at(body, offset)
+}
+
+fn line_at(body: &str, offset: usize) -> usize {
     body.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
@@ -181,10 +235,20 @@ fn remove_groups(
     let page = Page::new(body, &tree);
     let mut splices = Vec::new();
     for group in groups {
-        let removal = page.remove(&group.holder, &group.entries)?;
-        splices.extend(removal.ok_or_else(|| cannot_change_only(what))?);
+        let removal = page.remove(&group.holder, &group.entries);
+        splices.extend(removal.ok_or_else(|| why_not(&page, body, &group.holder, what))?);
     }
-    checked(text, body, splices, expected).ok_or_else(|| cannot_change_only(what))
+    checked(text, body, splices, expected).ok_or_else(|| {
+        let anchored = groups.iter().find_map(|group| {
+            let entry = |index: &usize| [group.holder.as_slice(), &[*index]].concat();
+            group
+                .entries
+                .iter()
+                .map(entry)
+                .find(|indices| page.is_anchored(indices))
+        });
+        why_not(&page, body, &anchored.unwrap_or_default(), what)
+    })
 }
 
 /// Puts a value into a tree of values; whether that changed anything.
@@ -232,26 +296,26 @@ struct Search<'a> {
     names: Vec<String>,
     groups: Vec<Group>,
     removed: Vec<String>,
+    mentioned: Vec<String>,
 }
 
 impl Search<'_> {
-    /// The value without the entries that name the word.
-    fn without(&mut self, value: &Value) -> Value {
+    /// The value without the entries that name the word. Of an entry of a list that stays, only entries of lists go.
+    fn without(&mut self, value: &Value, of_item: bool) -> Value {
         let mut found = Vec::new();
         let kept = match value {
             Value::Mapping(mapping) => {
                 let mut kept = Mapping::new();
                 for (index, (key, item)) in mapping.iter().enumerate() {
-                    self.names
-                        .push(key_path::show(std::iter::once(key_name(key).as_str())));
-                    if self.names_word(key) || self.names_word(item) {
+                    let name = key_name(key);
+                    let named = self.names_word(item) || self.is_named(key);
+                    self.names.push(key_path::show(std::iter::once(name.as_str())));
+                    if named && !of_item {
                         found.push(index);
                         self.removed.push(self.names.join("."));
                     } else {
-                        self.at.push(index);
-                        let item = self.without(item);
+                        let item = self.kept(index, item, named, of_item);
                         kept.insert(key.clone(), item);
-                        self.at.pop();
                     }
                     self.names.pop();
                 }
@@ -261,13 +325,11 @@ impl Search<'_> {
                 let mut kept = Vec::new();
                 for (index, item) in items.iter().enumerate() {
                     self.names.push(index.to_string());
-                    if self.names_word(item) {
+                    if self.names_word(item) || self.is_about(item) {
                         found.push(index);
                         self.removed.push(self.names.join("."));
                     } else {
-                        self.at.push(index);
-                        kept.push(self.without(item));
-                        self.at.pop();
+                        kept.push(self.kept(index, item, false, true));
                     }
                     self.names.pop();
                 }
@@ -285,8 +347,38 @@ impl Search<'_> {
         kept
     }
 
+    /// What stays of an entry that stays.
+    fn kept(&mut self, index: usize, item: &Value, named: bool, of_item: bool) -> Value {
+        if named || matches!(item, Value::String(text) if has_token(text, self.word)) {
+            self.mentioned.push(self.names.join("."));
+        }
+        self.at.push(index);
+        let item = self.without(item, of_item);
+        self.at.pop();
+        item
+    }
+
+    fn is_named(&self, key: &Value) -> bool {
+        matches!(key, Value::String(_) | Value::Number(_)) && has_token(&key_name(key), self.word)
+    }
+
     fn names_word(&self, value: &Value) -> bool {
-        matches!(value, Value::String(_) | Value::Number(_)) && has_token(&key_name(value), self.word)
+        self.is_named(value) && !key_name(value).trim().contains(char::is_whitespace)
+    }
+
+    /// Whether an entry of a list is about the word.
+    fn is_about(&self, item: &Value) -> bool {
+        let Value::Mapping(mapping) = item else {
+            return false;
+        };
+        let is_its_name = |key: &Value| matches!(key, Value::String(key) if key == "name" || key == "id");
+        mapping
+            .iter()
+            .enumerate()
+            .any(|(index, (key, value))| match index {
+                0 => self.is_named(key) || self.names_word(value),
+                _ => is_its_name(key) && self.names_word(value),
+            })
     }
 }
 

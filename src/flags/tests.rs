@@ -473,7 +473,18 @@ proptest! {
             flags.cycles();
             for name in names {
                 flags.disable(name).unwrap();
-                let _ = flags.enable(name, false);
+                let needs_none = flags.dependencies(name).iter().all(|each| flags.effective(each) == Some(true));
+                match flags.enable(name, false) {
+                    Ok(on) => {
+                        prop_assert!(needs_none);
+                        prop_assert_eq!(on.is_empty(), flags.raw(name) == Some(true));
+                        prop_assert!(on.iter().all(|each| each == name));
+                    }
+                    Err(error) => {
+                        prop_assert!(!needs_none);
+                        prop_assert!(error.message().contains("Missing dependencies: "), "{}", error.message());
+                    }
+                }
                 for on in [false, true] {
                     if let Ok(Edited::Changed(new)) = edit(&text, &[(name, on)], NOW) {
                         prop_assert_eq!(Flags::parse(&new).unwrap().raw(name), Some(on));

@@ -226,3 +226,6 @@ fn declined(answer: Said) -> Result<()> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

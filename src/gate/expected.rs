@@ -286,3 +286,6 @@ impl Expected {
             .hint("the world or the script changed after the preview: look at the plan again")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,7 +136,7 @@ impl Policy {
                     check(&view.workspace.show(&second).shown)?;
                 }
                 // What a name means counts, not the name.
-                let known = view.known(self.places(view));
+                let known = view.known(self.places(view))?;
                 let meant = |path: &Path, place: &Path| {
                     let (path, place) = (view.workspace.show(path), view.workspace.show(place));
                     check(&place.shown)
@@ -356,32 +356,4 @@ impl Address {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_listed_addresses_may_be_asked() {
-        let patterns = [
-            "http://127.0.0.1:*".to_owned(),
-            "https://status.example:443".to_owned(),
-        ];
-        for url in [
-            "http://127.0.0.1:3001/health",
-            "http://127.0.0.1/",
-            "https://status.example/x",
-        ] {
-            assert!(check_address(&patterns, url).is_ok(), "{url}");
-        }
-        for url in [
-            "http://127.0.0.1.evil.example/",
-            "http://127.0.0.1@evil.example/",
-            "https://127.0.0.1:3001/",
-            "https://status.example:8443/",
-            "ftp://127.0.0.1/",
-            "http:///x",
-            "file:///etc/passwd",
-        ] {
-            assert!(check_address(&patterns, url).is_err(), "{url}");
-        }
-    }
-}
+mod tests;

@@ -112,7 +112,7 @@ pub fn carry_out(
         .any(|operation| operation.outcome == Outcome::Planned)
     {
         shown.warnings.push("there is nothing to take back".to_owned());
-        return Ok(plan::nothing_to_do(shown));
+        return Ok(plan::nothing_to_do(shown, false));
     }
     audience.show_plan(&shown)?;
     let question = if request.only.is_empty() {

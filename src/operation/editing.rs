@@ -52,7 +52,7 @@ impl Edit {
             after,
             saved: view.slot("saved", &name),
             risk: Risk::Reversible,
-            times: view.parent_times(&[place]),
+            times: view.parent_times(&[place])?,
             made: view.absent_parents(place)?,
             needs: vec![view.write(place, false)],
             place: place.clone(),

@@ -62,7 +62,7 @@ impl MovePaths {
             made.extend(absent.filter(|absent| !made.contains(absent)).collect::<Vec<_>>());
         }
         Ok(Self {
-            times: view.parent_times(&touched),
+            times: view.parent_times(&touched)?,
             were: portraits(view, &moves)?,
             moves,
             both,

@@ -109,7 +109,7 @@ impl Retire {
             .map(|(from, _)| from)
             .chain(link.iter().map(|(from, _)| from))
             .collect();
-        let mut times = view.parent_times(&touched);
+        let mut times = view.parent_times(&touched)?;
         if let Some(stat) = view.stat(&source.absolute)? {
             times.push((source.spelled(), stat.mtime_ns));
         }

@@ -2,9 +2,9 @@
 
 use rhai::{Dynamic, EvalAltResult, Map};
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
-use crate::script::diagnostics::{raise, said};
+use crate::script::diagnostics::{kind_of, raise, said};
 use crate::script::session::Telling;
 
 /// The word.
@@ -16,7 +16,8 @@ pub static WORD: Primitive = Primitive {
     ],
     returns: Type::Boolean,
     about: "One check of the validation. The closure gives true or false, a string that says what is wrong (empty: nothing), \
-            an array of such strings, or a map #{ passed, detail }. An error inside is a failed check.",
+            an array of such strings, or a map #{ passed, detail }. An error inside is a failed check; where something could \
+            not be looked at, the check is unknown.",
     example: r#"check("there is a package.json", || path_exists("package.json"))"#,
     action: Action::Tell(tell),
 };
@@ -26,13 +27,26 @@ fn tell(arguments: &Arguments, telling: &Telling<'_>) -> Result<Dynamic, Box<Eva
         .closure(1)
         .ok_or_else(|| raise(Error::invalid("`check` takes a closure")))?;
     let title = arguments.text(0);
+    let view = &telling.session.view;
+    // What was unknown before is not this check's.
+    telling.session.warn_of_unknown();
     let (passed, detail) = match telling.call(&closure) {
-        Ok(value) => verdict(&title, &value).map_err(raise)?,
+        Ok(value) => {
+            let (passed, detail) = verdict(&title, &value).map_err(raise)?;
+            let unknown = view.take_unknown();
+            // What is wrong is wrong, whatever else could not be seen.
+            if passed && !unknown.is_empty() {
+                (None, Some(unknown.join("; ")))
+            } else {
+                (Some(passed), detail)
+            }
+        }
         Err(error) if !error.is_catchable() => return Err(error),
-        Err(error) => (false, Some(said(&error))),
+        Err(error) if kind_of(&error) == Some(Kind::Unknown) => (None, Some(said(&error))),
+        Err(error) => (Some(false), Some(said(&error))),
     };
-    telling.session.check(&title, Some(passed), detail);
-    Ok(passed.into())
+    telling.session.check(&title, passed, detail);
+    Ok((passed == Some(true)).into())
 }
 
 fn verdict(title: &str, value: &Dynamic) -> Result<(bool, Option<String>), Error> {

@@ -79,7 +79,7 @@ pub(super) fn copy(view: &View, word: &'static str, from: Place, to: Place) -> R
         size,
         backup: None,
         sides: Vec::new(),
-        times: view.parent_times(&[&to]),
+        times: view.parent_times(&[&to])?,
         made: view.absent_parents(&to)?,
         needs: vec![view.write(&to, false)],
         facts: vec![view.fact(&from)?],

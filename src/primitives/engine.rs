@@ -18,8 +18,12 @@ use crate::view::View;
 /// # Errors
 /// [`crate::error::Kind::Invalid`] for an empty prefix.
 pub fn engine_list(view: &View, kind: Kind, prefix: &str) -> Result<Dynamic> {
-    let Known::Yes(things) = view.engine_things(kind, prefix)? else {
-        return Ok(rhai::Array::new().into());
+    let things = match view.engine_things(kind, prefix)? {
+        Known::Yes(things) => things,
+        Known::Unknown(why) => {
+            view.give_unknown(&format!("what the container engine holds is unknown: {why}"));
+            return Ok(rhai::Array::new().into());
+        }
     };
     let things: rhai::Array = things
         .into_iter()
@@ -64,8 +68,12 @@ pub fn engine_removal(word: &'static str, view: &View, kind: Kind, prefix: &str)
         Kind::Container => BTreeMap::new(),
         Kind::Image | Kind::Volume => match view.engine_users(&engine, &things)? {
             Known::Yes(used) => used,
-            // It answered a moment ago; the removal itself will tell.
-            Known::Unknown(_) => BTreeMap::new(),
+            Known::Unknown(why) => {
+                let why = format!("whether a container uses it is unknown: {why}");
+                return Ok(vec![
+                    Proposal::settled(word, target, Outcome::Unknown, why, needs).returning(0_i64),
+                ]);
+            }
         },
     };
     let (kept, things): (Vec<_>, Vec<_>) = things.into_iter().partition(|(id, _)| used.contains_key(id));

@@ -17,13 +17,15 @@ pub static WORD: Primitive = Primitive {
 };
 
 fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
-    let text = match view.read_text(&view.workspace.env_file()) {
+    let place = view.workspace.env_file();
+    let text = match view.read_text(&place) {
         Ok(text) => text,
         Err(error) if error.kind() == Kind::NotFound => String::new(),
         Err(error) => return Err(error),
     };
-    let keys = crate::edit::env::keys(&text, &arguments.text(0));
-    view.given(&view.workspace.env_file(), &keys.join("\n"));
+    let keys = crate::edit::env::keys(&text, &arguments.text(0))
+        .map_err(|error| error.context(format!("`{place}`")))?;
+    view.given(&place, &keys.join("\n"));
     let keys: rhai::Array = keys.into_iter().map(Dynamic::from).collect();
     Ok(keys.into())
 }

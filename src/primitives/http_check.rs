@@ -29,7 +29,10 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
         .min(view.allowance.left());
     let seen = match view.http_check(&arguments.text(0), timeout)? {
         Known::Yes(seen) => seen,
-        Known::Unknown(why) => return Ok(answer(false, false, 0, 0, why)),
+        Known::Unknown(why) => {
+            view.give_unknown(&why);
+            return Ok(answer(false, false, 0, 0, why));
+        }
     };
     let status = seen.status.map_or(0, i64::from);
     let ok = match arguments.option_integer(1, "expect") {

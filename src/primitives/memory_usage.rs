@@ -2,8 +2,9 @@
 
 use rhai::{Dynamic, Map};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::processes;
+use crate::host::sight::Look;
 use crate::primitive::{Action, Arguments, Primitive, Type};
 use crate::view::View;
 
@@ -17,8 +18,9 @@ pub static WORD: Primitive = Primitive {
     action: Action::Look(look),
 };
 
-fn look(_arguments: &Arguments, _view: &View) -> Result<Dynamic> {
-    let memory = processes::memory()?;
+fn look(_arguments: &Arguments, view: &View) -> Result<Dynamic> {
+    view.look(Look::Room, "memory")?;
+    let memory = processes::memory().map_err(Error::of_looking)?;
     let mut map = Map::new();
     map.insert(
         "total".into(),

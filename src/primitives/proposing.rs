@@ -221,7 +221,7 @@ pub fn edited_text(edited: Edited) -> Option<String> {
 }
 
 /// An edit of a text file that a script may read: what an edit does tells what was there. What is not there, or needs no
-/// change, is recorded as not present.
+/// change, is recorded as not present. That suits a removal; for all else there is [`setting`].
 ///
 /// # Errors
 /// What the view or the edit says.
@@ -233,6 +233,29 @@ pub fn edit(
 ) -> Result<Vec<Proposal>> {
     view.may_read(place)?;
     blind_edit(word, view, place, change)
+}
+
+/// As [`edit`], of what is to be there afterwards: a file that is not there is told.
+///
+/// # Errors
+/// As there.
+pub fn setting(
+    word: &'static str,
+    view: &View,
+    place: &Place,
+    what: &str,
+    change: &mut dyn FnMut(&str) -> Result<(Edited, String)>,
+) -> Result<Vec<Proposal>> {
+    let is_there = view.exists(&place.absolute)?;
+    let proposals = edit(word, view, place, change)?;
+    if is_there {
+        return Ok(proposals);
+    }
+    let warning = format!("`{place}` is not there: `{what}` was not set in it");
+    Ok(proposals
+        .into_iter()
+        .map(|proposal| proposal.warning(&warning))
+        .collect())
 }
 
 /// As [`edit`], of a file that a script may not read.

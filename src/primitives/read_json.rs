@@ -2,7 +2,7 @@
 
 use rhai::Dynamic;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 
@@ -11,7 +11,8 @@ pub static WORD: Primitive = Primitive {
     name: "read_json",
     parameters: &[Parameter::needed("path", Type::Text)],
     returns: Type::Any,
-    about: "A JSON file of at most 8 MiB, as maps, arrays and scalars.",
+    about: "A JSON file of at most 8 MiB, as maps, arrays and scalars. A number that no script can hold to its last digit is an \
+            error that names its place.",
     example: r#"read_json("package.json").name"#,
     action: Action::Look(look),
 };
@@ -21,7 +22,6 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
     view.may_read(&place)?;
     let text = view.read_text(&place)?;
     view.given(&place, &text);
-    let value: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|error| Error::invalid(format!("`{place}` is not JSON: {error}")))?;
+    let value = crate::edit::json::parse(&text).map_err(|error| error.context(format!("`{place}`")))?;
     super::to_script(&value)
 }

@@ -1,5 +1,6 @@
 //! `remove_yaml(path, key)`.
 
+use crate::cli::terminal::plural_as;
 use crate::edit::yaml;
 use crate::error::Result;
 use crate::operation::Proposal;
@@ -16,7 +17,8 @@ pub static WORD: Primitive = Primitive {
     ],
     returns: Type::Nothing,
     about: "Removes one entry of a YAML file, named by a dotted key. With #{ naming: true } the key is a word, and every \
-            whole entry whose key or value names it goes.",
+            entry whose key or value names it goes, an entry of a list whole or not at all; the plan lists each, and what \
+            only mentions the word stays.",
     example: r#"remove_yaml("core-config.yaml", "duckdb", #{ naming: true })"#,
     action: Action::Change(propose),
 };
@@ -25,17 +27,37 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let place = view.workspace.place(&arguments.text(0))?;
     let key = arguments.text(1);
     let naming = arguments.option_flag(2, "naming");
-    super::edit(WORD.name, view, &place, &mut |text| {
-        if naming {
-            Ok((
-                yaml::remove_entries_naming(text, &key)?.0,
-                format!("remove the entries that name `{key}` from `{place}`"),
-            ))
-        } else {
+    if !naming {
+        return super::edit(WORD.name, view, &place, &mut |text| {
             Ok((
                 yaml::remove(text, &key)?,
                 format!("remove `{key}` from `{place}`"),
             ))
+        });
+    }
+    let mut stays = None;
+    let proposals = super::edit(WORD.name, view, &place, &mut |text| {
+        let named = yaml::remove_entries_naming(text, &key)?;
+        let entries = plural_as(
+            named.removed.len() as u64,
+            "entry that names",
+            "entries that name",
+        );
+        let mut summary = format!(
+            "remove {entries} `{key}` from `{place}`: {}",
+            named.removed.join(", ")
+        );
+        if !named.mentioned.is_empty() {
+            let mentioned = format!("what only mentions it stays: {}", named.mentioned.join(", "));
+            summary = format!("{summary}; {mentioned}");
+            stays = Some(mentioned);
         }
-    })
+        Ok((named.edited, summary))
+    })?;
+    // Where nothing goes, the summary is not told.
+    let told = |proposal: Proposal| match (proposal.why.clone(), &stays) {
+        (Some(why), Some(stays)) => proposal.because(format!("{why}; {stays}")),
+        _ => proposal,
+    };
+    Ok(proposals.into_iter().map(told).collect())
 }

@@ -107,7 +107,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let kind = view.kind(&from)?;
     let copy = Copy {
         kind,
-        times: view.parent_times(&[&to]),
+        times: view.parent_times(&[&to])?,
         made: view.absent_parents(&to)?,
         needs: vec![view.write(&to, false)],
         facts: vec![view.fact(&from)?],

@@ -84,8 +84,11 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let needs = vec![Capability::Flags];
     let Some(text) = view.flags_text()? else {
         let why = format!("there is no flags file `{place}`");
+        let warning = format!("{why}: `{name}` was not switched");
         return Ok(vec![
-            Proposal::settled(WORD.name, name, Outcome::NotPresent, why, needs).returning(rhai::Array::new()),
+            Proposal::settled(WORD.name, name, Outcome::NotPresent, why, needs)
+                .warning(warning)
+                .returning(rhai::Array::new()),
         ]);
     };
     let flags = Flags::parse(&text)?;
@@ -103,7 +106,8 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     }
     view.require_logs()?;
     let changes: Vec<(&str, bool)> = changed.iter().map(|name| (name.as_str(), on)).collect();
-    let edited = crate::flags::edit(&text, &changes, &view.errand.began)?;
+    let edited = crate::flags::edit(&text, &changes, &view.errand.began)
+        .map_err(|error| error.context(format!("`{place}`")))?;
     let after = super::edited_text(edited).unwrap_or_else(|| text.clone());
     let others: Vec<&str> = changed
         .iter()

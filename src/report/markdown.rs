@@ -242,20 +242,12 @@ fn checks(page: &mut String, report: &Report) {
         page.push_str("No checks.\n");
         return;
     }
-    let passed = report
-        .checks
-        .iter()
-        .filter(|check| check.passed == Some(true))
-        .count();
     let verb = if report.mode == Mode::DryRun {
         "would pass"
     } else {
         "passed"
     };
-    put(
-        page,
-        format_args!("{passed} of {} {verb}.\n\n", plural(report.checks.len(), "check")),
-    );
+    put(page, format_args!("{}.\n\n", report.tally().sentence(verb)));
     for check in &report.checks {
         let mark = match check.passed {
             Some(true) => 'x',

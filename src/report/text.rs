@@ -456,29 +456,19 @@ fn checks(page: &mut Page<'_>, report: &Report) {
     if report.checks.is_empty() {
         return;
     }
-    let passed = report
-        .checks
-        .iter()
-        .filter(|check| check.passed == Some(true))
-        .count();
-    let total = plural(report.checks.len(), "check");
+    let tally = report.tally();
     let (verb, ink) = match page.mode {
         Mode::DryRun => ("would pass", Ink::Plain),
-        Mode::Real => (
-            "passed",
-            if passed == report.checks.len() {
-                Ink::Good
-            } else {
-                Ink::Danger
-            },
-        ),
+        Mode::Real if tally.failed > 0 => ("passed", Ink::Danger),
+        Mode::Real if tally.unknown > 0 => ("passed", Ink::Caution),
+        Mode::Real => ("passed", Ink::Good),
     };
-    page.line(ink, &format!("validation: {passed} of {total} {verb}"));
+    page.line(ink, &format!("validation: {}", tally.sentence(verb)));
     for check in &report.checks {
         match check.passed {
             Some(true) => {}
             Some(false) => page.hanging("  fails: ", Ink::Danger, &finding(report, check)),
-            None => page.hanging("  unknown: ", Ink::Caution, &finding(report, check)),
+            None => page.hanging("  ?      ", Ink::Caution, &finding(report, check)),
         }
     }
 }

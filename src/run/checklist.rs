@@ -6,35 +6,51 @@ use serde_json::Value;
 use super::switches;
 use crate::backup;
 use crate::cli::terminal::plural;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::host::files::EntryKind;
 use crate::host::packages::Manager;
 use crate::host::processes::Query;
+use crate::host::sight::Look;
 use crate::known::Known;
 use crate::operation::Outcome;
 use crate::script::session::Session;
 use crate::view::View;
 use crate::workspace::catalogue::{Story, entries, texts};
 
-/// What an item found: nothing wrong, or what is; and a remark.
+/// What an item found: what is wrong, what could not be told, and remarks.
+#[derive(Default)]
 struct Finding {
     wrong: Vec<String>,
-    remark: Option<String>,
+    unknown: Vec<String>,
+    remarks: Vec<String>,
 }
 
 impl Finding {
     fn of(wrong: Vec<String>) -> Self {
-        Self { wrong, remark: None }
+        Self {
+            wrong,
+            ..Self::default()
+        }
     }
 
     fn remarking(mut self, remark: impl Into<String>) -> Self {
-        self.remark = Some(remark.into());
+        self.remarks.push(remark.into());
         self
+    }
+
+    /// The verdict, with what it rests on: what is wrong is wrong, whatever else could not be seen.
+    fn verdict(self) -> (Option<bool>, Option<String>) {
+        let (passed, said) = match (self.wrong.is_empty(), self.unknown.is_empty()) {
+            (false, _) => (Some(false), self.wrong),
+            (true, false) => (None, self.unknown),
+            (true, true) => (Some(true), self.remarks),
+        };
+        (passed, (!said.is_empty()).then(|| said.join("; ")))
     }
 }
 
-/// One item.
-type Item = (&'static str, fn(&Session, &Story) -> Result<Finding>);
+/// One item; it gives nothing where the workspace has nothing that it asks about.
+type Item = (&'static str, fn(&Session, &Story) -> Result<Option<Finding>>);
 
 /// The eight items, in the order of the procedures.
 const ITEMS: [Item; 8] = [
@@ -51,36 +67,32 @@ const ITEMS: [Item; 8] = [
 /// Makes the eight checks of a story.
 ///
 /// # Errors
-/// Only [`crate::error::Kind::Cancelled`] and [`crate::error::Kind::Denied`]; any other failure is a failed check.
+/// Only [`crate::error::Kind::Cancelled`] and [`crate::error::Kind::Denied`]; with any other failure a check is unknown.
 pub fn check(session: &Session, story: &Story) -> Result<()> {
     for (title, item) in ITEMS {
-        match item(session, story) {
-            Ok(finding) => {
-                let passed = finding.wrong.is_empty();
-                let detail = if passed {
-                    finding.remark
-                } else {
-                    Some(finding.wrong.join("; "))
-                };
-                session.check(title, Some(passed), detail);
-            }
+        let (passed, detail) = match item(session, story) {
+            Ok(Some(finding)) => finding.verdict(),
+            Ok(None) => continue,
             Err(error) if super::ends_everything(&error) => return Err(error),
-            Err(error) => session.check(title, None, Some(format!("it could not be checked: {error}"))),
-        }
+            Err(error) => (None, Some(error.message().to_owned())),
+        };
+        session.check(title, passed, detail);
     }
     Ok(())
 }
 
-fn flags_are_off(session: &Session, story: &Story) -> Result<Finding> {
+fn flags_are_off(session: &Session, story: &Story) -> Result<Option<Finding>> {
     let elsewhere = switches::still_on(session, story)?;
     if story.flags().is_empty() {
-        return Ok(Finding::of(elsewhere).remarking("the story has no feature flag"));
+        return Ok(Some(
+            Finding::of(elsewhere).remarking("the story has no feature flag"),
+        ));
     }
     let Some(flags) = session.view.flags()? else {
-        return Ok(Finding::of(vec![format!(
+        return Ok(Some(Finding::of(vec![format!(
             "there is no flags file `{}`",
             session.view.workspace.flags_file()
-        )]));
+        )])));
     };
     let on = story
         .flags()
@@ -89,15 +101,15 @@ fn flags_are_off(session: &Session, story: &Story) -> Result<Finding> {
         .map(|name| format!("`{name}` is on"))
         .chain(elsewhere)
         .collect();
-    let unknown = story.feature.iter().find(|name| flags.raw(name).is_none());
+    let unheard = story.feature.iter().find(|name| flags.raw(name).is_none());
     let finding = Finding::of(on);
-    Ok(match unknown {
+    Ok(Some(match unheard {
         Some(name) => finding.remarking(format!("the flags file knows no feature `{name}`")),
         None => finding,
-    })
+    }))
 }
 
-fn no_processes(session: &Session, story: &Story) -> Result<Finding> {
+fn no_processes(session: &Session, story: &Story) -> Result<Option<Finding>> {
     let mut running = Vec::new();
     for process in session
         .view
@@ -108,7 +120,7 @@ fn no_processes(session: &Session, story: &Story) -> Result<Finding> {
             running.push(found);
         }
     }
-    Ok(Finding::of(running))
+    Ok(Some(Finding::of(running)))
 }
 
 /// A query for each way to recognise a service of the story.
@@ -143,7 +155,7 @@ fn service_queries(view: &View, story: &Story) -> Result<Vec<Query>> {
     Ok(queries)
 }
 
-fn files_are_gone(session: &Session, story: &Story) -> Result<Finding> {
+fn files_are_gone(session: &Session, story: &Story) -> Result<Option<Finding>> {
     let view = &session.view;
     let mut there = Vec::new();
     for part in texts(&story.script.header, "files")
@@ -162,12 +174,13 @@ fn files_are_gone(session: &Session, story: &Story) -> Result<Finding> {
         .into_iter()
         .map(|place| place.shown)
         .partition(|shown| required.contains_key(shown) || kept.contains(shown));
-    let finding = Finding::of(wrong.iter().map(|shown| format!("`{shown}` is there")).collect());
-    Ok(if left.is_empty() {
+    let mut finding = Finding::of(wrong.iter().map(|shown| format!("`{shown}` is there")).collect());
+    finding.unknown.extend(super::not_read(&view.sources_not_read()));
+    Ok(Some(if left.is_empty() {
         finding
     } else {
         finding.remarking(format!("kept because others need them: {}", left.join(", ")))
-    })
+    }))
 }
 
 fn kept_by_the_script(session: &Session) -> Vec<String> {
@@ -180,7 +193,7 @@ fn kept_by_the_script(session: &Session) -> Vec<String> {
         .collect()
 }
 
-fn data_is_backed_up(session: &Session, story: &Story) -> Result<Finding> {
+fn data_is_backed_up(session: &Session, story: &Story) -> Result<Option<Finding>> {
     let view = &session.view;
     let mut wrong = Vec::new();
     let mut count = 0_u64;
@@ -214,7 +227,7 @@ fn data_is_backed_up(session: &Session, story: &Story) -> Result<Finding> {
             );
         }
     }
-    Ok(Finding::of(wrong).remarking(plural(count, "backup")))
+    Ok(Some(Finding::of(wrong).remarking(plural(count, "backup"))))
 }
 
 /// Whether nothing but directories is left: what stayed for another story has gone with that one.
@@ -244,28 +257,36 @@ fn only_foreign(view: &View, place: &crate::workspace::Place) -> Result<bool> {
     Ok(only)
 }
 
-fn packages_are_gone(session: &Session, story: &Story) -> Result<Finding> {
+fn packages_are_gone(session: &Session, story: &Story) -> Result<Option<Finding>> {
     let view = &session.view;
-    let mut wrong = Vec::new();
+    let mut finding = Finding::default();
     let mut left = Vec::new();
-    let mut remarks = Vec::new();
     for manager in [Manager::Npm, Manager::Pip] {
         let names = texts(&story.script.header, manager.name());
         if names.is_empty() {
             continue;
         }
         let Some(installed) = view.installed_if_any(manager)? else {
+            // Without a `package.json` nothing is installed here; an environment of Python may be anywhere.
+            if manager == Manager::Pip {
+                finding.unknown.push(format!(
+                    "no Python environment was found in which to look for {}",
+                    names.join(", ")
+                ));
+            }
             continue;
         };
         let removal = view.removable_packages(manager, &installed, &names)?;
         if !removal.remove.is_empty()
-            && let Known::Unknown(why) = view.host.packages.installer(view, manager)?
+            && let Known::Unknown(why) = view.installer(manager)?
         {
             let names: Vec<String> = removal.remove.into_keys().collect();
-            remarks.push(format!("left alone, because {why}: {}", names.join(", ")));
+            finding
+                .unknown
+                .push(format!("left alone, because {why}: {}", names.join(", ")));
             continue;
         }
-        wrong.extend(
+        finding.wrong.extend(
             removal
                 .remove
                 .keys()
@@ -274,20 +295,19 @@ fn packages_are_gone(session: &Session, story: &Story) -> Result<Finding> {
         left.extend(removal.kept.into_keys());
     }
     if !left.is_empty() {
-        remarks.push(format!("kept because others need them: {}", left.join(", ")));
+        finding = finding.remarking(format!("kept because others need them: {}", left.join(", ")));
     }
-    let finding = Finding::of(wrong);
-    Ok(if remarks.is_empty() {
-        finding
-    } else {
-        finding.remarking(remarks.join("; "))
-    })
+    finding.unknown.extend(super::not_read(&view.sources_not_read()));
+    Ok(Some(finding))
 }
 
-fn system_works(session: &Session, story: &Story) -> Result<Finding> {
+fn system_works(session: &Session, story: &Story) -> Result<Option<Finding>> {
     let view = &session.view;
     let mut wrong = Vec::new();
     if let Err(error) = view.flags() {
+        if error.kind() != Kind::Configuration {
+            return Err(error);
+        }
         wrong.push(error.message().to_owned());
     }
     let manifest = view.workspace.place("package.json")?;
@@ -307,42 +327,61 @@ fn system_works(session: &Session, story: &Story) -> Result<Finding> {
             }
         }
     }
-    Ok(Finding::of(wrong))
+    let mut finding = Finding::of(wrong);
+    finding.unknown.extend(super::not_read(&view.sources_not_read()));
+    Ok(Some(finding))
 }
 
 /// How much of the end of a log is looked at, in bytes.
 const LOG_TAIL: usize = 1 << 20;
 
-fn logs_are_clean(session: &Session, story: &Story) -> Result<Finding> {
+fn logs_are_clean(session: &Session, story: &Story) -> Result<Option<Finding>> {
     let view = &session.view;
     let since = &session.since;
     let mut wrong = Vec::new();
     let log = view.workspace.place("logs/security.log")?;
     // Past the view, which shows scripts no line of the run itself.
+    view.look(Look::Logs, &log)?;
     if view.host.files.stat(&log.absolute)?.is_none() {
-        return Ok(Finding::of(wrong));
+        return Ok(Some(Finding::of(wrong)));
     }
     let bytes = view.host.files.read(&log.absolute, u64::MAX)?;
     let tail = bytes
         .get(bytes.len().saturating_sub(LOG_TAIL)..)
         .unwrap_or_default();
+    let mut unread = 0_u64;
     for line in tail.split(|byte| *byte == b'\n') {
         let Ok(event) = serde_json::from_slice::<Value>(line) else {
+            unread += u64::from(!line.trim_ascii().is_empty());
             continue;
         };
+        let time = text(&event, "timestamp");
         let concerns = text(&event, "storyId") == story.id
             || story
                 .feature
                 .as_deref()
                 .is_some_and(|feature| text(&event, "feature") == feature);
-        if concerns && text(&event, "level") == "ERROR" && text(&event, "timestamp") >= since.as_str() {
-            wrong.push(format!("{} {}", text(&event, "timestamp"), text(&event, "event")));
+        let is_error = concerns && text(&event, "level") == "ERROR";
+        if time.is_empty() {
+            unread += u64::from(is_error);
+        } else if time < since.as_str() {
+            // Lines are appended: what stands before one of an earlier time is earlier still.
+            unread = 0;
+        } else if is_error {
+            wrong.push(format!("{time} {}", text(&event, "event")));
         }
     }
-    Ok(Finding::of(wrong))
+    let mut finding = Finding::of(wrong);
+    if unread > 0 {
+        let lines = plural(unread, "line");
+        finding
+            .unknown
+            .push(format!("{lines} of `{log}` could not be read"));
+    }
+    Ok(Some(finding))
 }
 
-fn core_works(session: &Session, story: &Story) -> Result<Finding> {
+fn core_works(session: &Session, story: &Story) -> Result<Option<Finding>> {
     let view = &session.view;
     let mut wrong = Vec::new();
     let gone: Vec<String> = session
@@ -363,7 +402,27 @@ fn core_works(session: &Session, story: &Story) -> Result<Finding> {
             }
         }
     }
-    Ok(Finding::of(wrong).remarking(format!("{} in place", plural(count, "shared part"))))
+    if count == 0 && wrong.is_empty() && !is_the_project(view)? {
+        return Ok(None);
+    }
+    Ok(Some(
+        Finding::of(wrong).remarking(format!("{} in place", plural(count, "shared part"))),
+    ))
+}
+
+/// Whether the workspace is that of the project whose core the last item is about.
+fn is_the_project(view: &View) -> Result<bool> {
+    for name in ["bmad-method", "bmad-core", ".bmad-core"] {
+        if view.exists(&view.workspace.place(name)?.absolute)? {
+            return Ok(true);
+        }
+    }
+    let manifest = view.workspace.place("package.json")?;
+    if !view.exists(&manifest.absolute)? {
+        return Ok(false);
+    }
+    let named = serde_json::from_str::<Value>(&view.read_text(&manifest)?);
+    Ok(named.is_ok_and(|manifest| text(&manifest, "name").starts_with("bmad")))
 }
 
 /// Whether a part is another story's own, and that story is rolled back in the same run.

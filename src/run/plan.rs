@@ -14,7 +14,7 @@ use crate::gate::expected::Step;
 use crate::operation::Outcome;
 use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
 use crate::script::session::{Journal, Session};
-use crate::view::{Errand, View};
+use crate::view::Errand;
 use crate::workspace::Workspace;
 use crate::workspace::catalogue::Story;
 
@@ -86,7 +86,7 @@ pub fn id(report: &Report, steps: &[Step], sources: &[(String, String)], request
     let whole = json!({
         "kind": report.kind, "undoes": report.undoes, "stories": report.stories, "steps": steps,
         "sources": sources, "params": Asked::of(request).params, "copy": request.copy, "purge": request.purge,
-        "allow_open": request.allow_open,
+        "allow_open": request.allow_open, "strict": request.strict,
     });
     blake3::hash(whole.to_string().as_bytes())
         .to_hex()
@@ -95,11 +95,16 @@ pub fn id(report: &Report, steps: &[Step], sources: &[(String, String)], request
         .collect()
 }
 
-/// Raw truth of every flag, where there is a flags file that can be read.
+/// Raw truth of every flag, where there is a flags file; a warning where it can't be read.
 #[must_use]
-pub fn flags(view: &View, stories: &[Rc<Story>]) -> BTreeMap<String, bool> {
-    let Ok(Some(flags)) = view.flags() else {
-        return BTreeMap::new();
+pub fn flags(session: &Session, stories: &[Rc<Story>]) -> BTreeMap<String, bool> {
+    let flags = match session.view.flags() {
+        Ok(Some(flags)) => flags,
+        Ok(None) => return BTreeMap::new(),
+        Err(error) => {
+            session.warn(&format!("the flags are not told: {}", error.message()));
+            return BTreeMap::new();
+        }
     };
     let own: Vec<String> = stories.iter().flat_map(|story| story.flags()).collect();
     flags
@@ -262,6 +267,7 @@ pub fn next_of_preview(report: &Report, request: &Request) -> Vec<String> {
         ("copy", request.copy),
         ("purge", request.purge),
         ("allow-open", request.allow_open),
+        ("strict", request.strict),
     ];
     for (option, _) in options.iter().filter(|(_, given)| *given) {
         command.push_str(&format!(" --{option}"));
@@ -280,12 +286,8 @@ fn quoted(word: &str) -> String {
 
 /// A plan without anything to do is a run that is done.
 #[must_use]
-pub fn nothing_to_do(mut plan: Report) -> Report {
-    let failed = plan
-        .checks
-        .iter()
-        .filter(|check| check.passed == Some(false))
-        .count();
+pub fn nothing_to_do(mut plan: Report, strict: bool) -> Report {
+    let failed = plan.checks.iter().filter(|check| check.fails(strict)).count();
     plan.mode = Mode::Real;
     plan.next.clear();
     if failed == 0 {

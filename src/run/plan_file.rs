@@ -38,6 +38,9 @@ pub struct Asked {
     pub purge: bool,
     /// `--allow-open`.
     pub allow_open: bool,
+    /// `--strict`.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 impl Asked {
@@ -56,6 +59,7 @@ impl Asked {
             copy: request.copy,
             purge: request.purge,
             allow_open: request.allow_open,
+            strict: request.strict,
         }
     }
 
@@ -70,6 +74,7 @@ impl Asked {
             copy: self.copy,
             purge: self.purge,
             allow_open: self.allow_open,
+            strict: self.strict,
             ..Request::default()
         }
     }

@@ -82,25 +82,39 @@ pub fn refused(context: &Context, session: &Session) -> Option<Error> {
 
 /// `metadata.environment` of the flags file.
 fn environment(session: &Session) -> Value {
-    let text = session.view.flags_text().ok().flatten().unwrap_or_default();
+    let text = match session.view.flags_text() {
+        Ok(text) => text.unwrap_or_default(),
+        Err(error) => {
+            session.warn(&format!("the environment is not told: {}", error.message()));
+            return Value::Null;
+        }
+    };
     crate::edit::yaml::get(&text, "metadata.environment")
         .ok()
         .flatten()
         .unwrap_or(Value::Null)
 }
 
-/// Names that `package.json` declares.
-fn declared(session: &Session) -> Vec<String> {
-    let Ok(place) = session.view.workspace.place("package.json") else {
-        return Vec::new();
+/// Names that `package.json` declares; `None` where it is there and can't be read.
+fn declared(session: &Session) -> Option<Vec<String>> {
+    let place = session.view.workspace.place("package.json").ok()?;
+    let text = match session.view.read_text(&place) {
+        Ok(text) => text,
+        Err(error) if error.kind() == Kind::NotFound => return Some(Vec::new()),
+        Err(error) => {
+            session.warn(&format!(
+                "the declared packages are not told: {}",
+                error.message()
+            ));
+            return None;
+        }
     };
-    let text = session.view.read_text(&place).unwrap_or_default();
     let manifest: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-    ["dependencies", "devDependencies"]
-        .iter()
+    let groups = ["dependencies", "devDependencies"].iter();
+    let names = groups
         .filter_map(|group| manifest.get(group)?.as_object())
-        .flat_map(|group| group.keys().cloned())
-        .collect()
+        .flat_map(|group| group.keys().cloned());
+    Some(names.collect())
 }
 
 /// Logs that a story's rollback is complete, with its validation.

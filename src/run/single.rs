@@ -118,7 +118,7 @@ fn real_pass(
         .iter()
         .any(|operation| operation.outcome == Outcome::Planned)
     {
-        return Ok(plan::nothing_to_do(shown));
+        return Ok(plan::nothing_to_do(shown, false));
     }
     let host = &context.host;
     let request = Request {

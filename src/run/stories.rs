@@ -23,9 +23,9 @@ pub fn run_all(context: &Context, session: &Rc<Session>, request: &Request) -> R
     let mut last = None;
     for story in &request.stories {
         // A mistake of ours must not leave the run open: it ends the story like any other failure.
-        let Err(error) = crate::panic::guard(|| run_one(context, session, story)) else {
-            continue;
-        };
+        let ended = crate::panic::guard(|| run_one(context, session, story));
+        session.warn_of_unknown();
+        let Err(error) = ended else { continue };
         session
             .journal
             .borrow_mut()
@@ -79,6 +79,8 @@ fn run_one(context: &Context, session: &Rc<Session>, story: &Rc<Story>) -> Resul
         enter(session, story, "finish");
         machine.call(&story.script, "finish")?;
     }
+    // Before the story's end is logged, with its warnings.
+    session.warn_of_unknown();
     let acted = session
         .journal
         .borrow()
@@ -96,7 +98,7 @@ fn run_one(context: &Context, session: &Rc<Session>, story: &Rc<Story>) -> Resul
         .checks
         .iter()
         .skip(checks_before)
-        .filter(|check| check.passed == Some(false))
+        .filter(|check| check.fails(session.view.errand.strict))
         .map(|check| check.title.clone())
         .collect();
     if let Some(expected) = session.gate.borrow_mut().expected() {
@@ -131,6 +133,7 @@ pub fn validate_one(session: &Rc<Session>, story: &Rc<Story>) -> Result<()> {
     if story.script.has_phase("validate") {
         Machine::of(session, &story.script)?.call(&story.script, "validate")?;
     }
+    session.warn_of_unknown();
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use rhai::Dynamic;
 use serde_json::Value;
 
 use crate::edit::yaml;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::primitive::Action;
 use crate::primitives;
 use crate::script::session::Session;
@@ -25,6 +25,10 @@ pub fn switch_off(session: &Session, story: &Story) -> Result<()> {
         features_off(session, &names)?;
         for (place, key) in &keys {
             if !session.view.exists(&place.absolute)? {
+                session.warn(&format!(
+                    "`{place}`, which `rollback.yaml` names at `stories.{}.flags`, is not there: `{key}` was not switched off",
+                    story.id
+                ));
                 continue;
             }
             if value(session, place, key)?.is_none() {
@@ -105,7 +109,8 @@ fn value(session: &Session, place: &Place, key: &str) -> Result<Option<Value>> {
     yaml::get(&text, key).map_err(|error| error.context(place))
 }
 
-/// Says a word as a script would.
+/// Says a word as a script would. A file that can't be edited there is told, and what it gates stays on: that is no reason
+/// to leave everything else where it is.
 fn change(session: &Session, name: &str, values: Vec<Dynamic>) -> Result<()> {
     let Some(word) = primitives::find(name) else {
         return Err(Error::bug(format!("there is no word `{name}`")));
@@ -114,5 +119,12 @@ fn change(session: &Session, name: &str, values: Vec<Dynamic>) -> Result<()> {
         return Err(Error::bug(format!("`{name}` changes nothing")));
     };
     let arguments = word.accept(values)?;
-    session.change(word, &arguments, propose).map(|_| ())
+    match session.proposed(word, &arguments, propose) {
+        Ok(proposals) => session.carry_out(&arguments, proposals).map(|_| ()),
+        Err(error) if matches!(error.kind(), Kind::Failed | Kind::Invalid) => {
+            session.warn(&format!("{}: it was not switched off there", error.message()));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -147,6 +147,15 @@ pub fn said(error: &EvalAltResult) -> String {
     }
 }
 
+/// The kind of a failure of ours that a script ran into.
+#[must_use]
+pub fn kind_of(error: &EvalAltResult) -> Option<Kind> {
+    match error.unwrap_inner() {
+        EvalAltResult::ErrorRuntime(value, _) => Some(thrown(value).kind()),
+        _ => None,
+    }
+}
+
 /// Puts an error of a phase into our form.
 ///
 /// # Errors

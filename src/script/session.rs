@@ -182,14 +182,30 @@ impl Session {
         arguments: &Arguments,
         propose: fn(&Arguments, &View) -> Result<Vec<Proposal>>,
     ) -> Result<Dynamic> {
-        let proposed = self.view.at_one_moment(|| propose(arguments, &self.view));
-        let mut proposals = match proposed {
-            Ok(proposals) => proposals,
-            Err(error) => {
-                self.refused_before_the_gate(word.name, arguments, &error);
-                return Err(error);
-            }
-        };
+        let proposals = self.proposed(word, arguments, propose)?;
+        self.carry_out(arguments, proposals)
+    }
+
+    /// What a word proposes; a refusal is recorded.
+    ///
+    /// # Errors
+    /// Why it can't be proposed.
+    pub fn proposed(
+        &self,
+        word: &'static Primitive,
+        arguments: &Arguments,
+        propose: fn(&Arguments, &View) -> Result<Vec<Proposal>>,
+    ) -> Result<Vec<Proposal>> {
+        self.view
+            .at_one_moment(|| propose(arguments, &self.view))
+            .inspect_err(|error| self.refused_before_the_gate(word.name, arguments, error))
+    }
+
+    /// Takes what a word proposed through the gate. Gives the last proposal's value.
+    ///
+    /// # Errors
+    /// What became of it at the gate.
+    pub fn carry_out(&self, arguments: &Arguments, mut proposals: Vec<Proposal>) -> Result<Dynamic> {
         let asked = self.view.errand.timeless_digest(arguments.canonical().as_bytes());
         let mut value = Dynamic::UNIT;
         for (index, proposal) in proposals.iter_mut().enumerate() {
@@ -216,10 +232,10 @@ impl Session {
         let scene = self.journal.borrow().scene.clone();
         let passed = self.gate.borrow_mut().pass(proposal, stale, &scene, &self.view)?;
         let unknown = passed.record.outcome == Outcome::Unknown;
-        let warning = unknown.then(|| passed.record.why.clone()).flatten();
+        let unknown = unknown.then(|| passed.record.why.clone()).flatten();
         let error = self.write_down(passed);
-        if let Some(warning) = warning {
-            self.warn(&warning);
+        for warning in unknown.iter().chain(&proposal.warning) {
+            self.warn(warning);
         }
         error.map_or(Ok(()), Err)
     }
@@ -321,6 +337,13 @@ impl Session {
         let shown = told(text);
         if self.view.allowance.say(text.len()) {
             self.listener.note(&shown);
+        }
+    }
+
+    /// Warns of what a script was given without anybody being able to tell, where no check has told it.
+    pub fn warn_of_unknown(&self) {
+        for why in self.view.take_unknown() {
+            self.warn(&why);
         }
     }
 

@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::View;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::files::Stat;
 
 /// Device and inode; `None` for what exists only in a preview.
@@ -27,18 +28,25 @@ pub struct Known {
 
 impl View {
     /// These places (absolute), as they are now, there or not.
-    #[must_use]
-    pub fn known(&self, places: Vec<PathBuf>) -> Known {
+    ///
+    /// # Errors
+    /// Where one can't be looked at: under which names it is known can't be told then.
+    pub fn known(&self, places: Vec<PathBuf>) -> Result<Known> {
         let mut by_identity = HashMap::new();
         for place in &places {
             // Also what it leads to, where it is a link or lies behind one.
-            let led_to = std::fs::metadata(place).map(|metadata| (metadata.dev(), metadata.ino()));
-            let itself = self.stat(place).ok().flatten().as_ref().and_then(identity);
-            for identity in led_to.ok().into_iter().chain(itself) {
+            let led_to = led_to(place)?;
+            // A script that a person names may lie outside; only what it leads to counts then.
+            let itself = if self.host.files.contains(place) {
+                self.stat(place)?.as_ref().and_then(identity)
+            } else {
+                None
+            };
+            for identity in led_to.into_iter().chain(itself) {
                 by_identity.insert(identity, place.clone());
             }
         }
-        Known { places, by_identity }
+        Ok(Known { places, by_identity })
     }
 
     /// The name by which a path is known, where it is one of these places, or lies in one, under another name.
@@ -96,6 +104,18 @@ impl Known {
     pub fn meant_by(&self, stat: &Stat, path: &Path) -> Option<&Path> {
         let place = self.by_identity.get(&identity(stat)?)?;
         (place != path).then_some(place)
+    }
+}
+
+/// What a place is, links followed; `None` where nothing is there, also where a link leads nowhere.
+fn led_to(place: &Path) -> Result<Identity> {
+    match rustix::fs::stat(place) {
+        Ok(there) => Ok(Some((there.st_dev, there.st_ino))),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(error) => {
+            let doing = format_args!("look at `{}`", place.display());
+            Err(Error::io(doing, &error.into()).of_looking())
+        }
     }
 }
 

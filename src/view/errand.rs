@@ -28,6 +28,8 @@ pub struct Errand {
     pub allow_open: bool,
     /// `--force`.
     pub forced: bool,
+    /// `--strict`, or `validation.strict`: a check that rests on something unknown fails.
+    pub strict: bool,
     /// Why the run happens.
     pub reason: Option<String>,
     /// Ids of all stories of the run.

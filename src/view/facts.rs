@@ -64,9 +64,10 @@ impl View {
         match stat.kind {
             EntryKind::File if stat.size <= DIGEST_LIMIT && !matches!(own.seen(path), Seen::Unknown(_)) => {
                 // Of what may not be read, what is seen from outside is all that can be known.
-                if let Ok(contents) = self.read(&self.workspace.show(path), DIGEST_LIMIT) {
-                    seen["digest"] = self.errand.timeless_digest(&contents).into();
-                }
+                seen["digest"] = match self.read(&self.workspace.show(path), DIGEST_LIMIT) {
+                    Ok(contents) => self.errand.timeless_digest(&contents).into(),
+                    Err(_) => "unknown".into(),
+                };
             }
             EntryKind::Directory => {
                 let mut hasher = blake3::Hasher::new();
@@ -89,23 +90,21 @@ impl View {
 
     /// Modification times of the directory that holds each path, or will hold what is made for it, to be put back by an
     /// undo.
-    #[must_use]
-    pub fn parent_times(&self, paths: &[&Place]) -> Vec<(String, i64)> {
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn parent_times(&self, paths: &[&Place]) -> Result<Vec<(String, i64)>> {
         let mut times = BTreeMap::new();
         for place in paths {
             // Where directories are made, that is the first one above that is there already.
             for above in place.absolute.ancestors().skip(1) {
-                match self.stat(above) {
-                    Ok(None) => {}
-                    Ok(Some(stat)) => {
-                        times.insert(self.workspace.show(above).spelled(), stat.mtime_ns);
-                        break;
-                    }
-                    Err(_) => break,
+                if let Some(stat) = self.stat(above)? {
+                    times.insert(self.workspace.show(above).spelled(), stat.mtime_ns);
+                    break;
                 }
             }
         }
-        times.into_iter().collect()
+        Ok(times.into_iter().collect())
     }
 
     /// The directories above a path that are not there yet, outermost first.

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::View;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gate::overlay::Seen;
 use crate::host::processes::{Holder, Query};
+use crate::host::sight::Look;
 
 impl View {
     /// A query with the paths at which what it names really stands; `None` where nothing stands there any more, so that
@@ -40,9 +41,11 @@ impl View {
         if let Some(real) = self.real(&first) {
             places.push((first, real));
         }
+        self.look(Look::Processes, path.display())?;
         let mut all: Vec<Holder> = Vec::new();
         for (place, real) in places {
-            for mut holder in self.host.eyes.holders(&real, self.moment()?)? {
+            let held = self.host.eyes.holders(&real, self.moment()?);
+            for mut holder in held.map_err(Error::of_looking)? {
                 if let Ok(inside) = holder.path.strip_prefix(&real) {
                     let now: PathBuf = place.join(inside).components().collect();
                     if self.real(&now).as_ref() != Some(&holder.path) {

@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::gate::overlay::Node;
 use crate::host::files::EntryKind;
 use crate::host::packages::{self, Manager, Packages, Removal, tree};
+use crate::host::sight::Look;
 use crate::references::{Index, Reference};
 use crate::workspace::Place;
 use crate::workspace::catalogue::{Story, candidates};
@@ -195,6 +196,7 @@ impl View {
     /// # Errors
     /// What the system says.
     pub fn index(&self) -> Result<Rc<Index>> {
+        self.look(Look::Sources, "the sources")?;
         if let Some(index) = self.index.borrow().as_ref() {
             return Ok(Rc::clone(index));
         }

@@ -177,7 +177,7 @@ impl View {
             names.push(real);
         }
         for name in names.clone() {
-            names.extend(self.alias_of(&name, self.places())?);
+            names.extend(self.alias_of(&name, self.places()?)?);
         }
         for name in names.clone() {
             let Ok(rest) = name.strip_prefix(self.workspace.backups()) else {
@@ -196,14 +196,16 @@ impl View {
     }
 
     /// Places whose contents are judged, also where they are reached by another name.
-    fn places(&self) -> &Known {
-        self.secrets.known.get_or_init(|| {
-            let mut places = vec![self.workspace.state(), self.workspace.backups()];
-            for (pattern, _) in self.listed() {
-                places.extend(plain_part(pattern).map(|part| self.workspace.root().join(part)));
-            }
-            self.known(places)
-        })
+    fn places(&self) -> Result<&Known> {
+        if let Some(known) = self.secrets.known.get() {
+            return Ok(known);
+        }
+        let mut places = vec![self.workspace.state(), self.workspace.backups()];
+        for (pattern, _) in self.listed() {
+            places.extend(plain_part(pattern).map(|part| self.workspace.root().join(part)));
+        }
+        let known = self.known(places)?;
+        Ok(self.secrets.known.get_or_init(|| known))
     }
 
     /// Where the contents of a backup came from, and whether it was one file.

@@ -16,6 +16,7 @@ use crate::host::packages::installer::Installer;
 use crate::host::packages::tree::{self, Node, Tree};
 use crate::host::packages::{self, Manager, Package};
 use crate::host::processes::{Access, Found, Holder, OpenFiles, Process, Query, Scope};
+use crate::host::sight::Look;
 use crate::known::Known;
 use crate::operation::containers::Kind as EngineKind;
 use crate::operation::stopping::{EndProcesses, Kill};
@@ -124,7 +125,9 @@ impl View {
         let Some(query) = self.really(query) else {
             return Ok(Found::default());
         };
-        let mut found = self.host.eyes.find(&query, &self.scope(), open)?;
+        self.look(Look::Processes, "the processes")?;
+        let found = self.host.eyes.find(&query, &self.scope(), open);
+        let mut found = found.map_err(Error::of_looking)?;
         found
             .processes
             .retain(|process| !self.overlay().has_ended(process.pid, process.started_ticks));
@@ -278,6 +281,7 @@ impl View {
         let Some(place) = self.packages_place(manager)? else {
             return Ok(None);
         };
+        self.look(Look::Packages, manager.name())?;
         let mut cache = self.installed.borrow_mut();
         let fresh = cache.read.get(manager.name()).is_some_and(|read| {
             let as_it_was = |(path, was): &(PathBuf, u64)| tree::stamp(self, path) == *was;
@@ -329,7 +333,7 @@ impl View {
     /// # Errors
     /// `Kind::Invalid` for an empty prefix; an engine that does not answer is no error.
     pub fn engine_things(&self, kind: EngineKind, prefix: &str) -> Result<Known<Vec<(String, String)>>> {
-        let engine = match self.host.engine() {
+        let engine = match self.engine() {
             Known::Yes(engine) => engine,
             Known::Unknown(why) => return Ok(Known::Unknown(why)),
         };
@@ -383,6 +387,7 @@ impl View {
     /// As [`View::follow`]; `Kind::NotFound` where nothing is.
     pub fn disk_free(&self, place: &Place) -> Result<u64> {
         let (there, _) = self.follow(place)?;
+        self.look(Look::Room, place)?;
         if !self.exists(&there.absolute)? {
             return Err(
                 Error::not_found(format!("`{place}` does not exist")).hint("ask for a directory that does")
@@ -413,6 +418,9 @@ impl View {
             self.leave_unsent(format!("http_check: an address is {why}"));
             return Ok(Known::Unknown(why));
         }
+        if let Err(error) = self.look(Look::Network, "an address") {
+            return Ok(Known::Unknown(error.message().to_owned()));
+        }
         net::http_check(url, timeout, &|url| self.check_address(url)).map(Known::Yes)
     }
 
@@ -422,13 +430,18 @@ impl View {
     /// As [`View::check_address`] and [`net::listening`].
     pub fn listening(&self, host: &str, port: u16, timeout: Duration) -> Result<bool> {
         self.check_address(&format!("http://{host}:{port}/"))?;
-        net::listening(host, port, timeout.min(self.allowance.left()))
+        self.look(Look::Network, format_args!("port {port}"))?;
+        let listening = net::listening(host, port, timeout.min(self.allowance.left()));
+        listening.map_err(Error::of_looking)
     }
 
     /// The container engine.
     #[must_use]
     pub fn engine(&self) -> Known<Engine> {
-        self.host.engine()
+        match self.look(Look::Engine, "the container engine") {
+            Ok(()) => self.host.engine(),
+            Err(error) => Known::Unknown(error.message().to_owned()),
+        }
     }
 
     /// Whether the policy lists an address for looking.

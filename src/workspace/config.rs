@@ -47,6 +47,8 @@ pub struct Config {
     pub policy: Policy,
     /// Additions to stories, by id.
     pub stories: BTreeMap<String, StoryAdditions>,
+    /// What the checks of a validation ask for.
+    pub validation: Validation,
     /// What is watched, and when it counts as bad.
     pub monitor: MonitorConfig,
     /// Who is told what, and how.
@@ -64,6 +66,7 @@ impl Default for Config {
             backups: Backups::default(),
             policy: Policy::default(),
             stories: BTreeMap::new(),
+            validation: Validation::default(),
             monitor: MonitorConfig::default(),
             alerts: AlertsConfig::default(),
         }
@@ -95,6 +98,14 @@ impl Default for Backups {
             digest_limit: 1 << 30,
         }
     }
+}
+
+/// What the checks of a validation ask for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Validation {
+    /// A check that rests on something unknown fails.
+    pub strict: bool,
 }
 
 /// What a run may do.

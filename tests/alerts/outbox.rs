@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::receiver::{Behaviour, Receiver};
 use super::{alerts_at, breach, clock, soon, webhook, workspace};
 use crate::disk::{in_namespace, mount};
-use crate::sandbox::{Sandbox, assert_says};
+use crate::sandbox::{Sandbox, assert_says, ended};
 use rollback_manager::alert::Alerts;
 use rollback_manager::host::clock::Clock;
 
@@ -72,7 +72,7 @@ fn a_kill_while_delivering_loses_no_alert() {
         }
         killed += u32::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
-        child.wait().unwrap();
+        ended(&mut child);
         while receiver.wait(Duration::ZERO) {}
     }
     assert!(killed > 0, "nothing was killed");
@@ -103,7 +103,7 @@ fn a_run_that_is_killed_while_it_tells_has_its_alerts_in_the_outbox() {
     assert_eq!(history["runs"][0]["outcome"], "done");
     sandbox.run(&["feature", "enable", "beta"]).assert_code(0);
     child.kill().unwrap();
-    child.wait().unwrap();
+    ended(&mut child);
     receiver.become_(Behaviour::Status(200, ""));
     sandbox.run(&["alert", "retry"]).assert_code(0);
     assert_eq!(
@@ -131,7 +131,7 @@ fn two_processes_never_send_at_once() {
     let second = sandbox.run(&["alert", "retry"]);
     assert_eq!(receiver.requests().len(), 1, "{}", second.transcript());
     receiver.release();
-    assert!(first.wait().unwrap().success());
+    assert!(ended(&mut first).success());
     sandbox.run(&["alert", "retry"]).assert_code(0);
     assert_eq!(receiver.requests().len(), 1);
 }

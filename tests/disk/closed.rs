@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::disk::{assert_says, left_over, skipped, whole_backups};
-use crate::sandbox::{Finished, Sandbox, Snapshot};
+use crate::sandbox::{Finished, InTime as _, Sandbox, Snapshot};
 
 const NOBODY: u32 = 65534;
 
@@ -49,7 +49,7 @@ impl Ordinary {
             let top = ordinary.sandbox.root().parent().unwrap().to_path_buf();
             std::fs::set_permissions(&top, PermissionsExt::from_mode(0o755)).unwrap();
             give(&top);
-            let tried = ordinary.command(&["--version"]).output();
+            let tried = ordinary.command(&["--version"]).output_in_time();
             if !tried.is_ok_and(|output| output.status.success()) {
                 skipped("root can't run the binary as another user here");
                 return None;
@@ -93,11 +93,16 @@ impl Ordinary {
         ])
     }
 
-    /// The command ends with 1 or 3, names `path`, and everything is in its place.
+    /// With the mode of `closed` (a path and permission bits), the command ends with 1 or 3, names `path`, and everything
+    /// is in its place.
     #[track_caller]
-    fn refused(&self, command: &[&str], path: &str, said: &[&str]) {
+    fn refused(&self, (closed, mode): (&str, u32), command: &[&str], path: &str, said: &[&str]) {
         let before = self.in_place();
+        let open = self.sandbox.path(closed).metadata().unwrap().permissions().mode();
+        self.close(closed, mode);
         let finished = self.run(command);
+        // Whoever runs this test looks at everything, also where it is bound by modes itself.
+        self.close(closed, open);
         assert!(matches!(finished.code, Some(1 | 3)), "{}", finished.transcript());
         assert_says(&finished, said);
         assert_says(&finished, &[path]);
@@ -128,38 +133,38 @@ fn give(top: &Path) {
 #[test]
 fn a_file_that_cannot_be_read_makes_no_backup_and_nothing_goes() {
     let Some(ordinary) = Ordinary::new() else { return };
-    ordinary.close("data/store/inner/three", 0o000);
     for command in [
         &["run", "9.2", "--yes"] as &[&str],
         &["run", "9.3", "--copy", "--yes"],
         &["backup", "create", "data/store"],
     ] {
-        ordinary.refused(command, "data/store/inner/three", &["Permission denied"]);
+        let three = "data/store/inner/three";
+        ordinary.refused((three, 0o000), command, three, &["Permission denied"]);
     }
-    ordinary.close("data/store/inner/three", 0o600);
     ordinary.run(&["run", "9.3", "--copy", "--yes"]).assert_code(0);
 }
 
 #[test]
 fn a_directory_that_cannot_be_listed_makes_no_backup() {
     let Some(ordinary) = Ordinary::new() else { return };
-    ordinary.close("data/store/inner", 0o300);
-    if ordinary.root {
-        ordinary.refused(
-            &["run", "9.2", "--yes"],
-            "data/store/inner",
-            &["Permission denied"],
-        );
-    }
-    ordinary.close("data/store/inner", 0o755);
+    ordinary.refused(
+        ("data/store/inner", 0o300),
+        &["run", "9.2", "--yes"],
+        "data/store/inner",
+        &["Permission denied"],
+    );
+    ordinary.run(&["run", "9.2", "--yes"]).assert_code(0);
 }
 
 #[test]
 fn a_directory_that_cannot_be_changed_keeps_what_it_holds() {
     let Some(ordinary) = Ordinary::new() else { return };
-    ordinary.close("data", 0o555);
-    ordinary.refused(&["run", "9.3", "--yes"], "data/store", &["Permission denied"]);
-    ordinary.close("data", 0o755);
+    ordinary.refused(
+        ("data", 0o555),
+        &["run", "9.3", "--yes"],
+        "data/store",
+        &["Permission denied"],
+    );
     ordinary.run(&["run", "9.3", "--yes"]).assert_code(0);
 }
 
@@ -167,14 +172,13 @@ fn a_directory_that_cannot_be_changed_keeps_what_it_holds() {
 #[test]
 fn flags_that_cannot_be_written_stay_on() {
     let Some(ordinary) = Ordinary::new() else { return };
-    ordinary.close("config", 0o555);
     for command in [
         &["feature", "disable", "alpha"] as &[&str],
         &["run", "9.1", "--yes"],
     ] {
-        ordinary.refused(command, "config/feature-flags.yaml", &["Permission denied"]);
+        let flags = "config/feature-flags.yaml";
+        ordinary.refused(("config", 0o555), command, flags, &["Permission denied"]);
     }
-    ordinary.close("config", 0o755);
     ordinary.run(&["feature", "disable", "alpha"]).assert_code(0);
 }
 
@@ -185,13 +189,14 @@ fn nothing_is_done_where_nothing_can_be_recorded() {
     if ordinary.root {
         chown(ordinary.sandbox.path(".rollback"), Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    ordinary.close(".rollback", 0o555);
     for command in [
         &["feature", "disable", "alpha"] as &[&str],
         &["run", "9.1", "--yes"],
     ] {
-        ordinary.refused(command, ".rollback", &["Permission denied", "recorded"]);
+        let said = ["Permission denied", "recorded"];
+        ordinary.refused((".rollback", 0o555), command, ".rollback", &said);
     }
+    ordinary.close(".rollback", 0o555);
     // Looking still works, and a preview says what the run would meet.
     ordinary.run(&["status"]).assert_code(0);
     let dry = ordinary.run(&["run", "9.1", "-n"]).assert_code(3);

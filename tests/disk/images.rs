@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::disk::{OUTSIDE, assert_says, in_namespace, mount, skipped, unmount, whole_backups};
-use crate::sandbox::{Sandbox, Snapshot};
+use crate::sandbox::{InTime as _, Sandbox, Snapshot};
 
 /// A workspace on a file system of its own; `None`, with the reason told, where it can't be made.
 struct OnImage {
@@ -19,7 +19,10 @@ impl OnImage {
         let (image, place) = (directory.path().join("image"), directory.path().join("mounted"));
         std::fs::create_dir(&place).unwrap();
         std::fs::File::create(&image).unwrap().set_len(bytes).unwrap();
-        let made = Command::new(make[0]).args(&make[1..]).arg(&image).output();
+        let made = Command::new(make[0])
+            .args(&make[1..])
+            .arg(&image)
+            .output_in_time();
         match made {
             Ok(output) if output.status.success() => {}
             Ok(output) => {
@@ -39,7 +42,7 @@ impl OnImage {
         let tried = Command::new("mount")
             .args(["-o", "loop", image_name])
             .arg(&place)
-            .output()
+            .output_in_time()
             .unwrap();
         if !tried.status.success() {
             skipped(&format!(
@@ -65,7 +68,10 @@ impl OnImage {
 impl Drop for OnImage {
     fn drop(&mut self) {
         // The namespace takes it along in any case.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.place).status();
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(&self.place)
+            .status_in_time();
     }
 }
 
@@ -114,7 +120,7 @@ fn shares_blocks(make: &[&str], bytes: u64) {
     let shared = Command::new("filefrag")
         .arg("-v")
         .arg(sandbox.path(&format!("rollback_backups/{name}/large")))
-        .output();
+        .output_in_time();
     if let Ok(shared) = shared {
         let told = String::from_utf8_lossy(&shared.stdout).into_owned();
         assert!(told.contains("shared"), "{told}");

@@ -11,7 +11,7 @@ use rustix::fs::{XattrFlags, setxattr};
 
 use super::cutter::{Effect, trace};
 use super::matrix::Point;
-use crate::sandbox::{Sandbox, Snapshot};
+use crate::sandbox::{InTime as _, Sandbox, Snapshot, ended};
 
 /// The run that is cut.
 pub const RUN: &[&str] = &["run", "1.3", "--yes"];
@@ -127,7 +127,7 @@ pub fn copy(sandbox: &Sandbox) -> Sandbox {
         .args(["-a", "--"])
         .args([sandbox.root(), copy.root()])
         .stdin(Stdio::null())
-        .status()
+        .status_in_time()
         .unwrap();
     assert!(done.success(), "cp -a: {done}");
     copy
@@ -223,7 +223,7 @@ fn begun(sandbox: &Sandbox, arguments: &[&str]) -> Child {
 pub fn busy(sandbox: &Sandbox, arguments: &[&str]) -> Duration {
     let mut child = begun(sandbox, arguments);
     let begun = Instant::now();
-    assert!(child.wait().unwrap().success(), "{arguments:?} fails");
+    assert!(ended(&mut child).success(), "{arguments:?} fails");
     begun.elapsed()
 }
 
@@ -238,7 +238,7 @@ pub fn cut_at(sandbox: &Sandbox, arguments: &[&str], point: Point) {
             std::thread::sleep(time);
             // It may have ended by itself.
             let _ = child.kill();
-            child.wait().unwrap();
+            ended(&mut child);
         }
     }
 }

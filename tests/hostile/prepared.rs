@@ -18,7 +18,7 @@ use rollback_manager::workspace::Workspace;
 
 use super::{SECRET, leaks, outside, run as run_to_end, trap, unsettled, wrong_with};
 use crate::disk::{in_namespace, mount, unmount};
-use crate::sandbox::{Finished, Sandbox, Snapshot, assert_says, assert_unchanged};
+use crate::sandbox::{Finished, InTime as _, Sandbox, Snapshot, assert_says, assert_unchanged};
 
 /// A trap with a story that does this.
 fn story(body: &str) -> Sandbox {
@@ -369,7 +369,7 @@ fn a_mistake_of_ours_closes_the_run_and_tells_what_was_done() {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(WORKSPACE, sandbox.root())
-        .output()
+        .output_in_time()
         .unwrap();
     assert!(
         output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"),

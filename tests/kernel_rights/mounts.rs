@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::World;
 use crate::disk::{in_namespace, make_read_only, mount, skipped, unmount};
-use crate::sandbox::assert_says;
+use crate::sandbox::{InTime as _, assert_says};
 
 const STAYS: &str = "which stays";
 
@@ -20,7 +20,7 @@ pub fn mount_below(world: &World, path: &str, options: &[&str]) {
         .arg("-a")
         .arg(format!("{}/.", aside.display()))
         .arg(&at)
-        .status();
+        .status_in_time();
     assert!(copied.unwrap().success());
     std::fs::remove_dir_all(&aside).unwrap();
 }
@@ -43,7 +43,7 @@ pub fn mount_layer(world: &World, name: &str) -> bool {
     let mounted = Command::new("mount")
         .args(["-t", "overlay", "overlay", "-o", &layers])
         .arg(&root)
-        .status();
+        .status_in_time();
     mounted.is_ok_and(|status| status.success())
 }
 
@@ -164,7 +164,7 @@ fn what_the_system_mounts_is_no_data() {
         let mounted = Command::new("mount")
             .args(["-t", "mqueue", "mqueue"])
             .arg(&inside)
-            .status();
+            .status_in_time();
         if !mounted.is_ok_and(|status| status.success()) {
             return skipped("no message queues can be mounted here");
         }

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use super::{deployed, failed_checks, report};
-use crate::sandbox::{Sandbox, assert_unchanged};
+use crate::sandbox::{Sandbox, assert_unchanged, ended};
 
 fn flags(text: &str) -> Sandbox {
     let sandbox = Sandbox::empty();
@@ -36,7 +36,7 @@ fn row_23_no_edit_of_the_flags_is_lost() {
         .collect();
     let mut done = 0;
     for (name, mut child) in started {
-        let code = child.wait().unwrap().code().unwrap();
+        let code = ended(&mut child).code().unwrap();
         let is_off = sandbox.run(&["feature", "check", name]).code == Some(1);
         assert!(code == 0 || code == 6, "{name}: {code}");
         assert_eq!(is_off, code == 0, "{name}: what was said is not what is");

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use super::{Monitor, append, has_warning, line, once, row, traffic, workspace};
 use crate::hostile::mkfifo;
-use crate::sandbox::Finished;
+use crate::sandbox::{Finished, InTime as _};
+use crate::skipped::skipped;
 
 /// As much as the monitor may need for any log, in KiB.
 const MEMORY: u64 = 50 * 1024;
@@ -73,7 +74,7 @@ fn a_log_that_can_not_be_opened_is_named_and_the_others_count() {
                     .get_envs()
                     .filter_map(|(name, value)| Some((name, value?))),
             );
-        if Command::new("setpriv").arg("--version").output().is_err() {
+        if Command::new("setpriv").arg("--version").output_in_time().is_err() {
             forbid("logs/closed", 0o700);
             return skipped("there is no `setpriv` here, and root reads everything");
         }
@@ -93,9 +94,4 @@ fn a_log_that_can_not_be_opened_is_named_and_the_others_count() {
     forbid("logs/shut/app.log", 0o600);
     let document = once(&sandbox, 1);
     assert_eq!(row(&document, "error-rate", Some("shut"))["verdict"], "breach");
-}
-
-#[expect(clippy::print_stderr, reason = "a test that proves nothing says so")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
 }

@@ -74,9 +74,8 @@ pub fn stack() -> Result<(&'static Stack, MutexGuard<'static, ()>), Why> {
 }
 
 /// Says that a test is left out.
-#[expect(clippy::print_stderr, reason = "says why a test was skipped")]
 pub fn skipped(what: &str, why: &str) {
-    eprintln!("skipped: {what}: {why}");
+    crate::skipped::skipped(&format!("{what}: {why}"));
 }
 
 impl Stack {

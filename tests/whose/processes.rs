@@ -46,7 +46,7 @@ fn stand_in(sandbox: &Sandbox, name: &str) -> std::path::PathBuf {
     std::fs::copy("/bin/sh", &program).unwrap();
     // Another test's child may still hold the copy open for writing.
     for _ in 0..1000 {
-        match Command::new(&program).args(["-c", "exit 0"]).status() {
+        match Command::new(&program).args(["-c", "exit 0"]).status_in_time() {
             Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
             _ => break,
         }
@@ -297,7 +297,7 @@ fn a_story_kills_what_ignores_term_after_the_plan_has_said_so() {
 
 #[test]
 fn a_process_that_holds_term_back_is_told_as_unknown() {
-    let Ok(python) = Command::new("python3").arg("--version").output() else {
+    let Ok(python) = Command::new("python3").arg("--version").output_in_time() else {
         return skipped("no `python3` here");
     };
     assert!(python.status.success());
@@ -342,7 +342,7 @@ fn a_process_of_another_namespace_is_left_to_its_container() {
     let mut command = Command::new("unshare");
     let possible = command
         .args(["--pid", "--fork", "true"])
-        .output()
+        .output_in_time()
         .is_ok_and(|output| output.status.success());
     if !possible {
         return skipped("no process namespace can be made here");

@@ -156,7 +156,7 @@ fn a_signal_ends_the_wait_for_a_process_that_does_not_end() {
     }
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert_eq!(ended(&mut child).code(), Some(143));
     assert!(stubborn.is_running());
     // The run is closed, and does not stand in the way.
     sandbox.run(&["run", "9.1", "-n"]).assert_code(0);

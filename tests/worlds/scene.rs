@@ -4,7 +4,7 @@ use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::sandbox::{Finished, Sandbox, Service, Snapshot};
+use crate::sandbox::{Finished, InTime as _, Sandbox, Service, Snapshot};
 use crate::worlds::words::{Case, Kind};
 
 /// The user that is not root.
@@ -250,9 +250,9 @@ impl Drop for Scene {
         let _ = Command::new("chattr")
             .args(["-R", "-f", "-i", "-a"])
             .arg(self.sandbox.root())
-            .output();
+            .output_in_time();
         for mount in self.mounts.iter().rev() {
-            let _ = Command::new("umount").arg("--lazy").arg(mount).output();
+            let _ = Command::new("umount").arg("--lazy").arg(mount).output_in_time();
         }
     }
 }
@@ -281,7 +281,7 @@ pub fn stepping_down(user: u32) -> Vec<String> {
 /// What it said.
 pub fn ran(command: &mut Command) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    match command.output() {
+    match command.output_in_time() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(format!(
             "{name}: {}",

@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDate};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
+use crate::cli::output::Stdout;
 use crate::cli::terminal::{self, Style};
 use crate::cli::{Everywhere, render, say};
 use crate::error::{Error, Result};
@@ -80,7 +81,7 @@ pub(super) fn export(
     let to_file = arguments.output.is_some();
     let sink: Box<dyn Write> = match &arguments.output {
         Some(path) => Box::new(new_output(path, workspace)?),
-        None => Box::new(std::io::stdout().lock()),
+        None => Box::new(Stdout),
     };
     let mut export = Export {
         arguments,
@@ -93,7 +94,7 @@ pub(super) fn export(
     }
     segments::lines(&workspace.state().join("audit"), |line| export.line(line))?;
     let ended = export.sink.flush();
-    // A reader of stdout that has gone away is no error.
+    // Of standard output it is told at the end of the command.
     if let (Some(error), true) = (export.failed.take().or(ended.err()), to_file) {
         return Err(Error::io("write the export", &error));
     }

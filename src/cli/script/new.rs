@@ -41,6 +41,7 @@ pub fn new(everywhere: &Everywhere, name: &str) -> Result<ExitCode> {
         text: &template(name),
         executable: true,
     };
+    super::super::output::may_change();
     records::create_new(root, &[file]).map_err(|error| error.exiting(ExitCode::Usage))?;
     print(&format!("made {path}\n"));
     if !everywhere.quiet {

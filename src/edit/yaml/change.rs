@@ -74,12 +74,11 @@ impl<'a> Page<'a> {
         place: Place,
     ) -> Result<Option<Vec<Splice>>> {
         let (indices, value) = value::follow(old, path);
-        self.refuse_anchors(&indices, path)?;
         let Some(spot) = self.walk(&indices) else {
             return Ok(None);
         };
         let Some((key, below)) = path.keys().get(indices.len()..).and_then(<[String]>::split_first) else {
-            self.refuse_touched(&spot, path)?;
+            self.refuse_tagged(&spot, path)?;
             return Ok(self.replace(&spot, new));
         };
         match (value, spot.node) {
@@ -97,7 +96,7 @@ impl<'a> Page<'a> {
             }
             (Value::Null, None) => Ok(Some(self.append(key, below, new))),
             (Value::Null, Some(_)) => {
-                self.refuse_touched(&spot, path)?;
+                self.refuse_tagged(&spot, path)?;
                 Ok(self.replace(
                     &spot,
                     &nested(path.keys().get(indices.len()..).unwrap_or_default(), new),
@@ -107,34 +106,31 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Removes entries of the mapping or list at the end of the indices.
-    pub(super) fn remove(&self, holder: &[usize], removed: &[usize]) -> Result<Option<Vec<Splice>>> {
-        let Some(spot) = self.walk(holder) else {
-            return Ok(None);
-        };
+    /// Removes entries of the mapping or list at the end of the indices; nothing where an alias leads there, because
+    /// they go where the anchor stands.
+    pub(super) fn remove(&self, holder: &[usize], removed: &[usize]) -> Option<Vec<Splice>> {
+        if self.leads_through_alias(holder) {
+            return Some(Vec::new());
+        }
+        let spot = self.walk(holder)?;
         let Some(Node {
             shape: Shape::Collection(collection),
             range,
         }) = spot.node
         else {
-            return Ok(None);
+            return None;
         };
-        for index in removed {
-            let Some(entry) = collection.entries.get(*index) else {
-                return Ok(None);
-            };
-            if self.tree.anchored(&entry.range) {
-                return Err(anchored("what is to be removed"));
-            }
+        if removed.iter().any(|index| *index >= collection.entries.len()) {
+            return None;
         }
         if removed.len() == collection.entries.len() {
-            return Ok(self.empty(&spot, collection, range));
+            return self.empty(&spot, collection, range);
         }
-        Ok(if collection.flow {
+        if collection.flow {
             self.remove_flow(collection, removed)
         } else {
             self.remove_block(collection, removed)
-        })
+        }
     }
 
     fn walk(&self, indices: &[usize]) -> Option<Spot<'_>> {
@@ -157,29 +153,33 @@ impl<'a> Page<'a> {
         Some(spot)
     }
 
-    /// A change below an anchor would show at each of its aliases too.
-    fn refuse_anchors(&self, indices: &[usize], path: &KeyPath) -> Result<()> {
-        for depth in 0..=indices.len() {
-            let Some(spot) = indices.get(..depth).and_then(|indices| self.walk(indices)) else {
-                break;
-            };
-            let Some(node) = spot.node else { continue };
-            let start = spot.entry.map_or(0, |entry| entry.range.start);
-            if matches!(node.shape, Shape::Alias) || self.tree.anchored(&(start..node.range.start)) {
-                return Err(anchored(&format!("`{path}`")));
-            }
-        }
-        Ok(())
+    fn leads_through_alias(&self, indices: &[usize]) -> bool {
+        (0..=indices.len())
+            .filter_map(|depth| self.walk(indices.get(..depth)?)?.node)
+            .any(|node| matches!(node.shape, Shape::Alias))
     }
 
-    fn refuse_touched(&self, spot: &Spot<'_>, path: &KeyPath) -> Result<()> {
+    /// Whether an anchor or an alias stands on the way to the end of the indices, at it or below it.
+    pub(super) fn is_anchored(&self, indices: &[usize]) -> bool {
+        self.leads_through_alias(indices)
+            || (0..=indices.len())
+                .filter_map(|depth| self.walk(indices.get(..depth)?))
+                .any(|spot| {
+                    let start = spot.entry.map_or(0, |entry| entry.range.start);
+                    spot.node
+                        .is_some_and(|node| self.tree.anchored(&(start..node.range.start)))
+                })
+            || self
+                .walk(indices)
+                .and_then(|spot| spot.entry)
+                .is_some_and(|entry| self.tree.anchored(&entry.range))
+    }
+
+    fn refuse_tagged(&self, spot: &Spot<'_>, path: &KeyPath) -> Result<()> {
         let (Some(entry), Some(node)) = (spot.entry, spot.node) else {
             return Ok(());
         };
         let range = entry.key_end..node.range.end.max(entry.range.end);
-        if self.tree.anchored(&range) {
-            return Err(anchored(&format!("`{path}`")));
-        }
         if self.tree.tagged(&range) {
             return Err(
                 Error::failed(format!("cannot change only `{path}` in this file: it has a tag"))
@@ -226,7 +226,10 @@ impl<'a> Page<'a> {
                     Splice::delete(line_end..self.line_end(node.range.end)),
                 ])
             }
-            Shape::Alias => None,
+            Shape::Alias => Some(vec![Splice::replace(
+                node.range.clone(),
+                render::value(new, None, ""),
+            )]),
         }
     }
 
@@ -408,13 +411,6 @@ impl<'a> Page<'a> {
     fn indent(&self, at: usize) -> Option<String> {
         Some(" ".repeat(self.text.get(self.line_start(at)..at)?.chars().count()))
     }
-}
-
-fn anchored(what: &str) -> Error {
-    Error::failed(format!(
-        "cannot change only {what} in this file: an anchor or an alias stands there"
-    ))
-    .hint("the file was left alone; edit it by hand")
 }
 
 /// The value below these keys.

@@ -117,7 +117,6 @@ fn the_same_value_is_unchanged() {
 fn refuses_what_it_cannot_change_alone() {
     for (text, path) in [
         ("a: &x 1\nb: *x\n", "a"),
-        ("a: &x 1\nb: *x\n", "b"),
         ("a: &x\n  c: 1\nb: *x\n", "a.c"),
         ("a: &x\n  c: 1\nb: *x\n", "b.c"),
         ("a: &x {c: 1}\nb:\n  <<: *x\n", "a.c"),
@@ -133,11 +132,59 @@ fn refuses_what_it_cannot_change_alone() {
     }
     let large = format!("a: {}\n", "x".repeat(super::super::LARGEST));
     assert!(set(&large, "a", &json!(1)).is_err());
-    let error = set("a: &x 1\n", "a", &json!(2)).unwrap_err();
+    let error = set("a: 1\nb:\n  c: &x 1\nd: *x\n", "b.c", &json!(2)).unwrap_err();
     assert_eq!(
         error.message(),
-        "cannot change only `a` in this file: an anchor or an alias stands there"
+        "cannot change only `b.c` in this file: an anchor or an alias stands there, on line 3"
     );
+}
+
+#[test]
+fn two_meanings_of_one_thing_a_value_at_an_anchor_or_alias_changes_where_nothing_else_does() {
+    for (text, path, expected) in [
+        (
+            "on: &on true\na:\n  b: *on # c\nd: *on\n",
+            "a.b",
+            "on: &on true\na:\n  b: false # c\nd: *on\n",
+        ),
+        ("a: {x: *on, b: &on true}\n", "a.b", ""),
+        (
+            "on: &on true\na: {b: *on, c: *on}\n",
+            "a.b",
+            "on: &on true\na: {b: false, c: *on}\n",
+        ),
+        ("a: &A {b: true, c: 1}\n", "a.b", "a: &A {b: false, c: 1}\n"),
+        ("a: &A\n  b: true\nc: 1\n", "a.b", "a: &A\n  b: false\nc: 1\n"),
+        ("a: &A true\n", "a", "a: &A false\n"),
+        (
+            "a: &A {b: true}\nc:\n  <<: *A\n",
+            "c.b",
+            "a: &A {b: true}\nc:\n  <<: *A\n  b: false\n",
+        ),
+        ("a: &A {b: true}\nc: *A\n", "a.b", ""),
+        ("a: &A {b: true}\nc: *A\n", "c.b", ""),
+        ("a: &A {b: true}\nc: *A\n", "a", ""),
+    ] {
+        match set(text, path, &json!(false)) {
+            Ok(edited) => assert_eq!(edited, Edited::Changed(expected.to_owned()), "{text}"),
+            Err(error) => assert_eq!(expected, "", "{text}: {error}"),
+        }
+    }
+    for (text, path, expected) in [
+        ("a: &A {b: true}\nc: *A\nd: 1\n", "c", "a: &A {b: true}\nd: 1\n"),
+        ("a: &A {b: true}\nd: 1\n", "a", "d: 1\n"),
+        ("a: &A {b: true}\nc: *A\n", "a", ""),
+        ("a: &A {b: true}\nc: *A\n", "c.b", ""),
+        ("a: &A {b: true, e: 1}\nc: *A\n", "a.b", ""),
+    ] {
+        match remove(text, path) {
+            Ok(edited) => assert_eq!(edited, Edited::Changed(expected.to_owned()), "{text}"),
+            Err(error) => assert_eq!(expected, "", "{text}: {error}"),
+        }
+    }
+    let text = "a: &A\n  duckdb: 1\n  e: 1\nc: *A\nduckdb: *A\n";
+    let named = remove_entries_naming(text, "duckdb").unwrap();
+    assert_eq!(named.edited.or(text), "a: &A\n  e: 1\nc: *A\n");
 }
 
 #[test]
@@ -186,7 +233,6 @@ fn removes_the_lines_of_an_entry_and_no_others() {
         assert_eq!(changed(remove(text, path)), expected, "{path} of {text:?}");
     }
     assert!(remove("a: &x 1\nb: *x\n", "a").is_err());
-    assert!(remove("a: &x 1\nb: *x\n", "b").is_err());
 }
 
 #[test]
@@ -223,34 +269,68 @@ core:
     let expected = "\
 # duckdb stays in a comment
 core:
+  text: |
+    duckdb in prose
+    more
   lists:
     - ducks, duckdbs and reduckdb
-    - kind: file
-    - {kind: flow, n: 1}
+    - {kind: flow, url: file://duckdb, n: 1}
   only: []
   nested: {}
 # end
 ";
-    let (edited, removed) = remove_entries_naming(text, "duckdb").unwrap();
-    assert_eq!(edited, Edited::Changed(expected.to_owned()));
+    let named = remove_entries_naming(text, "duckdb").unwrap();
+    assert_eq!(named.edited, Edited::Changed(expected.to_owned()));
     assert_eq!(
-        removed,
+        named.removed,
         [
             "core.duckdb_path",
-            "core.text",
             "core.lists.0",
-            "core.lists.2.name",
-            "core.lists.3.url",
+            "core.lists.2",
             "core.only.0",
             "core.nested.duckdb"
         ]
     );
-    assert_eq!(
-        remove_entries_naming(expected, "duckdb").unwrap(),
-        (Edited::Unchanged, vec![])
-    );
+    assert_eq!(named.mentioned, ["core.text", "core.lists.3.url"]);
+    let again = remove_entries_naming(expected, "duckdb").unwrap();
+    assert_eq!((again.edited, again.removed.len()), (Edited::Unchanged, 0));
     assert!(remove_entries_naming(text, "").is_err());
-    assert!(remove_entries_naming("a: &duck 1\nduckdb: *duck\n", "duckdb").is_err());
+    assert!(remove_entries_naming("duckdb: &duck 1\nb: *duck\n", "duckdb").is_err());
+}
+
+#[test]
+fn two_meanings_of_one_thing_an_entry_of_a_list_goes_whole_or_not_at_all() {
+    let text = "note: replaces duckdb\nstores:\n  - name: duckdb\n    path: x\n  - path: y\n    id: duckdb\n  - name: api\n    database: duckdb\n    duckdb: {on: true}\n    uses: [duckdb, http]\n    why: as duckdb is\n  - duckdb:\n      on: true\n  - [duckdb, other]\n";
+    let named = remove_entries_naming(text, "duckdb").unwrap();
+    assert_eq!(
+        named.edited.or(text),
+        "note: replaces duckdb\nstores:\n  - name: api\n    database: duckdb\n    duckdb: {on: true}\n    uses: [http]\n    why: as duckdb is\n  - [other]\n"
+    );
+    assert_eq!(
+        named.removed,
+        [
+            "stores.0",
+            "stores.1",
+            "stores.2.uses.0",
+            "stores.3",
+            "stores.4.0"
+        ]
+    );
+    assert_eq!(
+        named.mentioned,
+        ["note", "stores.2.database", "stores.2.duckdb", "stores.2.why"]
+    );
+}
+
+#[test]
+fn two_meanings_of_one_thing_digits_that_were_not_asked_for_stay() {
+    let text = "big: 12345678901234567890123\nv: [1.10, 1e5, 0x1F, 1_000]\no: 1\n";
+    assert_eq!(
+        set(text, "o", &json!(2)).unwrap().or(text),
+        text.replace("o: 1", "o: 2")
+    );
+    assert_eq!(remove(text, "o").unwrap().or(text), text.replace("o: 1\n", ""));
+    assert!(parse(text).unwrap_err().message().contains("at `big`"));
 }
 
 #[test]
@@ -359,8 +439,8 @@ proptest! {
                 prop_assert_eq!(get(&new, path).unwrap(), None);
             }
         }
-        if let Ok((Edited::Changed(new), _)) = remove_entries_naming(&text, &word) {
-            prop_assert_eq!(remove_entries_naming(&new, &word).unwrap().0, Edited::Unchanged);
+        if let Ok(Named { edited: Edited::Changed(new), .. }) = remove_entries_naming(&text, &word) {
+            prop_assert_eq!(remove_entries_naming(&new, &word).unwrap().edited, Edited::Unchanged);
         }
         line_of(&text, KeyPath::of(["a"]).as_ref());
     }

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, EnumAccess, Error as _, MapAccess, SeqAccess, V
 use serde_yaml::value::{Tag, TaggedValue};
 use serde_yaml::{Mapping, Number, Value};
 
-use crate::edit::key_path::KeyPath;
+use crate::edit::key_path::{self, KeyPath};
 use crate::edit::split_mark;
 
 /// Deeper nesting of brackets than this is refused before the parser, which is slow on it, sees it.
@@ -229,6 +229,39 @@ pub(super) fn from_json(value: &serde_json::Value) -> Value {
     }
 }
 
+/// The key path of the first whole number that a script can't hold; it may have been written with an exponent.
+pub(super) fn first_unfit(value: &Value) -> Option<String> {
+    // From here on, not every whole number is a double.
+    const WHOLE: f64 = 9_007_199_254_740_992.0;
+    let below = |name: String, value: &Value| {
+        first_unfit(value).map(|path| {
+            if path.is_empty() {
+                name.clone()
+            } else {
+                format!("{name}.{path}")
+            }
+        })
+    };
+    match value {
+        Value::Number(number) => {
+            let double = || number.as_f64().unwrap_or_default();
+            let unfit = number.as_i64().is_none()
+                && (number.as_u64().is_some() || double().is_finite() && double().abs() >= WHOLE);
+            unfit.then(String::new)
+        }
+        Value::Sequence(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| below(index.to_string(), item)),
+        Value::Mapping(entries) => entries.iter().find_map(|(key, item)| {
+            let name = key_path::show(std::iter::once(key_name(key).as_str()));
+            below(name, item)
+        }),
+        Value::Tagged(tagged) => first_unfit(&tagged.value),
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
+    }
+}
+
 /// A YAML value as JSON: keys become text, tags go, numbers that JSON lacks become null.
 pub(super) fn to_json(value: &Value) -> serde_json::Value {
     match value {
@@ -278,6 +311,21 @@ mod tests {
         assert_eq!(
             read("99999999999999999999999").unwrap(),
             Value::Number(1e23.into())
+        );
+    }
+
+    #[test]
+    fn two_meanings_of_one_thing_whole_numbers_that_no_script_holds_are_found() {
+        let unfit = |text: &str| first_unfit(&read(text).unwrap());
+        assert_eq!(
+            unfit("a: 1\nb: {c: [1, 12345678901234567890123]}"),
+            Some("b.c.1".to_owned())
+        );
+        assert_eq!(unfit("18446744073709551615"), Some(String::new()));
+        assert_eq!(unfit("\"a.b\": 9223372036854775808"), Some("\"a.b\"".to_owned()));
+        assert_eq!(
+            unfit("a: [1.10, 1e5, -9223372036854775808, .inf, .nan, '12345678901234567890123']"),
+            None
         );
     }
 

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use super::*;
 use crate::error::Kind;
+use crate::skipped::skipped;
 
 const MODES: [Mode; 2] = [Mode::DryRun, Mode::Real];
 
@@ -190,6 +191,8 @@ fn a_device_on_the_way_out_and_a_socket_in_the_workspace() {
         return skipped("this kernel's Landlock is older than interface 5");
     }
     let directory = tempfile::tempdir().expect("a directory");
+    let outside = tempfile::tempdir().expect("another one");
+    let beyond = outside.path().join("written-by-a-child");
     let path = directory.path().to_path_buf();
     let root = std::fs::File::open(&path).expect("a root");
     std::thread::scope(|scope| {
@@ -213,14 +216,15 @@ fn a_device_on_the_way_out_and_a_socket_in_the_workspace() {
                 "{error}"
             );
             let status = std::process::Command::new("/bin/sh")
-                .args(["-c", ": > /tmp/.rollback-wall-test"])
+                .args(["-c", ": > \"$0\""])
+                .arg(&beyond)
                 .stderr(std::process::Stdio::null())
                 .status()
                 .expect("a child");
             assert!(!status.success(), "a child stands behind the wall too");
         });
     });
-    assert!(!Path::new("/tmp/.rollback-wall-test").exists());
+    assert!(!beyond.exists());
 }
 
 #[test]
@@ -231,9 +235,4 @@ fn another_thread_keeps_the_wall_from_being_put_up() {
     assert_eq!(error.kind(), Kind::Bug);
     drop(end);
     let _ = other.join().expect("its end");
-}
-
-#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
 }

@@ -411,6 +411,7 @@ mod tests {
     use crate::gate::Permit;
     use crate::host::commands::{Ran, find_program, run};
     use crate::host::packages::removable;
+    use crate::skipped::skipped;
 
     fn put(root: &Path, path: &str, contents: &Value) {
         let path = root.join(path).join("package.json");
@@ -681,10 +682,5 @@ mod tests {
         assert!(!ran.succeeded());
         assert_eq!(installed(&Disk, &place).unwrap(), before);
         assert_eq!(std::fs::read_to_string(place.join("package.json")).unwrap(), text);
-    }
-
-    #[expect(clippy::print_stderr, reason = "a test that proves nothing says so")]
-    fn skipped(why: &str) {
-        eprintln!("skipped: {why}");
     }
 }

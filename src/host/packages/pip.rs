@@ -545,6 +545,7 @@ mod tests {
     use super::*;
     use crate::gate::Permit;
     use crate::host::commands::{find_program, look, run};
+    use crate::skipped::skipped;
 
     #[test]
     fn a_licence_with_blank_lines_is_no_end_of_the_headers() {
@@ -720,10 +721,5 @@ mod tests {
         expected.retain(|name, _| !name.ends_with("-one"));
         assert_eq!(installed(&Disk, &place).unwrap(), expected);
         assert!(!site.join("first_one.py").exists());
-    }
-
-    #[expect(clippy::print_stderr, reason = "a test that proves nothing says so")]
-    fn skipped(why: &str) {
-        eprintln!("skipped: {why}");
     }
 }

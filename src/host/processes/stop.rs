@@ -378,8 +378,9 @@ mod tests {
     #[test]
     fn another_users_process_is_left_alone() {
         if !rustix::process::geteuid().is_root() {
-            // Only root can start one, and only root would the kernel let end it.
-            return;
+            return crate::skipped::skipped(
+                "only root can start one, and only root would the kernel let end it",
+            );
         }
         let stranger = Trial::stranger("rollback-stranger");
         let query = Query {
