@@ -112,7 +112,7 @@ fn what_was_put_away_and_is_another_now_is_named_and_stops_the_undo_with_8() {
         ("a removed file scribbled on", |sandbox, run| {
             let stored = stored(sandbox, run, "removed", "notes.txt");
             scribble(&sandbox.path(&stored));
-            format!("`{stored}` was written to")
+            format!("`{stored}` holds other contents")
         }),
         ("saved contents scribbled on", |sandbox, run| {
             let stored = stored(sandbox, run, "saved", "kept.txt");

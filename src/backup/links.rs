@@ -6,6 +6,7 @@ use super::verify::Problem;
 use super::verify::finished;
 use crate::error::Result;
 use crate::host::files::{EntryKind, Files, shown};
+use crate::known::Known;
 
 /// Where a link in `directory` leads, by its text alone.
 #[must_use]
@@ -25,11 +26,12 @@ pub fn leads_to(directory: &Path, target: &Path) -> PathBuf {
 
 /// What it means that a link leads there.
 #[must_use]
-pub fn meaning(target: &str, is_there: bool) -> String {
-    if is_there {
-        format!("leads to `{target}`, outside of it: what stands there stays there, and is not in the backup")
-    } else {
-        format!("leads to `{target}`, outside of it, where nothing stands")
+pub fn meaning(target: &str, is_there: &Known<bool>) -> String {
+    let leads = format!("leads to `{target}`, outside of it");
+    match is_there {
+        Known::Yes(true) => format!("{leads}: what stands there stays there, and is not in the backup"),
+        Known::Yes(false) => format!("{leads}, where nothing stands"),
+        Known::Unknown(why) => format!("{leads}, where nobody could look: {why}"),
     }
 }
 
@@ -38,7 +40,7 @@ pub fn meaning(target: &str, is_there: bool) -> String {
 pub struct LinksOut {
     /// Those that lead to something: the backup lacks it.
     pub lacking: Vec<Problem>,
-    /// Those that lead nowhere by now: nobody can tell what stood there.
+    /// Those that lead nowhere by now, or where nobody can look: nobody can tell what stood there.
     pub unknown: Vec<Problem>,
 }
 
@@ -46,7 +48,7 @@ pub struct LinksOut {
 ///
 /// # Errors
 /// As [`super::verify::verify`].
-pub fn out_of(files: &Files, backup: &Path, is_there: &dyn Fn(&Path) -> bool) -> Result<LinksOut> {
+pub fn out_of(files: &Files, backup: &Path, is_there: &dyn Fn(&Path) -> Known<bool>) -> Result<LinksOut> {
     let mut manifest = finished(files, backup)?;
     let root = files.roots().next().unwrap_or_else(|| Path::new("/"));
     let source = root.join(&manifest.header().source);
@@ -67,9 +69,9 @@ pub fn out_of(files: &Files, backup: &Path, is_there: &dyn Fn(&Path) -> bool) ->
         let told = shown(target.strip_prefix(root).unwrap_or(&target));
         let problem = Problem {
             path: shown(&entry.path),
-            what: meaning(&told, there),
+            what: meaning(&told, &there),
         };
-        if there {
+        if there == Known::Yes(true) {
             out.lacking.push(problem);
         } else {
             out.unknown.push(problem);

@@ -23,8 +23,11 @@ pub struct Portrait {
     pub entries: u64,
     /// Bytes of regular files.
     pub bytes: u64,
-    /// BLAKE3 over all that is compared, in hexadecimal.
+    /// BLAKE3 over all that is compared from outside, in hexadecimal.
     pub digest: String,
+    /// BLAKE3 of the contents of a single small file, in hexadecimal; `None` for all else, and where it may not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contents: Option<String>,
 }
 
 impl Portrait {
@@ -42,6 +45,7 @@ impl Portrait {
             entries: 0,
             bytes: 0,
             digest: String::new(),
+            contents: None,
         };
         let mut settled = true;
         let mut hasher = blake3::Hasher::new();
@@ -67,11 +71,8 @@ impl Portrait {
             Ok(())
         })?;
         if stat.kind == EntryKind::File && stat.size <= CONTENTS {
-            match view.digest(place) {
-                Ok(digest) => hasher.update(digest.as_bytes()),
-                // What may not be read is known from outside alone.
-                Err(_) => return Ok(None),
-            };
+            // What may not be read is known from outside alone.
+            portrait.contents = view.digest(place).ok();
         }
         portrait.digest = hasher.finalize().to_hex().to_string();
         Ok(settled.then_some(portrait))
@@ -81,7 +82,11 @@ impl Portrait {
     #[must_use]
     pub fn difference(&self, now: &Self) -> Option<String> {
         if self.digest == now.digest {
-            return None;
+            return match (&self.contents, &now.contents) {
+                (Some(was), Some(is)) if was != is => Some("holds other contents".to_owned()),
+                (Some(_), None) => Some("can't be read".to_owned()),
+                _ => None,
+            };
         }
         Some(if self.kind != now.kind {
             format!("is a {}, not a {}", now.kind, self.kind)

@@ -32,7 +32,7 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
             });
             Ok(told.collect::<rhai::Array>().into())
         }
-        Known::Unknown(why) => Err(Error::denied(format!(
+        Known::Unknown(why) => Err(Error::unknown(format!(
             "whether there are databases in `{place}` is unknown: {why}"
         ))
         .hint("make it readable, or take it out of the way by hand")),

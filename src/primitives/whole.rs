@@ -154,12 +154,11 @@ pub fn links_out(view: &View, source: &Place, keep: &[PathBuf]) -> Result<Option
         if keep.iter().any(|kept| inside.starts_with(kept)) {
             continue;
         }
-        let there = view.is_there(&target)?;
         let shown = view.workspace.show(&target);
         told.push(format!(
             "`{}` {}",
             inside.display(),
-            links::meaning(&shown.shown, there)
+            links::meaning(&shown.shown, &view.is_there(&target))
         ));
     }
     if let Some(more) = told.len().checked_sub(NAMED).filter(|more| *more > 0) {

@@ -39,8 +39,7 @@ pub fn prove(context: &Context, backup: &Place, opens: Opens) -> Result<Proof> {
         std::rc::Rc::clone(&context.catalogue),
         Errand::default(),
     );
-    let is_there = |path: &std::path::Path| view.is_there(path).unwrap_or(true);
-    let out = links::out_of(&context.host.files, &backup.absolute, &is_there)?;
+    let out = links::out_of(&context.host.files, &backup.absolute, &|path| view.is_there(path))?;
     let mut proof = Proof {
         lacking: out.lacking,
         unknown: out.unknown,
@@ -56,9 +55,11 @@ pub fn prove(context: &Context, backup: &Place, opens: Opens) -> Result<Proof> {
             what,
         }
     };
-    match view.databases_below(backup)? {
-        Known::Unknown(why) => proof.unknown.push(problem(backup, why)),
-        Known::Yes(databases) => {
+    match view.databases_below(backup) {
+        Err(error) if error.kind() != Kind::Unknown => return Err(error),
+        Err(error) => proof.unknown.push(problem(backup, error.message().to_owned())),
+        Ok(Known::Unknown(why)) => proof.unknown.push(problem(backup, why)),
+        Ok(Known::Yes(databases)) => {
             for database in databases {
                 let about =
                     |what: String| problem(&database.main, format!("({}) {what}", database.sort.name));
@@ -68,7 +69,8 @@ pub fn prove(context: &Context, backup: &Place, opens: Opens) -> Result<Proof> {
                         .push(about("was not opened: a dry run makes no copy".to_owned()));
                     continue;
                 }
-                let environment = view.environment()?;
+                // Where it can't be told which environment is the workspace's, another's program may do.
+                let environment = view.environment().ok().flatten();
                 let root = context.workspace.root();
                 let opener = match Opener::find(database.sort, root, environment.as_deref()) {
                     Known::Yes(opener) => opener,
@@ -82,7 +84,7 @@ pub fn prove(context: &Context, backup: &Place, opens: Opens) -> Result<Proof> {
                     Err(error) if error.kind() == Kind::Corrupt => {
                         proof.damaged.push(about(error.message().to_owned()));
                     }
-                    Err(error) if error.kind() == Kind::Failed => {
+                    Err(error) if matches!(error.kind(), Kind::Failed | Kind::Unknown) => {
                         proof.unknown.push(about(error.message().to_owned()));
                     }
                     Err(error) => return Err(error),

@@ -5,6 +5,7 @@ use crate::database::{self, HEAD, SMALLEST, Side, Sort};
 use crate::error::{Error, Result};
 use crate::gate::overlay::Seen;
 use crate::host::files::EntryKind;
+use crate::host::sight::Look;
 use crate::known::Known;
 use crate::workspace::Place;
 
@@ -186,6 +187,9 @@ impl View {
 
     /// The first bytes of a file.
     fn head(&self, file: &Place) -> Result<Known<Vec<u8>>> {
+        if let Err(error) = self.look(Look::Contents, file) {
+            return Ok(Known::Unknown(error.message().to_owned()));
+        }
         let overlay = self.overlay();
         let real = match overlay.seen(&self.workspace.aliases().first_name(&file.absolute)) {
             Seen::Real(real) => real,

@@ -10,6 +10,7 @@ use crate::broken::{Own, is_down};
 use crate::error::{Error, Result};
 use crate::gate::overlay::Seen;
 use crate::host::files::EntryKind;
+use crate::known::Known;
 use crate::workspace::Place;
 
 /// Links on one way, as in the kernel (`MAXSYMLINKS`).
@@ -72,15 +73,17 @@ impl View {
         Ok(out)
     }
 
-    /// Whether anything stands at a path, be it outside the roots.
-    ///
-    /// # Errors
-    /// As [`View::stat`].
-    pub fn is_there(&self, path: &Path) -> Result<bool> {
-        if self.workspace.roots().iter().any(|root| path.starts_with(root)) {
-            return Ok(self.exists(path).unwrap_or_else(|_| path.exists()));
+    /// Whether anything stands at a path, be it outside the roots or behind a link.
+    pub fn is_there(&self, path: &Path) -> Known<bool> {
+        if self.workspace.roots().iter().any(|root| path.starts_with(root))
+            && let Ok(there) = self.exists(path)
+        {
+            return Known::Yes(there);
         }
-        Ok(path.exists())
+        match path.try_exists() {
+            Ok(there) => Known::Yes(there),
+            Err(error) => Known::Unknown(error.to_string()),
+        }
     }
 
     fn is_inside(&self, path: &Path) -> bool {
