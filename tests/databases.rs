@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::sandbox::{Sandbox, Snapshot, assert_says, assert_unchanged};
+use crate::skipped::skipped;
 
 /// What an undo may leave behind.
 const RECORDS: &[&str] = &[
@@ -167,6 +168,21 @@ fn a_log_alone_is_refused_while_its_database_stays() {
             assert_unchanged(&before, &sandbox.snapshot(&[]));
         }
     }
+    // The same beside a link to the database; not beside any link.
+    for call in [
+        "remove_path(\"named/link.db.wal\");",
+        "move_path(\"named/link.db.wal\", \"elsewhere\");",
+        "copy_path(\"named/link.db.wal\", \"elsewhere\");",
+    ] {
+        let sandbox = workspace(call);
+        sandbox.write("named/link.db.wal", "row 3 of w");
+        std::os::unix::fs::symlink("../data/w.duckdb", sandbox.path("named/link.db")).unwrap();
+        let refused = sandbox.run(&["run", "9.1", "--yes"]).assert_code(3);
+        assert_says(&refused, &["to which the link `named/link.db` leads"]);
+        sandbox.remove("named/link.db");
+        std::os::unix::fs::symlink("../data/other.txt", sandbox.path("named/link.db")).unwrap();
+        sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
+    }
     // Without its database it is a file like any other, and so is what merely has such a name.
     let sandbox = workspace("remove_path(\"data/w.duckdb.wal\"); remove_path(\"notes-journal\");");
     sandbox
@@ -229,6 +245,126 @@ fn a_database_comes_back_with_its_log_and_a_log_that_is_not_its_own_goes_out_of_
         let refused = sandbox.run(&["run", "9.1", "--yes"]).assert_code(1);
         assert_says(&refused, &["`third/y.db.wal` exists"]);
     }
+}
+
+#[test]
+fn what_gives_way_to_a_file_goes_with_its_logs_and_comes_back_with_them() {
+    for (call, log) in [
+        (
+            "copy_path(\"data/w.duckdb\", \"third/y.db\", #{ overwrite: true });",
+            Some("row 2 of w"),
+        ),
+        (
+            "move_path(\"data/w.duckdb\", \"third/y.db\", #{ overwrite: true });",
+            Some("row 2 of w"),
+        ),
+        (
+            "copy_path(\"data/other.txt\", \"third/y.db\", #{ overwrite: true });",
+            None,
+        ),
+        (
+            "move_path(\"data/other.txt\", \"third/y.db\", #{ overwrite: true });",
+            None,
+        ),
+    ] {
+        let sandbox = workspace(call);
+        sandbox
+            .write("third/y.db", duckdb("theirs"))
+            .write("third/y.db.wal", "their row");
+        let before = sandbox.snapshot(RECORDS);
+        let plan = sandbox.json(&["run", "9.1", "-n"]);
+        let first = plan["operations"][0]["summary"].as_str().unwrap();
+        assert!(
+            first.contains("`third/y.db`") && first.contains("`third/y.db.wal`"),
+            "{plan:#}"
+        );
+        sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
+        match log {
+            Some(log) => assert_eq!(sandbox.read("third/y.db.wal"), log, "{call}"),
+            None => assert!(!sandbox.exists("third/y.db.wal"), "{call}"),
+        }
+        sandbox.run(&["undo", "--yes"]).assert_code(0);
+        assert_given_back(&before, &sandbox);
+    }
+}
+
+#[test]
+fn a_database_that_is_removed_for_good_leaves_no_log_behind() {
+    let sandbox = workspace("remove_path(\"data/s.db\");");
+    let plan = sandbox.json(&["plan", "9.1", "--purge"]);
+    let targets: Vec<_> = plan["operations"].as_array().unwrap().iter().collect();
+    assert_eq!(targets.len(), 3, "{plan:#}");
+    let id = plan["plan"].as_str().unwrap();
+    sandbox
+        .run(&["run", "9.1", "--purge", "--confirm", id])
+        .assert_code(0);
+    for path in ["data/s.db", "data/s.db-wal", "data/s.db-shm"] {
+        assert!(!sandbox.exists(path), "{path}");
+    }
+}
+
+/// The check of data, and what it says.
+fn data_check(sandbox: &Sandbox) -> (Option<bool>, String) {
+    let report = sandbox.json(&["validate", "9.1"]);
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks
+        .iter()
+        .find(|check| check["title"] == "Data backed up successfully")
+        .unwrap();
+    let detail = check["detail"].as_str().unwrap_or_default().to_owned();
+    (check["passed"].as_bool(), detail)
+}
+
+#[test]
+fn the_check_of_data_looks_for_databases_below_caches_too() {
+    let sandbox = Sandbox::empty();
+    sandbox
+        .write(
+            "rollback/9.1.rhai",
+            "const STORY = #{ id: \"9.1\", title: \"Caches\", caches: [\".cache/py\"] };\n\n\
+             fn execute() { import \"std/story\" as story; story::roll_back(global::STORY); }\n",
+        )
+        .write(".cache/py/plain.bin", vec![1; 1024]);
+    assert_eq!(data_check(&sandbox), (Some(true), "0 backups".to_owned()));
+    sandbox.write(".cache/py/deep/one.duckdb", duckdb("one"));
+    assert_eq!(
+        data_check(&sandbox),
+        (
+            Some(false),
+            "the DuckDB database `.cache/py/deep/one.duckdb` is in place and was not backed up".to_owned()
+        )
+    );
+    sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
+    assert_eq!(data_check(&sandbox), (Some(true), "1 backup".to_owned()));
+}
+
+#[test]
+fn a_run_whose_backup_does_not_hold_what_its_links_lead_to_does_not_call_the_data_backed_up() {
+    let sandbox = Sandbox::empty();
+    sandbox
+        .write(
+            "rollback/9.1.rhai",
+            "const STORY = #{ id: \"9.1\", title: \"Links\", data: [#{ path: \"shop\", backup: \"shop\" }] };\n\n\
+             fn execute() { retire_dir(\"shop\", \"shop\"); }\n",
+        )
+        .write("store/w.db", duckdb("w"))
+        .write("shop/plain.txt", "plain");
+    std::os::unix::fs::symlink("../store/w.db", sandbox.path("shop/w.db")).unwrap();
+    let done = sandbox
+        .run(&["run", "9.1", "--yes", "--json"])
+        .assert_code(0)
+        .json();
+    let checks = done["checks"].as_array().unwrap();
+    let check = checks
+        .iter()
+        .find(|check| check["title"] == "Data backed up successfully")
+        .unwrap();
+    assert!(check["passed"].is_null(), "{check:#}");
+    let detail = check["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("`w.db` leads to `store/w.db`, outside of it"),
+        "{check:#}"
+    );
 }
 
 #[test]
@@ -385,7 +521,7 @@ fn made_by_sqlite(sandbox: &Sandbox) -> bool {
         .output();
     let is_made = made.is_ok_and(|made| made.status.success());
     if !is_made {
-        eprintln!("skipped: no python3 with sqlite3");
+        skipped("no python3 with sqlite3");
     }
     is_made
 }

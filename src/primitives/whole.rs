@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use super::{last_name, require_quiet};
 use crate::backup::links;
-use crate::database::with_suffix;
-use crate::error::{Error, Result};
+use crate::database::{owners, with_suffix};
+use crate::error::{Error, Kind, Result};
+use crate::host::files::EntryKind;
 use crate::operation::Proposal;
 use crate::operation::moving::MovePaths;
 use crate::operation::purging::Purge;
@@ -89,10 +90,10 @@ impl Whole {
 /// The database at a path that a script takes away or copies alone: it must be at rest, and named by its file.
 ///
 /// # Errors
-/// `Denied` for a log whose database stays; `InUse` naming the process that writes it.
+/// `Denied` for a log whose database stays, beside it or beside a link to it; `InUse` naming the process that writes it.
 pub fn whole_database(view: &View, place: &Place) -> Result<Option<Database>> {
     let Some(database) = view.database(place)? else {
-        return Ok(None);
+        return not_beside_a_link(view, place).map(|()| None);
     };
     if database.main != *place {
         let holds_data = view
@@ -112,6 +113,33 @@ pub fn whole_database(view: &View, place: &Place) -> Result<Option<Database>> {
         require_quiet(view, member, &[], view.errand.allow_open)?;
     }
     Ok(Some(database))
+}
+
+/// Refuses the log that stands beside a link to its database.
+fn not_beside_a_link(view: &View, place: &Place) -> Result<()> {
+    for (owner, sort, side) in owners(place.absolute.file_name().unwrap_or_default()) {
+        let link = (view.workspace).show(&place.absolute.with_file_name(owner));
+        let is_link = view
+            .stat(&link.absolute)?
+            .is_some_and(|stat| stat.kind == EntryKind::Symlink);
+        if !is_link || !side.holds_data || !view.exists(&place.absolute)? {
+            continue;
+        }
+        let is_its_own = match view.follow(&link) {
+            Ok((leads_to, _)) => (view.database(&leads_to)?).is_some_and(|database| database.sort == sort),
+            Err(error) if error.kind() == Kind::NotFound => false,
+            // What can't be looked at may be one.
+            Err(_) => side.is_certain,
+        };
+        if is_its_own {
+            return Err(Error::denied(format!(
+                "`{place}` belongs to the {} database to which the link `{link}` leads, and may hold what is not in it yet",
+                sort.name
+            ))
+            .hint(format!("retire_dir(\"{}\", ...) takes all of it", link.spelled())));
+        }
+    }
+    Ok(())
 }
 
 /// The removal of a database with all that belongs to it: into the run's store, or for good under `--purge`.

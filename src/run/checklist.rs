@@ -202,7 +202,7 @@ fn data_is_backed_up(session: &Session, story: &Story) -> Result<Option<Finding>
     let mut count = 0_u64;
     let backups = view.backups()?;
     let mut look_at = |finding: &mut Finding, of: &dyn Fn(&str) -> bool| {
-        for backup in backups.iter().filter(|backup| of(&text(backup, "source"))) {
+        for backup in backups.iter().filter(|backup| of(text(backup, "source"))) {
             count += 1;
             let name = text(backup, "name");
             if backup.get("complete").and_then(Value::as_bool) == Some(true) {
@@ -226,7 +226,9 @@ fn data_is_backed_up(session: &Session, story: &Story) -> Result<Option<Finding>
     for part in texts(&story.script.header, "caches") {
         databases_left(session, &view.standing(&part)?, &mut finding)?;
         for place in view.parts(&part)? {
-            look_at(&mut finding, &|source| Path::new(source).starts_with(&place.shown));
+            look_at(&mut finding, &|source| {
+                Path::new(source).starts_with(&place.shown)
+            });
         }
     }
     for backup in &session.journal.borrow().backups {

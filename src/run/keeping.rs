@@ -150,7 +150,12 @@ pub fn check(context: &Context, listed: Listed, level: Level, only_look: bool) -
         Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => {
             checked.problems.push(problem(error.message().to_owned()));
         }
-        Err(error) if matches!(error.kind(), Kind::Denied | Kind::Failed | Kind::Invalid | Kind::Unknown) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                Kind::Denied | Kind::Failed | Kind::Invalid | Kind::Unknown
+            ) =>
+        {
             checked
                 .unknown
                 .push(problem(format!("could not be read: {}", error.message())));
