@@ -35,6 +35,9 @@ pub mod portrait;
 /// Backing up by moving.
 pub mod retiring;
 
+/// Pid files of services that have ended.
+pub mod pid_file;
+
 /// Giving space back.
 pub mod pruning;
 
@@ -49,6 +52,9 @@ pub mod sealing;
 
 /// Ending processes.
 pub mod stopping;
+
+/// Stopping a service through what keeps it.
+pub mod supervised;
 
 /// Clearing up after an operation that was cut off.
 pub mod sweeping;

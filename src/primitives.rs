@@ -2,6 +2,7 @@
 
 use crate::primitive::Primitive;
 
+mod ending;
 mod engine;
 mod looking;
 mod proposing;
@@ -58,6 +59,7 @@ mod remove_json;
 mod remove_lines;
 mod remove_path;
 mod remove_paths;
+mod remove_pid_file;
 mod remove_volumes;
 mod remove_yaml;
 mod required_parts;
@@ -74,11 +76,13 @@ mod uninstall_packages;
 mod warn;
 mod write_text;
 
+use ending::Ending;
 use engine::{engine_list, engine_removal};
 use looking::{process_map, process_query, query_text};
 use proposing::{
     already, asked_removal, backup_contents, blind_edit, described, displace, edit, edited_text, last_name,
-    left_out, likeness, listed, not_present, out_of_the_way, require_quiet, setting, sized, standing_at,
+    left_out, likeness, listed, not_present, out_of_the_way, readers, require_quiet, setting, sized,
+    standing_at,
 };
 pub use values::{from_script, to_script};
 use whole::{Whole, database_removal, links_out, remarks, whole_database};
@@ -124,6 +128,7 @@ static ALL: &[&Primitive] = &[
     &restore_backup::WORD,
     &remove_path::WORD,
     &remove_paths::WORD,
+    &remove_pid_file::WORD,
     &keep_path::WORD,
     &move_path::WORD,
     &copy_path::WORD,

@@ -41,6 +41,7 @@ mod script_check;
 mod script_test;
 mod second_program;
 mod secrets;
+mod services;
 mod skipped;
 mod stdout;
 mod stories;

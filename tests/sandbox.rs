@@ -189,6 +189,29 @@ impl Sandbox {
 /// Waits on a pipe of ours, takes TERM, and goes on waiting.
 pub const DEAF: &str = "while read -r line || [ -n \"$hit\" ]; do hit=; done\n";
 
+/// Waits until something is so; fails with what it waited for.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// The first line that a child says; fails where it says none in time.
+pub fn first_line(output: impl std::io::Read + Send + 'static) -> String {
+    let (said, says) = channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = BufReader::new(output).read_line(&mut line);
+        said.send(read.map(|_| line))
+    });
+    says.recv_timeout(PATIENCE)
+        .expect("the first line of a child comes in time")
+        .unwrap()
+}
+
 /// A script that says when it is ready and then waits on a pipe of ours: it can't outlive the test, even a killed one.
 fn waiting(first: &str) -> String {
     format!("#!/bin/sh\n{first}echo ready\nwhile read -r line; do :; done\n")
@@ -311,17 +334,13 @@ impl Service {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let (sender, said) = channel();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || sender.send(stdout.lines().next()));
-        let line = said
-            .recv_timeout(PATIENCE)
-            .unwrap_or_else(|_| panic!("process {} did not say that it is ready", child.id()));
-        assert_eq!(line.unwrap().unwrap(), "ready");
+        let line = first_line(child.stdout.take().unwrap());
         let (pid, pipe) = (child.id(), child.stdin.take());
         let (sender, ended) = channel();
         std::thread::spawn(move || sender.send(child.wait().unwrap()));
-        Self { pid, pipe, ended }
+        let service = Self { pid, pipe, ended };
+        assert_eq!(line, "ready\n");
+        service
     }
 
     /// Its number.
@@ -352,7 +371,11 @@ impl Drop for Service {
     fn drop(&mut self) {
         // The end of the pipe ends it, also if it is deaf to TERM; the thread then takes it out of the process table.
         drop(self.pipe.take());
-        let _ = self.ended.recv_timeout(Duration::from_secs(10));
+        if let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(Duration::from_secs(10)) {
+            // A halted one does not see that: it was not waited for yet, so that the number is still its own.
+            let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid).unwrap()).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whose word counts: what a pid file says of a person's own programs, who is in the person's own session, what a
 //! process makes of TERM, and whose configuration is obeyed.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;

@@ -17,6 +17,7 @@ version: 1
 # python: .venv            # the environment whose packages may be uninstalled
 # docker: docker           # or podman
 # backups: { dir: rollback_backups, keep_last: 5, keep_within: 30d, digest_limit: 1GiB }
+# validation: { strict: false, settle: 3s }   # unknown fails; how long it is watched whether a stopped service comes back
 # policy:
 #   write: [\".\"]           # directories below which a run may write, and no others; . is the workspace
 #   deny: [\".git/**\"]      # globs that a run may never change

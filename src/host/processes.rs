@@ -16,20 +16,29 @@ mod eyes;
 mod family;
 mod find;
 mod holders;
+mod keeper;
+mod loops;
 mod open;
 mod pid_file;
 mod query;
 mod reach;
+mod settle;
 mod stop;
 mod table;
+mod title;
+mod witness;
 
 pub use eyes::Eyes;
 pub use family::family;
 pub use find::{Found, PassedOver, find, find_among};
 pub use holders::{Access, Holder, holders, holders_among, written_by};
+pub use keeper::{Keeper, Means, keeper};
 pub use open::OpenFiles;
+pub use pid_file::named_by;
 pub use query::{Query, Scope};
-pub use stop::{Ended, Stop, still, stop};
+pub use settle::watch;
+pub use stop::{Ended, Stop, ends_within, still, stop};
+pub use witness::{Does, Witness, Witnesses, witnesses};
 
 use table::{Seen, Table};
 
@@ -58,6 +67,9 @@ pub struct Process {
     pub command: Vec<String>,
     /// The program's name: the script's where an interpreter runs one.
     pub name: String,
+    /// The script that its interpreter was given, with its links resolved; `None` where it runs none that has a name here.
+    #[serde(skip)]
+    pub script: Option<PathBuf>,
     /// The working directory; `None` where we may not read it.
     #[serde(serialize_with = "as_text")]
     pub cwd: Option<PathBuf>,
@@ -91,6 +103,46 @@ impl Process {
         }
         shown(&self.command)
     }
+
+    /// What a person types to have it again: the directory that it had and its whole command line, quoted for a shell.
+    /// Secrets are masked.
+    #[must_use]
+    pub fn start(&self) -> String {
+        // A title that was written over is no list of words.
+        let command = match masked(&self.command).as_slice() {
+            [] => self.name.clone(),
+            [title]
+                if self
+                    .executable
+                    .as_ref()
+                    .is_none_or(|program| program.as_os_str() != title.as_str()) =>
+            {
+                title.clone()
+            }
+            words => words
+                .iter()
+                .map(|word| quoted(word))
+                .collect::<Vec<_>>()
+                .join(" "),
+        };
+        match &self.cwd {
+            Some(cwd) => format!("cd {} && {command}", quoted(&cwd.to_string_lossy())),
+            None => command,
+        }
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_@%+=:,./-*".contains(letter);
+    if !word.is_empty()
+        && word
+            .chars()
+            .all(|letter| plain(letter) && letter != '*' || word == "***")
+    {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// The process of this number as it is now. `None` where there is none, or it is a zombie or a kernel thread.
@@ -336,6 +388,20 @@ mod tests {
             "{json}"
         );
         assert_eq!(json["name"], "serve");
+    }
+
+    #[test]
+    fn a_stopped_service_can_be_typed_again() {
+        let trial = Trial::new();
+        let child = trial.named("serve it", &["--token", "hunter", "a'b", "$HOME", "", "-p=1"]);
+        assert_eq!(
+            child.process().start(),
+            format!(
+                "cd {} && sh '{}' --token *** 'a'\\''b' '$HOME' '' -p=1",
+                trial.root().display(),
+                trial.text("serve it")
+            )
+        );
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
 /// Processes that end together.
 #[derive(Debug)]
 pub struct EndProcesses {
+    /// Loops that would start them again: they end first.
+    pub loops: Vec<Process>,
     /// As they were looked at.
     pub processes: Vec<Process>,
     /// What belonged to them then, and has to end with them.
@@ -59,8 +61,9 @@ impl Operation for EndProcesses {
     }
 
     fn needs(&self) -> Vec<Capability> {
-        self.processes
+        self.loops
             .iter()
+            .chain(&self.processes)
             .map(|process| Capability::Signal {
                 pid: process.pid,
                 command: process.describe(),
@@ -73,8 +76,19 @@ impl Operation for EndProcesses {
     }
 
     fn undo(&self) -> Undo {
+        // A loop starts what was in it.
+        let looped = |process: &&Process| self.loops.iter().any(|each| each.pid == process.parent);
+        let typed: Vec<String> = self
+            .loops
+            .iter()
+            .chain(self.processes.iter().filter(|process| !looped(process)))
+            .map(|process| crate::gate::redact::redact(&process.start()))
+            .collect();
         Undo::Nothing {
-            why: "a stopped process is not started again; start it by hand".to_owned(),
+            why: format!(
+                "a stopped process is not started again; start it by hand: {}",
+                typed.join(" ; ")
+            ),
         }
     }
 
@@ -84,10 +98,9 @@ impl Operation for EndProcesses {
 
     fn facts(&self) -> Vec<Fact> {
         // What one of them has started goes with it, and may come and go until then.
-        let stands_alone =
-            |process: &&Process| !self.processes.iter().any(|other| other.pid == process.parent);
-        self.processes
-            .iter()
+        let all = || self.loops.iter().chain(&self.processes);
+        let stands_alone = |process: &&Process| !all().any(|other| other.pid == process.parent);
+        all()
             .filter(stands_alone)
             .map(|process| {
                 let command = crate::gate::redact::redact(&process.describe());
@@ -101,7 +114,7 @@ impl Operation for EndProcesses {
     }
 
     fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
-        for process in self.processes.iter().chain(&self.family) {
+        for process in self.loops.iter().chain(&self.processes).chain(&self.family) {
             overlay.end_process(process.pid, process.started_ticks);
         }
         for directory in &self.writes {
@@ -112,6 +125,11 @@ impl Operation for EndProcesses {
 
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
         let mut tale = Tale::default();
+        for each in &self.loops {
+            if let Err(error) = self.end_loop(permit, host, each, &mut tale) {
+                return Err(tale.before(error));
+            }
+        }
         for process in &self.processes {
             if let Err(error) = self.end(permit, host, process, &mut tale) {
                 return Err(tale.before(error));
@@ -161,7 +179,7 @@ impl EndProcesses {
     /// [`crate::error::Kind::Failed`] for those that ignore TERM where nobody may be killed: they can't be ended.
     pub fn company(&self) -> Result<Option<String>> {
         let who = |disposition: Disposition, tell: fn(&Process) -> String| -> Vec<String> {
-            let all = self.processes.iter().chain(&self.family);
+            let all = self.loops.iter().chain(&self.processes).chain(&self.family);
             all.filter(|process| process.on_term == disposition)
                 .map(tell)
                 .collect()
@@ -184,6 +202,11 @@ impl EndProcesses {
             }
         }
         let mut parts = Vec::new();
+        let loops: Vec<String> = self.loops.iter().map(named).collect();
+        if !loops.is_empty() {
+            let loops = loops.join(", ");
+            parts.push(format!("first the loop that would start it again: {loops}"));
+        }
         let family: Vec<String> = self.family.iter().map(named).collect();
         if !family.is_empty() {
             parts.push(format!("and what it has started: {}", family.join(", ")));
@@ -221,6 +244,27 @@ impl EndProcesses {
             grace: self.grace,
             kill,
         }
+    }
+
+    /// Ends a loop before what it would start again.
+    fn end_loop(&self, permit: &Permit, host: &Host, each: &Process, tale: &mut Tale) -> Result<()> {
+        let why = match processes::stop(permit, &host.eyes, each, &self.how(each), &host.cancelled)? {
+            Ended::Gone | Ended::Killed => {
+                let loop_ended = format!(
+                    "{}, which would have started it again, was ended first",
+                    named(each)
+                );
+                tale.remarks.push(loop_ended);
+                return Ok(());
+            }
+            Ended::Survived => "it does not end".to_owned(),
+            Ended::NotOurs(why) => why,
+        };
+        Err(Error::failed(format!(
+            "the loop in {}, which would start the service again, was not ended: {why}",
+            named(each)
+        ))
+        .hint("end it by hand, then run again"))
     }
 
     /// Ends one process and then what it leaves behind.

@@ -62,12 +62,12 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             Vec::new(),
         )]);
     };
-    let summary = format!("stop process {pid} (`{}`)", process.describe());
-    let operation = view.ending(vec![process], grace, kill)?;
-    let company = operation.company()?;
-    let proposal = Proposal::act(WORD.name, target, summary, operation);
-    Ok(vec![match company {
-        Some(company) => proposal.because(company),
-        None => proposal,
-    }])
+    let ending = super::Ending {
+        word: WORD.name,
+        target,
+        grace,
+        kill,
+        pid_file: None,
+    };
+    ending.proposals(view, vec![process])
 }

@@ -307,14 +307,35 @@ pub fn require_quiet(view: &View, source: &Place, keep: &[PathBuf], allow_open: 
         count => format!(" and {} more", count - 1),
     };
     Err(Error::in_use(format!(
-        "`{source}` is not quiet: process {} (`{}`) writes `{}`{more}",
-        first.process.pid,
-        first.process.describe(),
-        view.workspace.show(&first.path)
+        "`{source}` is not quiet: {}{more}",
+        first.told(&view.workspace.show(&first.path).shown)
     ))
     .hint(
         "stop it first; a copy of what is being written is not a backup. Who knows better says --allow-open",
     ))
+}
+
+/// Who reads what is about to be moved, and what that means for them; what is below `keep` (relative to it) doesn't count.
+///
+/// # Errors
+/// What the view says.
+pub fn readers(view: &View, source: &Place, keep: &[PathBuf]) -> Result<Option<String>> {
+    let mut readers = view.holders(source)?;
+    readers.retain(|reader| {
+        !reader.writes()
+            && !keep
+                .iter()
+                .any(|kept| reader.path.starts_with(source.absolute.join(kept)))
+    });
+    let Some(first) = readers.first() else {
+        return Ok(None);
+    };
+    let more = match readers.len() {
+        1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    let told = first.told(&view.workspace.show(&first.path).shown);
+    Ok(Some(format!("{told}{more}: it goes on reading what was moved")))
 }
 
 /// Where a backup's contents stand: the backup's directory, or the one file in it.

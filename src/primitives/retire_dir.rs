@@ -88,6 +88,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     }
     let why = super::remarks([
         (!keep.is_empty()).then(|| format!("left in place for other stories: {}", list(&keep))),
+        super::readers(view, &source, &keep)?,
         super::links_out(view, &source, &keep)?,
     ]);
     // A copy sees to it itself.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::host::processes::{Found, PassedOver};
+use crate::host::processes::{Found, PassedOver, Process, Query};
 use crate::operation::stopping::Kill;
 use crate::operation::{Outcome, Proposal};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
@@ -19,11 +19,14 @@ pub static WORD: Primitive = Primitive {
             ("kill_ignoring", Type::Boolean),
             ("grace", Type::Any),
             ("expect", Type::Integer),
+            ("holders", Type::Boolean),
         ]),
     ],
     returns: Type::Integer,
     about: "Ends every process that matches the query (see find_processes): TERM, wait for the grace (5 s), KILL if told \
-            #{ kill: true }, or for those alone that ignore TERM #{ kill_ignoring: true }; then what they had started and left behind, in the same way. With #{ expect: n } any other number of matches is an error. Gives how many matched.",
+            #{ kill: true }, or for those alone that ignore TERM #{ kill_ignoring: true }; then what they had started and left behind, in the same way. With #{ expect: n } any other number of matches is an error. Where nothing but `holds` (and `cwd`) tells who is meant, \
+            only those that run a file of the story are ended; any other holder is named, and nothing is done, unless \
+            told #{ holders: true }. Gives how many matched.",
     example: r#"stop_processes(#{ pid_file: "logs/duckdb.pid" })"#,
     action: Action::Change(propose),
 };
@@ -35,6 +38,9 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         passed_over,
     } = view.find(&query)?;
     let target = super::query_text(&arguments.map(0));
+    if query.is_held_alone() && !arguments.option_flag(1, "holders") {
+        require_services(view, &query, &found, &passed_over)?;
+    }
     if let Some(expected) = arguments.option_integer(1, "expect")
         && i64::try_from(found.len()).ok() != Some(expected)
     {
@@ -52,7 +58,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 WORD.name,
                 target.clone(),
                 Outcome::Unknown,
-                leaving(passed),
+                passed.told(),
                 Vec::new(),
             )
             .returning(0_i64)
@@ -62,7 +68,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         if proposals.is_empty() || !plain.is_empty() {
             let mut why = "no such process".to_owned();
             for passed_over in plain {
-                why = format!("{why}; {}", leaving(passed_over));
+                why = format!("{why}; {}", passed_over.told());
             }
             proposals.push(
                 Proposal::settled(WORD.name, target, Outcome::NotPresent, why, Vec::new()).returning(0_i64),
@@ -70,43 +76,51 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         }
         return Ok(proposals);
     }
-    let described: Vec<String> = found
-        .iter()
-        .map(|process| format!("{} (`{}`)", process.pid, process.describe()))
-        .collect();
-    let summary = format!(
-        "stop {} {}",
-        if found.len() == 1 { "process" } else { "processes" },
-        described.join(", ")
-    );
     let count = i64::try_from(found.len()).unwrap_or(i64::MAX);
-    let grace = arguments
-        .option_duration(1, "grace", Duration::from_secs(5))?
-        .min(view.allowance.left());
-    let kill = Kill::of(
-        arguments.option_flag(1, "kill"),
-        arguments.option_flag(1, "kill_ignoring"),
-    );
-    let operation = view.ending(found, grace, kill)?;
-    let company = operation.company()?;
-    let proposal = Proposal::act(WORD.name, target, summary, operation).returning(count);
-    proposals.push(match company {
-        Some(company) => proposal.because(company),
-        None => proposal,
-    });
+    let ending = super::Ending {
+        word: WORD.name,
+        target,
+        grace: arguments
+            .option_duration(1, "grace", Duration::from_secs(5))?
+            .min(view.allowance.left()),
+        kill: Kill::of(
+            arguments.option_flag(1, "kill"),
+            arguments.option_flag(1, "kill_ignoring"),
+        ),
+        // What it names may remove it on its way out.
+        pid_file: query.pid_file,
+    };
+    let ending = ending.proposals(view, found)?;
+    proposals.extend(ending.into_iter().map(|proposal| proposal.returning(count)));
     Ok(proposals)
 }
 
-/// Why a near miss was left alone.
-fn leaving(passed_over: &PassedOver) -> String {
-    match passed_over.pid {
-        Some(pid) if passed_over.command.is_empty() => {
-            format!("process {pid} was left alone: {}", passed_over.why)
+/// To hold a file is no proof of being the service: a person's own programs do so too.
+fn require_services(view: &View, query: &Query, found: &[Process], passed_over: &[PassedOver]) -> Result<()> {
+    let mut strangers: Vec<i32> = passed_over.iter().filter_map(|passed| passed.pid).collect();
+    for process in found {
+        if !view.runs_part(process)? {
+            strangers.push(process.pid);
         }
-        Some(pid) => format!(
-            "process {pid} (`{}`) was left alone: {}",
-            passed_over.command, passed_over.why
-        ),
-        None => passed_over.why.clone(),
     }
+    let Some(held) = query.holds.as_deref().map(|path| view.workspace.show(path)) else {
+        return Ok(());
+    };
+    let holders = view.holders(&held)?;
+    let named: Vec<String> = strangers
+        .iter()
+        .filter_map(|pid| holders.iter().find(|holder| holder.process.pid == *pid))
+        .map(|holder| holder.told(&view.workspace.show(&holder.path).shown))
+        .collect();
+    if named.is_empty() {
+        return Ok(());
+    }
+    Err(Error::in_use(format!(
+        "`{held}` is held by what is no service of the story: {}",
+        named.join(", ")
+    ))
+    .hint(
+        "end it, or let it close the file, then run again; to end it too: `--param stop_holders=true` (the stories), \
+         #{ holders: true } (a script)",
+    ))
 }

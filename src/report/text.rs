@@ -17,11 +17,12 @@ pub(crate) mod sample;
 mod tests;
 
 /// Words that take something away; other words with an effect change something.
-const REMOVALS: [&str; 7] = [
+const REMOVALS: [&str; 8] = [
     "remove_containers",
     "remove_images",
     "remove_path",
     "remove_paths",
+    "remove_pid_file",
     "remove_volumes",
     "retire_dir",
     "uninstall_packages",

@@ -122,7 +122,9 @@ fn about_path(word: &Primitive, parameter: &str, path: String, keeps: bool) -> C
         ("keep_path", _) => Claim::Look(path),
         ("read_text" | "read_json" | "read_yaml" | "digest", _) | ("copy_path", "from") => Claim::Read(path),
         ("backup_dir", _) => Claim::Backup(path),
-        ("remove_path" | "remove_paths", _) | ("move_path", "from") => Claim::Write { path, whole: true },
+        ("remove_path" | "remove_paths" | "remove_pid_file", _) | ("move_path", "from") => {
+            Claim::Write { path, whole: true }
+        }
         ("retire_dir", _) => Claim::Write { path, whole: !keeps },
         _ if word.family() == Family::Change => Claim::Write { path, whole: false },
         _ => Claim::Look(path),

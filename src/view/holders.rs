@@ -8,6 +8,9 @@ use crate::gate::overlay::Seen;
 use crate::host::processes::{Holder, Query};
 use crate::host::sight::Look;
 
+/// What still runs.
+mod running;
+
 impl View {
     /// A query with the paths at which what it names really stands; `None` where nothing stands there any more, so that
     /// nobody can be found by it.

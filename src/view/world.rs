@@ -15,7 +15,7 @@ use crate::host::net;
 use crate::host::packages::installer::Installer;
 use crate::host::packages::tree::{self, Node, Tree};
 use crate::host::packages::{self, Manager, Package};
-use crate::host::processes::{Access, Found, Holder, OpenFiles, Process, Query, Scope};
+use crate::host::processes::{Found, Holder, OpenFiles, Process, Query, Scope};
 use crate::host::sight::Look;
 use crate::known::Known;
 use crate::operation::containers::Kind as EngineKind;
@@ -64,7 +64,7 @@ impl Tree for View {
 }
 
 impl View {
-    fn scope(&self) -> Scope {
+    pub(super) fn scope(&self) -> Scope {
         match self.workspace.config().policy.processes.scope {
             ProcessScope::Workspace => Scope::Workspace(self.workspace.root().to_path_buf()),
             ProcessScope::User => Scope::User,
@@ -79,23 +79,27 @@ impl View {
         Ok(self.find(query)?.processes)
     }
 
-    /// Processes that match one of the queries, in their order; one that matches several stands there several times. Who
-    /// holds which file is looked at once for all of them.
+    /// Processes that match one of the queries, in their order; one that matches several stands there several times.
     ///
     /// # Errors
     /// As [`View::processes`].
     pub fn processes_of_any(&self, queries: &[Query]) -> Result<Vec<Process>> {
+        let found = self.found_of_any(queries)?;
+        Ok(found.into_iter().flat_map(|found| found.processes).collect())
+    }
+
+    /// What each of the queries gives. Who holds which file is looked at once for all of them.
+    pub(super) fn found_of_any(&self, queries: &[Query]) -> Result<Vec<Found>> {
         let open = if queries.iter().any(|query| query.holds.is_some()) {
             let known = self.moment()?;
             Some(known.map_or_else(|| self.host.eyes.open_files().map(Arc::new), Ok)?)
         } else {
             None
         };
-        let mut processes = Vec::new();
-        for query in queries {
-            processes.extend(self.find_at(query, open.clone())?.processes);
-        }
-        Ok(processes)
+        queries
+            .iter()
+            .map(|query| self.find_at(query, open.clone()))
+            .collect()
     }
 
     /// In a preview, what every process had open at one moment of it, read once; a real pass looks anew each time.
@@ -128,9 +132,16 @@ impl View {
         self.look(Look::Processes, "the processes")?;
         let found = self.host.eyes.find(&query, &self.scope(), open);
         let mut found = found.map_err(Error::of_looking)?;
+        let has_ended = |pid: i32, ticks: u64| self.overlay().has_ended(pid, ticks);
         found
             .processes
-            .retain(|process| !self.overlay().has_ended(process.pid, process.started_ticks));
+            .retain(|process| !has_ended(process.pid, process.started_ticks));
+        found
+            .passed_over
+            .retain(|passed| match (passed.pid, passed.started_ticks) {
+                (Some(pid), Some(ticks)) => !has_ended(pid, ticks),
+                _ => true,
+            });
         Ok(found)
     }
 
@@ -151,7 +162,25 @@ impl View {
                 }
             }
         }
-        let pids = processes.iter().chain(&family).map(|process| process.pid);
+        let everyone: Vec<&Process> = processes.iter().chain(&family).collect();
+        let writes = self.written_by(&everyone)?;
+        Ok(EndProcesses {
+            loops: Vec::new(),
+            processes,
+            family,
+            scope,
+            grace,
+            kill,
+            writes,
+        })
+    }
+
+    /// Directories of the workspace in which these have files open for writing, and their pid files.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn written_by(&self, processes: &[&Process]) -> Result<Vec<PathBuf>> {
+        let pids = processes.iter().map(|process| process.pid);
         let root = self.workspace.root();
         let mut writes: Vec<PathBuf> = self
             .host
@@ -165,16 +194,10 @@ impl View {
                 _ => path,
             })
             .collect();
+        writes.extend(self.pid_files_of(processes)?);
         writes.sort();
         writes.dedup();
-        Ok(EndProcesses {
-            processes,
-            family,
-            scope,
-            grace,
-            kill,
-            writes,
-        })
+        Ok(writes)
     }
 
     /// The process of this identity, if it lives and is in scope.
@@ -231,13 +254,13 @@ impl View {
         Ok(holders)
     }
 
-    /// Processes that have a file at or below a path open for writing, or locked.
+    /// Processes that have a file at or below a path open for writing, or locked for themselves.
     ///
     /// # Errors
     /// What the system says.
     pub fn writers(&self, place: &Place) -> Result<Vec<Holder>> {
         let mut holders = self.holders(place)?;
-        holders.retain(|holder| holder.access == Access::Write || holder.locked);
+        holders.retain(Holder::writes);
         Ok(holders)
     }
 

@@ -101,11 +101,23 @@ impl Default for Backups {
 }
 
 /// What the checks of a validation ask for.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Validation {
     /// A check that rests on something unknown fails.
     pub strict: bool,
+    /// How long a run goes on looking whether a service comes back.
+    #[serde(deserialize_with = "duration")]
+    pub settle: Duration,
+}
+
+impl Default for Validation {
+    fn default() -> Self {
+        Self {
+            strict: false,
+            settle: Duration::from_secs(3),
+        }
+    }
 }
 
 /// What a run may do.

@@ -154,6 +154,12 @@ pub const ALL: &[Case] = &[
         r#"remove_paths(["other/file.txt", "{thing}"]);"#,
     ),
     case(
+        "remove_pid_file",
+        Process,
+        "run/service.pid",
+        r#"stop_processes(#{ pid_file: "{thing}", name: "service.sh" }, #{ grace: "500ms" }); remove_pid_file("{thing}");"#,
+    ),
+    case(
         "keep_path",
         File,
         "place/file.txt",

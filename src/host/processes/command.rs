@@ -168,6 +168,11 @@ impl<'a> Command<'a> {
         }
     }
 
+    /// The module that `python -m` runs.
+    pub fn is_module(&self) -> bool {
+        matches!(self.naming, Naming::Module(_))
+    }
+
     /// Whether this is the program of that exact name; `.py`, `.js` and `.sh` may be left out.
     pub fn is_named(&self, wanted: &str) -> bool {
         match self.naming {
@@ -230,6 +235,16 @@ const SHELLS: [&str; 17] = [
     "xonsh", "elvish", "rc", "pwsh",
 ];
 
+/// Whether a program of this name is one of the shells.
+pub(super) fn is_shell(name: &OsStr) -> bool {
+    SHELLS.iter().any(|shell| name == *shell)
+}
+
+/// Whether a program of this name runs scripts.
+pub(super) fn is_interpreter(name: &OsStr) -> bool {
+    interpreter(name).is_some()
+}
+
 /// Whether this is a shell that takes its commands from whoever types, or from a file that its command line does not name.
 pub(super) fn is_interactive_shell(executable: &OsStr, argv: &[OsString]) -> bool {
     let Some((first, rest)) = argv.split_first() else {
@@ -237,10 +252,7 @@ pub(super) fn is_interactive_shell(executable: &OsStr, argv: &[OsString]) -> boo
     };
     let first = file_name(first);
     let called = OsStr::from_bytes(first.as_bytes().strip_prefix(b"-").unwrap_or(first.as_bytes()));
-    if !SHELLS
-        .iter()
-        .any(|shell| executable == *shell || called == *shell)
-    {
+    if !is_shell(executable) && !is_shell(called) {
         return false;
     }
     let mut rest = rest.iter().map(|word| word.as_bytes());
@@ -363,7 +375,7 @@ fn interpreter(name: &OsStr) -> Option<(&'static Interpreter, &str, &str)> {
 }
 
 /// `python` stands for `python3.11`, and `python3` too; `python3.1` does not. `nodejs` is `node`, but `bash` is not `sh`.
-fn same_interpreter(actual: &OsStr, wanted: &OsStr) -> bool {
+pub(super) fn same_interpreter(actual: &OsStr, wanted: &OsStr) -> bool {
     let parts = |name| {
         let (_, stem, version) = interpreter(name)?;
         Some((if stem == "nodejs" { "node" } else { stem }, version))

@@ -7,8 +7,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 
 use super::stop::{self, Standing};
-use super::{Found, Holder, OpenFiles, Process, Query, Scope};
+use super::{Found, Holder, Keeper, OpenFiles, Process, Query, Scope, Witnesses};
 use crate::error::{Error, Result};
+use crate::known::Known;
 
 /// A question, and the way back for its answer.
 enum Question {
@@ -19,6 +20,14 @@ enum Question {
     Family(Box<Process>, Scope, Sender<Result<Found>>),
     Standing(Box<Process>, Sender<Result<Standing>>),
     WrittenBy(Vec<i32>, Sender<Result<Vec<PathBuf>>>),
+    Keeper(
+        Box<Process>,
+        Scope,
+        Vec<(i32, u64)>,
+        Sender<Result<Option<Keeper>>>,
+    ),
+    NamedBy(PathBuf, Sender<Result<Known<Option<Process>>>>),
+    Witnesses(Vec<PathBuf>, Option<Arc<OpenFiles>>, Sender<Result<Witnesses>>),
 }
 
 impl Question {
@@ -45,6 +54,15 @@ impl Question {
             }
             Self::WrittenBy(pids, back) => {
                 let _ = back.send(super::written_by(&pids));
+            }
+            Self::Keeper(process, scope, ending, back) => {
+                let _ = back.send(super::keeper(&process, &scope, &ending));
+            }
+            Self::NamedBy(file, back) => {
+                let _ = back.send(super::named_by(&file));
+            }
+            Self::Witnesses(gone, open, back) => {
+                let _ = back.send(super::witnesses(&gone, open.as_deref()));
             }
         }
     }
@@ -135,6 +153,35 @@ impl Eyes {
     /// As there.
     pub fn written_by(&self, pids: Vec<i32>) -> Result<Vec<PathBuf>> {
         self.ask(|back| Question::WrittenBy(pids, back))
+    }
+
+    /// As [`super::keeper()`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn keeper(
+        &self,
+        process: &Process,
+        scope: &Scope,
+        ending: Vec<(i32, u64)>,
+    ) -> Result<Option<Keeper>> {
+        self.ask(|back| Question::Keeper(Box::new(process.clone()), scope.clone(), ending, back))
+    }
+
+    /// As [`super::named_by`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn named_by(&self, file: &Path) -> Result<Known<Option<Process>>> {
+        self.ask(|back| Question::NamedBy(file.to_path_buf(), back))
+    }
+
+    /// As [`super::witnesses`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn witnesses(&self, gone: &[PathBuf], open: Option<Arc<OpenFiles>>) -> Result<Witnesses> {
+        self.ask(|back| Question::Witnesses(gone.to_vec(), open, back))
     }
 
     /// What stands behind the number of a process now. Whoever asks holds its pidfd, so that the answer stays true.

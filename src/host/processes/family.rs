@@ -41,7 +41,7 @@ pub fn family(process: &Process, scope: &Scope) -> Result<Found> {
             continue;
         };
         match lens.refusal(&table, seen) {
-            Some(why) => found.pass_over(Some(member.pid), member.describe(), why),
+            Some(why) => found.pass_over(Some(&member), why),
             None => found.processes.push(member),
         }
     }

@@ -1,12 +1,13 @@
 //! Finding processes by exact selectors, in a scope; and saying which were nearly found, and why not.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::command::{Command, lexical, resolve};
+use super::command::{Command, is_interpreter, lexical, resolve, same_interpreter};
 use super::holders::Tree;
 use super::open::{OpenFiles, Opened};
 use super::pid_file::PidFile;
@@ -30,6 +31,9 @@ pub struct Found {
 pub struct PassedOver {
     /// Its number, where one is known.
     pub pid: Option<i32>,
+    /// Its start in clock ticks since boot, where it lives.
+    #[serde(skip)]
+    pub started_ticks: Option<u64>,
     /// Its command line for people; empty where there is none.
     pub command: String,
     /// Why it was left alone.
@@ -55,10 +59,17 @@ impl Refusal {
     }
 
     fn doubtful(why: impl Into<String>) -> Self {
-        Self {
-            why: why.into(),
-            doubtful: true,
-        }
+        Self::plain(why).in_doubt(true)
+    }
+
+    pub(super) fn into_why(self) -> String {
+        self.why
+    }
+
+    /// As it is, or doubtful where `doubt` says so.
+    fn in_doubt(mut self, doubt: bool) -> Self {
+        self.doubtful |= doubt;
+        self
     }
 }
 
@@ -85,8 +96,10 @@ pub fn find_among(query: &Query, scope: &Scope, open: Option<&OpenFiles>) -> Res
             Ok(None) => return Ok(found),
             Ok(Some(named)) => Some(named),
             Err(why) => {
-                let why = Refusal::plain(format!("pid file `{}` {why}", file.display()));
-                found.pass_over(None, String::new(), why);
+                found.pass_over(
+                    None,
+                    Refusal::doubtful(format!("pid file `{}` {why}", file.display())),
+                );
                 return Ok(found);
             }
         },
@@ -112,18 +125,23 @@ pub fn find_among(query: &Query, scope: &Scope, open: Option<&OpenFiles>) -> Res
         let stale = named.as_ref().and_then(|named| named.doubt(&table, &seen));
         let why = match stale {
             Some(why) => Some(Refusal::plain(why)),
-            None if !lens.matches(&table, &seen) => continue,
+            None if !lens.matches(&table, &seen) => match lens.may_match(&table, &seen) {
+                Some(why) => Some(why),
+                None => continue,
+            },
+            // Whom a pid file names lives, and may be the service all the same.
             None => lens
                 .refusal(&table, &seen)
                 .or_else(|| elsewhere(&seen))
-                .or_else(|| named.as_ref().and_then(|_| lens.lacks_witness(&table, &seen))),
+                .or_else(|| named.as_ref().and_then(|_| lens.lacks_witness(&table, &seen)))
+                .map(|refusal| refusal.in_doubt(named.is_some())),
         };
         let Some(process) = table.process(&seen) else {
             continue;
         };
         explained = true;
         match why {
-            Some(why) => found.pass_over(Some(pid), process.describe(), why),
+            Some(why) => found.pass_over(Some(&process), why),
             None => found.processes.push(process),
         }
     }
@@ -137,14 +155,27 @@ pub fn find_among(query: &Query, scope: &Scope, open: Option<&OpenFiles>) -> Res
 }
 
 impl Found {
-    pub(super) fn pass_over(&mut self, pid: Option<i32>, command: String, refusal: Refusal) {
+    pub(super) fn pass_over(&mut self, process: Option<&Process>, refusal: Refusal) {
         let Refusal { why, doubtful } = refusal;
         self.passed_over.push(PassedOver {
-            pid,
-            command,
+            pid: process.map(|process| process.pid),
+            started_ticks: process.map(|process| process.started_ticks),
+            command: process.map(Process::describe).unwrap_or_default(),
             why,
             doubtful,
         });
+    }
+}
+
+impl PassedOver {
+    /// "process 7 (`tail -f x`) was left alone: why".
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self.pid {
+            Some(pid) if self.command.is_empty() => format!("process {pid} was left alone: {}", self.why),
+            Some(pid) => format!("process {pid} (`{}`) was left alone: {}", self.command, self.why),
+            None => self.why.clone(),
+        }
     }
 }
 
@@ -190,16 +221,57 @@ impl<'a> Lens<'a> {
 
     /// Whether every selector but the pid file matches; the cheapest are asked first.
     fn matches(&self, table: &Table, seen: &Seen) -> bool {
-        self.matches_command(table, seen)
-            && self
-                .cwd
-                .as_ref()
-                .is_none_or(|below| self.cwd_of(table, seen).is_some_and(|cwd| cwd.starts_with(below)))
+        self.matches_command(table, seen) && self.matches_rest(table, seen)
+    }
+
+    /// Whether the selectors match that ask nothing about the command line.
+    fn matches_rest(&self, table: &Table, seen: &Seen) -> bool {
+        self.cwd_matches(table, seen)
             && self.sockets.as_ref().is_none_or(|sockets| listens(seen, sockets))
             && self
                 .tree
                 .as_ref()
                 .is_none_or(|tree| self.holds(tree, table, seen))
+    }
+
+    fn cwd_matches(&self, table: &Table, seen: &Seen) -> bool {
+        self.cwd
+            .as_ref()
+            .is_none_or(|below| self.cwd_of(table, seen).is_some_and(|cwd| cwd.starts_with(below)))
+    }
+
+    /// Why a process whose command line was written over may be what was meant all the same.
+    fn may_match(&self, table: &Table, seen: &Seen) -> Option<Refusal> {
+        let wanted = self.query.command.as_ref().and_then(|words| words.first());
+        let wanted = OsStr::new(wanted.or(self.query.name.as_ref())?);
+        if seen.command().len() != 1 || !seen.told(table).hidden {
+            return None;
+        }
+        let executable = table.executable(seen).and_then(Path::file_name)?;
+        let fits = if is_interpreter(executable) {
+            !is_interpreter(wanted) || same_interpreter(executable, wanted)
+        } else {
+            Path::new(wanted).file_name() == Some(executable)
+        };
+        // Without a workspace, a place or a port has to tell that it is meant.
+        let is_ours = match &self.root {
+            Some(root) => root.holds(table, seen) || root.has_open(table, seen),
+            None => self.cwd.is_some() || self.sockets.is_some() || self.tree.is_some(),
+        };
+        if !fits || !is_ours || table.is_above(seen.pid) || never(table, seen).is_some() {
+            return None;
+        }
+        if !seen.owner()?.is_wholly(table.user) || !self.matches_rest(table, seen) {
+            return None;
+        }
+        let works = self.cwd_of(table, seen).map_or_else(
+            || "nobody can tell where it works".to_owned(),
+            |cwd| format!("it works in `{}`", cwd.display()),
+        );
+        Some(Refusal::doubtful(format!(
+            "it has rewritten its command line, so that nobody can tell what it runs; {works}: name its `port` or a file \
+             that it `holds`, or end it by hand"
+        )))
     }
 
     /// The working directory, from what was looked at already where that was done.
@@ -229,19 +301,20 @@ impl<'a> Lens<'a> {
         if name.is_none() && argument.is_none() && command.is_none() {
             return true;
         }
-        let Some(line) = Command::parse(seen.command()) else {
-            return false;
-        };
         let cwd = || self.cwd_of(table, seen);
-        name.as_ref().is_none_or(|name| line.is_named(name))
-            && command.as_ref().is_none_or(|words| line.starts_with(words, &cwd))
-            && argument
-                .as_ref()
-                .is_none_or(|argument| self.has_argument(table, seen, argument))
+        seen.told(table).lines.iter().any(|words| {
+            let Some(line) = Command::parse(words) else {
+                return false;
+            };
+            name.as_ref().is_none_or(|name| line.is_named(name))
+                && command.as_ref().is_none_or(|words| line.starts_with(words, &cwd))
+                && argument
+                    .as_ref()
+                    .is_none_or(|argument| self.has_argument(table, seen, words, argument))
+        })
     }
 
-    fn has_argument(&self, table: &Table, seen: &Seen, wanted: &str) -> bool {
-        let command = seen.command();
+    fn has_argument(&self, table: &Table, seen: &Seen, command: &[OsString], wanted: &str) -> bool {
         if command
             .iter()
             .skip(1)
@@ -277,11 +350,16 @@ impl<'a> Lens<'a> {
             return Some(Refusal::plain("its owner cannot be read"));
         };
         if !owner.is_wholly(table.user) {
-            return Some(Refusal::plain(if owner.effective == table.user {
+            let why = if owner.effective == table.user {
                 "it runs with the rights of more than one user".to_owned()
             } else {
                 format!("it belongs to user `{}`", table.user_name(owner.effective))
-            }));
+            };
+            // What somebody else runs here is the service all the same; where it works, only its owner may see.
+            let here = self.root.as_ref().is_some_and(|root| {
+                root.holds(table, seen) || (self.query.command.is_some() && table.cwd(seen).is_none())
+            });
+            return Some(Refusal::plain(why).in_doubt(here));
         }
         if let Some(root) = &self.root
             && !root.holds(table, seen)
@@ -333,7 +411,7 @@ impl<'a> Lens<'a> {
             let user = table.user_name(*uid);
             let why =
                 format!("port {port} is listened on by a process of user `{user}` that cannot be inspected");
-            found.pass_over(None, String::new(), Refusal::plain(why));
+            found.pass_over(None, Refusal::doubtful(why));
         }
         Ok(())
     }
@@ -376,16 +454,18 @@ impl Root {
         if !table.means_our_files(seen) {
             return false;
         }
-        let (command, cwd) = (seen.command(), table.cwd(seen));
-        let script = Command::parse(command).and_then(|command| command.script());
-        let paths = command
-            .iter()
-            .filter(|word| word.as_bytes().contains(&b'/') && !word.as_bytes().starts_with(b"-"));
-        paths
-            .map(std::ffi::OsString::as_os_str)
-            .chain(script)
-            .filter_map(|word| resolve(word, cwd))
-            .any(|path| self.is_above(&path) || self.is_above(&settled(&path)))
+        let cwd = table.cwd(seen);
+        seen.told(table).lines.iter().any(|line| {
+            let script = Command::parse(line).and_then(|command| command.script());
+            let paths = line
+                .iter()
+                .filter(|word| word.as_bytes().contains(&b'/') && !word.as_bytes().starts_with(b"-"));
+            paths
+                .map(OsString::as_os_str)
+                .chain(script)
+                .filter_map(|word| resolve(word, cwd))
+                .any(|path| self.is_above(&path) || self.is_above(&settled(&path)))
+        })
     }
 }
 

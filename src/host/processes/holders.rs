@@ -37,8 +37,31 @@ pub struct Holder {
     pub path: PathBuf,
     /// How.
     pub access: Access,
-    /// Whether a lock is held on it.
-    pub locked: bool,
+    /// The lock that is held on it: a shared one (`Read`) keeps writers away, an exclusive one everybody.
+    pub lock: Option<Access>,
+}
+
+impl Holder {
+    /// Whether the file may be changed through this, or nobody else may look at it meanwhile.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.access == Access::Write || self.lock == Some(Access::Write)
+    }
+
+    /// "process 7 (`tail -f x`) reads `x`", with the name that the file has for people.
+    #[must_use]
+    pub fn told(&self, file: &str) -> String {
+        let does = match (self.access, self.lock) {
+            (Access::Write, _) => "writes",
+            (Access::Read, Some(Access::Write)) => "holds an exclusive lock on",
+            (Access::Read, _) => "reads",
+        };
+        format!(
+            "process {} (`{}`) {does} `{file}`",
+            self.process.pid,
+            self.process.describe()
+        )
+    }
 }
 
 /// Every other process that holds a file at or below `path`, by number and path. Whoever's it is, as far as we may
@@ -68,7 +91,13 @@ pub fn holders_among(path: &Path, open: &OpenFiles) -> Result<Vec<Holder>> {
         if held.is_empty()
             && let Some(access) = locks.remove(&pid)
         {
-            held.insert(tree.path.clone(), Hold { access, locked: true });
+            held.insert(
+                tree.path.clone(),
+                Hold {
+                    access,
+                    lock: Some(access),
+                },
+            );
         }
         // It holds the files whatever it becomes: a change of its command line meanwhile doesn't hide it.
         let Some(process) = table.process(&seen).or_else(|| table.process(&Seen::open(pid)?)) else {
@@ -78,7 +107,7 @@ pub fn holders_among(path: &Path, open: &OpenFiles) -> Result<Vec<Holder>> {
             process: process.clone(),
             path,
             access: hold.access,
-            locked: hold.locked,
+            lock: hold.lock,
         }));
     }
     Ok(holders)
@@ -99,20 +128,34 @@ pub fn written_by(pids: &[i32]) -> Result<Vec<PathBuf>> {
         if table.is_elsewhere(&seen) {
             continue;
         }
-        let writes = |file: &OpenFile| match &file.via {
-            Via::Descriptor(number) => descriptor(&seen, number).access == Access::Write,
-            Via::Mapping(access) => *access == Access::Write,
-        };
+        let writes = |file: &OpenFile| file.access(&seen) == Access::Write;
         written.extend(opened.files.into_iter().filter(writes).map(|file| file.path));
     }
     Ok(written)
+}
+
+impl OpenFile {
+    /// How the process that was seen has it open.
+    pub fn access(&self, seen: &Seen) -> Access {
+        self.hold(seen).access
+    }
+
+    fn hold(&self, seen: &Seen) -> Hold {
+        match &self.via {
+            Via::Descriptor(number) => descriptor(seen, number),
+            Via::Mapping(access) => Hold {
+                access: *access,
+                lock: None,
+            },
+        }
+    }
 }
 
 /// How one process holds one file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hold {
     access: Access,
-    locked: bool,
+    lock: Option<Access>,
 }
 
 /// A path with everything below it, by name and by inode.
@@ -167,14 +210,7 @@ impl Tree {
         let mut held = BTreeMap::new();
         let elsewhere = table.is_elsewhere(seen);
         for file in opened.files.iter().filter(|file| self.has(file, elsewhere)) {
-            let hold = match &file.via {
-                Via::Descriptor(number) => descriptor(seen, number),
-                Via::Mapping(access) => Hold {
-                    access: *access,
-                    locked: false,
-                },
-            };
-            note(&mut held, file.path.clone(), hold);
+            note(&mut held, file.path.clone(), file.hold(seen));
         }
         held
     }
@@ -196,7 +232,7 @@ impl Tree {
 fn note(files: &mut BTreeMap<PathBuf, Hold>, path: PathBuf, hold: Hold) {
     let known = files.entry(path).or_insert(hold);
     known.access = known.access.max(hold.access);
-    known.locked |= hold.locked;
+    known.lock = known.lock.max(hold.lock);
 }
 
 /// How a descriptor is open. One that we can see but not read is taken for a writer's.
@@ -213,7 +249,19 @@ fn descriptor(seen: &Seen, number: &str) -> Hold {
             Some(0) => Access::Read,
             _ => Access::Write,
         },
-        locked: about.lines().any(|line| line.starts_with("lock:")),
+        lock: about
+            .lines()
+            .filter_map(|line| line.strip_prefix("lock:"))
+            .map(lock)
+            .max(),
+    }
+}
+
+/// What a lock is, by its line in `fdinfo`: `1: POSIX ADVISORY READ 719 08:01:1234 0 EOF`.
+fn lock(line: &str) -> Access {
+    match line.split_ascii_whitespace().nth(3) {
+        Some("READ") => Access::Read,
+        _ => Access::Write,
     }
 }
 
@@ -344,7 +392,7 @@ mod tests {
         holders
             .into_iter()
             .filter(|holder| holder.process.pid == pid)
-            .map(|holder| (holder.path, holder.access, holder.locked))
+            .map(|holder| (holder.path, holder.access, holder.lock.is_some()))
             .collect()
     }
 
@@ -411,8 +459,15 @@ mod tests {
         let held = Tree::new(&path).held_by(&Opened::of(&seen), &table, &seen);
         assert!(
             held.get(&path)
-                .is_some_and(|hold| hold.locked && hold.access == Access::Read),
+                .is_some_and(|hold| hold.lock == Some(Access::Write) && hold.access == Access::Read),
             "{held:?}"
+        );
+        file.lock_shared().expect("our own lock is changed");
+        let held = Tree::new(&path).held_by(&Opened::of(&seen), &table, &seen);
+        assert!(
+            held.get(&path)
+                .is_some_and(|hold| hold.lock == Some(Access::Read) && hold.access == Access::Read),
+            "a shared lock is a reader's: {held:?}"
         );
     }
 

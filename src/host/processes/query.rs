@@ -28,6 +28,17 @@ pub struct Query {
 }
 
 impl Query {
+    /// Whether nothing but an open file, and where it works, tells who is meant: no proof that it is a service.
+    #[must_use]
+    pub fn is_held_alone(&self) -> bool {
+        let only = Self {
+            holds: self.holds.clone(),
+            cwd: self.cwd.clone(),
+            ..Self::default()
+        };
+        self.holds.is_some() && *self == only
+    }
+
     /// Refuses a query that could mean every process, or none.
     ///
     /// # Errors

@@ -49,20 +49,38 @@ pub enum Ended {
 /// Of kind `Cancelled` where a signal came while it was waited for; of kind `Denied` for this process, its ancestors and the first process, and where the kernel refuses; of kind
 /// `Failed` where the kernel has no pidfds or `/proc` cannot be read.
 pub fn stop(
-    _permit: &Permit,
+    permit: &Permit,
     eyes: &Eyes,
     process: &Process,
     how: &Stop,
     cancelled: &AtomicBool,
 ) -> Result<Ended> {
-    let table = Table::open()?;
-    let about = || format!("process {} (`{}`)", process.pid, process.describe());
-    if table.is_own(process.pid) || table.is_above(process.pid) {
-        return Err(
-            Error::denied(format!("{} is this run or what started it", about()))
-                .hint("a rollback never ends itself; name the service more exactly"),
-        );
+    stop_other(permit, eyes, process, how, cancelled, &Table::open()?)
+}
+
+/// Refuses this run, what has started it, and the first process.
+fn require_other(table: &Table, process: &Process) -> Result<()> {
+    if !table.is_own(process.pid) && !table.is_above(process.pid) {
+        return Ok(());
     }
+    Err(Error::denied(format!(
+        "process {} (`{}`) is this run or what started it",
+        process.pid,
+        process.describe()
+    ))
+    .hint("a rollback never ends itself; name the service more exactly"))
+}
+
+fn stop_other(
+    _permit: &Permit,
+    eyes: &Eyes,
+    process: &Process,
+    how: &Stop,
+    cancelled: &AtomicBool,
+    table: &Table,
+) -> Result<Ended> {
+    require_other(table, process)?;
+    let about = || format!("process {} (`{}`)", process.pid, process.describe());
     let Some(pid) = Pid::from_raw(process.pid) else {
         return Err(Error::bug(format!("{} has no number", about())));
     };
@@ -118,6 +136,27 @@ pub fn stop(
     } else {
         Ended::Survived
     })
+}
+
+/// Waits until the process ends by somebody else's doing; whether it did within `time`.
+///
+/// # Errors
+/// Of kind `Cancelled` where a signal came meanwhile, of kind `Failed` where it can't be waited for.
+pub fn ends_within(process: &Process, time: Duration, cancelled: &AtomicBool) -> Result<bool> {
+    let Some(pid) = Pid::from_raw(process.pid) else {
+        return Ok(true);
+    };
+    // What has the number after the handle is open keeps it.
+    let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty());
+    let (Ok(handle), true) = (handle, still(process)) else {
+        return Ok(true);
+    };
+    let about = || format!("process {} (`{}`)", process.pid, process.describe());
+    Target {
+        handle,
+        about: &about,
+    }
+    .ends_unless(time, cancelled)
 }
 
 /// What stands behind a number now, held against the process that was looked at.
@@ -298,9 +337,7 @@ mod tests {
             Seen::open(child.pid())
                 .is_some_and(|seen| seen.stat().is_some_and(super::super::table::Stat::is_stopped))
         };
-        while !stopped() {
-            std::thread::yield_now();
-        }
+        Trial::until("the child halts", stopped);
         assert_eq!(
             end(&child.process(), Duration::from_secs(30), false).expect("ended"),
             Ended::Gone
@@ -364,12 +401,11 @@ mod tests {
         let child = trial.shell("echo ready; read line; exec cat");
         let process = child.process();
         child.say("go");
-        while look(child.pid())
-            .expect("a proc file system")
-            .is_none_or(|now| now.executable == process.executable)
-        {
-            std::thread::yield_now();
-        }
+        Trial::until("the child becomes another program", || {
+            look(child.pid())
+                .expect("a proc file system")
+                .is_some_and(|now| now.executable != process.executable)
+        });
         let ended = end(&process, Duration::from_millis(20), true).expect("looked at");
         assert_eq!(ended, Ended::NotOurs("it has become another program".to_owned()));
         assert!(still(&child.process()));
@@ -405,28 +441,56 @@ mod tests {
         assert!(still(&stranger.process()));
     }
 
+    /// The decision alone: where it were wrong, an act would end the tests, and what has started them.
     #[test]
     fn what_started_this_run_is_refused() {
+        let table = Table::open().expect("a proc file system");
         let own = i32::try_from(std::process::id()).expect("a pid fits");
-        let parent = Seen::open(own)
-            .expect("we are here")
-            .stat()
-            .expect("a state")
-            .parent;
-        for pid in [own, parent, 1] {
-            let Some(process) = look(pid).expect("a proc file system") else {
-                continue;
-            };
-            let error = end(&process, Duration::ZERO, true).expect_err("refused");
+        let parent = std::os::unix::process::parent_id();
+        let this = look(own).expect("a proc file system").expect("we are here");
+        for pid in [own, i32::try_from(parent).expect("a pid fits"), 1, 0, -1] {
+            let error = require_other(&table, &Process { pid, ..this.clone() }).expect_err("refused");
             assert_eq!(error.kind(), Kind::Denied, "{pid}");
         }
-        let invented = Process {
-            pid: 0,
-            ..look(own).expect("a proc file system").expect("we are here")
+        let trial = Trial::new();
+        require_other(&table, &trial.named("serve", &[]).process()).expect("a child is somebody else");
+    }
+
+    /// A child stands in for what has started this run.
+    #[test]
+    fn what_is_refused_is_not_signalled() {
+        let trial = Trial::new();
+        let child = trial.named("serve", &[]);
+        let process = child.process();
+        let table = Table::open()
+            .expect("a proc file system")
+            .with_ancestor(child.pid());
+        let how = Stop {
+            grace: Duration::ZERO,
+            kill: true,
         };
-        assert_eq!(
-            end(&invented, Duration::ZERO, true).expect_err("refused").kind(),
-            Kind::Denied
-        );
+        let calm = AtomicBool::new(false);
+        let error = stop_other(
+            &Permit::for_tests(),
+            &Eyes::default(),
+            &process,
+            &how,
+            &calm,
+            &table,
+        )
+        .expect_err("refused");
+        assert_eq!(error.kind(), Kind::Denied);
+        assert!(still(&process));
+    }
+
+    #[test]
+    fn the_end_of_a_process_is_waited_for_and_no_longer_than_told() {
+        let trial = Trial::new();
+        let child = trial.named("serve", &[]);
+        let process = child.process();
+        let calm = AtomicBool::new(false);
+        assert!(!ends_within(&process, Duration::from_millis(20), &calm).expect("a wait"));
+        child.end();
+        assert!(ends_within(&process, Duration::ZERO, &calm).expect("a wait"));
     }
 }

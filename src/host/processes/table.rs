@@ -15,6 +15,7 @@ use rustix::time::ClockId;
 
 use super::command::Command;
 use super::reach::Ours;
+use super::title::Told;
 use super::{Disposition, Process};
 use crate::error::{Error, Result};
 use crate::workspace::accounts::Accounts;
@@ -72,6 +73,13 @@ impl Table {
             ours: OnceCell::new(),
             pipeline: OnceCell::new(),
         })
+    }
+
+    /// As it is, with one more process that counts as one which has started this one.
+    #[cfg(test)]
+    pub fn with_ancestor(mut self, pid: i32) -> Self {
+        self.ancestors.push(pid);
+        self
     }
 
     /// Every number in use, in order.
@@ -172,10 +180,17 @@ impl Table {
         let stat = seen.stat().filter(|stat| stat.is_alive() && !stat.is_kernel())?;
         let uid = seen.owner()?.effective;
         let command = seen.command();
-        let name = Command::parse(command).map_or_else(
-            || stat.name.clone(),
-            |command| command.name().to_string_lossy().into_owned(),
-        );
+        let told = seen.told(self);
+        let name = told
+            .lines
+            .first()
+            .and_then(|line| Command::parse(line))
+            .map_or_else(
+                || stat.name.clone(),
+                |command| command.name().to_string_lossy().into_owned(),
+            );
+        let ours = self.means_our_files(seen);
+        let script = ours.then(|| told.script(self.cwd(seen))).flatten();
         let process = Process {
             pid: seen.pid,
             started_ticks: stat.started_ticks,
@@ -188,6 +203,7 @@ impl Table {
                 .map(|word| word.to_string_lossy().into_owned())
                 .collect(),
             name,
+            script,
             cwd: self.cwd(seen).map(Path::to_path_buf),
             memory: stat
                 .resident_pages
@@ -206,6 +222,7 @@ pub(super) struct Seen {
     pub pid: i32,
     directory: OnceCell<Option<OwnedFd>>,
     command: OnceCell<Vec<OsString>>,
+    told: OnceCell<Told>,
     stat: OnceCell<Option<Stat>>,
     cwd: OnceCell<Option<PathBuf>>,
     executable: OnceCell<Option<PathBuf>>,
@@ -225,6 +242,7 @@ impl Seen {
             pid,
             directory: OnceCell::new(),
             command: command.map(OnceCell::from).unwrap_or_default(),
+            told: OnceCell::new(),
             stat: OnceCell::new(),
             cwd: OnceCell::new(),
             executable: OnceCell::new(),
@@ -243,6 +261,19 @@ impl Seen {
     /// The arguments; empty for kernel threads and zombies.
     pub fn command(&self) -> &[OsString] {
         self.command.get_or_init(|| self.read_command())
+    }
+
+    /// What it runs, read once.
+    pub fn told(&self, table: &Table) -> &Told {
+        self.told.get_or_init(|| Told::of(table, self))
+    }
+
+    /// A variable of the environment that it was started with; `None` where it has none of that name, or we may not look.
+    pub fn variable(&self, name: &str) -> Option<OsString> {
+        let bytes = self.read("environ")?;
+        let mut all = bytes.split(|byte| *byte == 0);
+        all.find_map(|one| one.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+            .map(|value| OsStr::from_bytes(value).to_os_string())
     }
 
     fn read_command(&self) -> Vec<OsString> {

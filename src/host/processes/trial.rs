@@ -11,11 +11,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal};
 
 use super::Process;
+
+/// The longest that anything here is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A temporary directory and what it takes to run processes in it.
 pub(super) struct Trial {
@@ -26,6 +29,15 @@ impl Trial {
     pub fn new() -> Self {
         Self {
             directory: tempfile::tempdir().expect("a temporary directory"),
+        }
+    }
+
+    /// Waits until something is so; fails with what it waited for.
+    pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
+            std::thread::yield_now();
         }
     }
 
@@ -122,11 +134,20 @@ impl Running {
             .process_group(0)
             .spawn()
             .expect("a shell");
-        let mut line = String::new();
-        let output = child.stdout.as_mut().expect("a piped output");
-        BufReader::new(output).read_line(&mut line).expect("a line");
-        assert_eq!(line, "ready\n");
-        Self { child }
+        let output = child.stdout.take().expect("a piped output");
+        let running = Self { child };
+        let (said, says) = std::sync::mpsc::channel();
+        // Its end closes the pipe, so that the thread ends with it.
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = BufReader::new(output).read_line(&mut line);
+            let _ = said.send(read.map(|_| line));
+        });
+        let line = says
+            .recv_timeout(PATIENCE)
+            .expect("a child says that it is ready in time");
+        assert_eq!(line.expect("a line"), "ready\n");
+        running
     }
 
     pub fn pid(&self) -> i32 {

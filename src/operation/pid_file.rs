@@ -1,0 +1,106 @@
+//! Removing the pid file of a service that has ended. The service may have removed it itself by then.
+
+use serde_json::{Value, json};
+
+use crate::error::Result;
+use crate::gate::{Overlay, Permit};
+use crate::host::Host;
+use crate::host::files::{Demand, Mounts};
+use crate::operation::moving::{demands, move_one};
+use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Undo};
+use crate::view::View;
+use crate::workspace::Place;
+
+/// A pid file that goes into the run's store.
+#[derive(Debug)]
+pub struct RemovePidFile {
+    file: Place,
+    /// Where it goes; `None` where it is gone already.
+    store: Option<Place>,
+    times: Vec<(String, i64)>,
+    needs: Vec<Capability>,
+    fact: Fact,
+}
+
+impl RemovePidFile {
+    /// The removal of `file`, which is `there` or was removed by its service meanwhile.
+    ///
+    /// # Errors
+    /// What the view says.
+    pub fn new(view: &View, file: Place, there: bool) -> Result<Self> {
+        let name = file
+            .absolute
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let store = view.slot("removed", &name.unwrap_or_default());
+        Ok(Self {
+            store: there.then_some(store),
+            times: view.parent_times(&[&file])?,
+            needs: vec![view.write(&file, true)],
+            fact: view.fact(&file)?,
+            file,
+        })
+    }
+}
+
+impl Operation for RemovePidFile {
+    fn risk(&self) -> Risk {
+        Risk::Reversible
+    }
+
+    fn needs(&self) -> Vec<Capability> {
+        self.needs.clone()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        match &self.store {
+            Some(store) => demands(&[(self.file.clone(), store.clone())], Mounts::Refused),
+            None => Vec::new(),
+        }
+    }
+
+    fn undo(&self) -> Undo {
+        match &self.store {
+            Some(store) => Undo::MoveBack {
+                moves: vec![Move {
+                    from: self.file.spelled(),
+                    to: store.spelled(),
+                    was: None,
+                }],
+                times: self.times.clone(),
+                drop: Vec::new(),
+                modes: Vec::new(),
+            },
+            None => Undo::Nothing {
+                why: "the service removed its pid file itself".to_owned(),
+            },
+        }
+    }
+
+    fn effect(&self) -> Value {
+        json!({ "remove": self.file.shown })
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        vec![self.fact.clone()]
+    }
+
+    fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
+        match &self.store {
+            Some(store) => overlay.rename(&self.file.absolute, &store.absolute),
+            None => overlay.remove(&self.file.absolute),
+        }
+        Ok(Done::default())
+    }
+
+    fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
+        let Some(store) = &self.store else {
+            return Ok(Done {
+                why: Some("the service removed it itself".to_owned()),
+                ..Done::default()
+            });
+        };
+        move_one(permit, host, &self.file, store, Mounts::Refused)?;
+        Ok(Done::default())
+    }
+}
