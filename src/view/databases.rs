@@ -88,11 +88,22 @@ impl View {
             return Ok(None);
         }
         let head = self.head(main)?;
-        let recognised = match &head {
+        let found = self.database_by(main, &head)?;
+        if found.is_none()
+            && let Known::Unknown(why) = head
+        {
+            self.give_unknown(&format!("whether `{main}` is a database is unknown: {why}"));
+        }
+        Ok(found)
+    }
+
+    /// As [`View::database_of`], of a file that begins so.
+    fn database_by(&self, main: &Place, head: &Known<Vec<u8>>) -> Result<Option<Database>> {
+        let recognised = match head {
             Known::Yes(head) => database::recognised(head),
             Known::Unknown(_) => None,
         };
-        let doubtful = !matches!(&head, Known::Yes(head) if !head.is_empty());
+        let doubtful = !matches!(head, Known::Yes(head) if !head.is_empty());
         for sort in &database::SORTS {
             if recognised.is_some_and(|recognised| recognised != sort) {
                 continue;
@@ -174,12 +185,15 @@ impl View {
         for (file, size) in files {
             self.allowance.check()?;
             // An empty one is one only by what stands beside it.
-            if size > 0
-                && let Known::Unknown(why) = self.head(&file)?
-            {
+            let head = if size > 0 {
+                self.head(&file)?
+            } else {
+                Known::Yes(Vec::new())
+            };
+            if let Known::Unknown(why) = head {
                 return Ok(Known::Unknown(format!("`{file}` can't be looked into: {why}")));
             }
-            databases.extend(self.database_of(&file)?);
+            databases.extend(self.database_by(&file, &head)?);
         }
         databases.sort_by(|one, other| one.main.absolute.cmp(&other.main.absolute));
         Ok(Known::Yes(databases))
