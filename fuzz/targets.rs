@@ -2,6 +2,7 @@
 //! promise is broken. `fuzz_targets/` gives them to libFuzzer, `tests/fuzzed.rs` to `cargo test`.
 
 use std::collections::BTreeMap;
+use std::path::{Component, Path};
 
 use rollback_manager::backup::{MANIFEST, manifest};
 use rollback_manager::edit::{env, json, lines, yaml};
@@ -10,9 +11,9 @@ use rollback_manager::gate::audit::record;
 use rollback_manager::gate::redact::redact;
 use rollback_manager::host::files::Files;
 use rollback_manager::monitor::events::{self, Line};
+use rollback_manager::pattern::Pattern;
 use rollback_manager::run::plan_file;
 use rollback_manager::script::{Origin, Script, engine};
-use rollback_manager::view::glob;
 use rollback_manager::workspace::catalogue::Story;
 use rollback_manager::workspace::config::Config;
 use serde_json::{Value, json};
@@ -328,11 +329,13 @@ pub fn globs(bytes: &[u8]) {
     let Some((pattern, path)) = halves(bytes) else {
         return;
     };
-    let Ok(glob) = glob(pattern) else { return };
-    let plain = !pattern.contains(['*', '?', '[', ']', '{', '}', '\\', '!', ',']);
-    let matches = glob.is_match(path);
-    if plain {
-        assert_eq!(matches, pattern == path, "{pattern:?} and {path:?}");
+    let Ok(read) = Pattern::parse(pattern) else { return };
+    let (one, other) = (Path::new(pattern), Path::new(path));
+    let plain = !pattern.contains(['*', '?', '[', ']', '{', '}', '\\', '!', ',', '\0']);
+    let named = |path: &Path| !path.components().any(|part| matches!(part, Component::CurDir));
+    let matches = read.matches(other);
+    if plain && named(one) && named(other) {
+        assert_eq!(matches, one == other, "{pattern:?} and {path:?}");
     }
 }
 

@@ -257,6 +257,7 @@ fn answer(arguments: Vec<OsString>) -> u8 {
     let code = match crate::panic::guard(|| dispatch(&cli)) {
         Ok(code) => code,
         Err(error) => {
+            let error = to_recover(&everywhere, error);
             if everywhere.json {
                 print(&format!("{}\n", render::error_json(&error)));
             }
@@ -280,6 +281,18 @@ fn ended(code: ExitCode, no_color: bool) -> u8 {
         ));
     }
     code.number()
+}
+
+/// A mistake of ours may have cut a run off: then what to do is told, and only then.
+fn to_recover(everywhere: &Everywhere, error: Error) -> Error {
+    let is_cut = || {
+        let workspace = Workspace::find(everywhere.workspace.as_deref()).ok()?;
+        workspace.state().join("active").is_file().then_some(())
+    };
+    if error.kind() != crate::error::Kind::Bug || error.hint_text().is_some() || is_cut().is_none() {
+        return error;
+    }
+    error.hint("what was done is in the audit log: `rollback audit show`; `rollback recover` settles it")
 }
 
 /// What clap says of a command line, as an error of ours.

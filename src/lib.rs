@@ -66,6 +66,9 @@ pub mod report;
 /// A throw-away workspace in which all stories are deployed.
 pub mod demo;
 
+/// The one language of patterns.
+pub mod pattern;
+
 /// What a look gives: what was seen, or why nobody can tell.
 pub mod known;
 

@@ -28,8 +28,7 @@ pub fn silence() {
 pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let place = LAST.with(|last| last.borrow_mut().take()).unwrap_or_default();
-        Err(Error::bug(format!("this is a bug in rollback{place}"))
-            .hint("what was done is in the audit log: `rollback audit show`; `rollback recover` settles it"))
+        Err(Error::bug(format!("this is a bug in rollback{place}")))
     })
 }
 

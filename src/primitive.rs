@@ -97,7 +97,7 @@ impl Type {
 }
 
 /// The type of a value, in the same words as [`Type::name`].
-fn type_name(value: &Dynamic) -> &str {
+pub(crate) fn type_name(value: &Dynamic) -> &str {
     match value.type_name() {
         "i64" => "integer",
         "f64" => "number",

@@ -45,6 +45,9 @@ pub mod checklist;
 /// What the journal of a pass says, as a report with a plan id.
 pub mod plan;
 
+/// Where the script engine failed.
+mod engine_failure;
+
 /// Reports, log lines and the documentation entry of a real run.
 pub mod records;
 
@@ -230,6 +233,7 @@ impl Context {
             signal: Arc::clone(&self.signal),
             operations: std::cell::Cell::new(0),
             ended: std::cell::RefCell::new(None),
+            watch: crate::script::failing::Watch::default(),
         };
         if let Some(warning) = self.wall_warning() {
             session.journal.borrow_mut().warnings.push(warning);

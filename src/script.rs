@@ -30,6 +30,18 @@ pub mod diagnostics;
 /// The engine with its limits and words.
 pub mod engine;
 
+/// Who is at work in a script, and where.
+pub mod failing;
+
+/// Patterns that match nothing.
+pub mod patterns;
+
+/// What surprises in the language.
+pub mod surprises;
+
+/// What a story's header may say.
+pub mod header;
+
 /// What can be imported: the embedded library, and scripts of the workspace.
 pub mod library;
 
@@ -141,6 +153,19 @@ impl Script {
                 Error::script("a script has one STORY: what is read must be what is run")
                     .at(self.position(second.position())),
             );
+        }
+        if let Some(stated) = self
+            .ast
+            .statements()
+            .iter()
+            .find(|statement| matches!(statement, Stmt::Var(variable, ..) if variable.0.name == "STORY"))
+            && self.header.is_empty()
+        {
+            return Err(Error::script(
+                "STORY is a literal map that is not empty: it is read without running anything",
+            )
+            .hint("write out its texts; what is computed stands in the functions")
+            .at(self.position(stated.position())));
         }
         self.check_depth()?;
         for function in self.ast.iter_functions() {

@@ -42,8 +42,9 @@ mod covering;
 /// Databases, with what belongs to them.
 mod databases;
 
-/// Facts that a plan rests on.
+/// Facts that a plan rests on; what matches a pattern.
 mod facts;
+mod finding;
 
 /// Who holds what stands at a path.
 mod holders;
@@ -72,7 +73,6 @@ mod world;
 pub use alias::Known;
 pub use databases::Database;
 pub use errand::Errand;
-pub use parts::glob;
 pub use size::Size;
 
 /// The largest file that a script may read or edit, in bytes.

@@ -242,7 +242,7 @@ fn a_broken_script_is_shown_with_line_caret_and_hint() {
     for (text, hint) in [
         ("fn remove_path(x) { }\n", "a script can't define `remove_path`"),
         ("remove_path(\"x\");\n", "only constants, imports and functions"),
-        ("const STORY = #{ id: \"9.2\" };\n", "has no text `title`"),
+        ("const STORY = #{ id: \"9.2\" };\n", "`STORY` lacks `title`"),
         ("fn execute() { eval(\"1\"); }\n", "eval"),
     ] {
         sandbox.write("rollback/other.rhai", text);

@@ -20,7 +20,7 @@ version: 1
 # validation: { strict: false, settle: 3s }   # unknown fails; how long it is watched whether a stopped service comes back
 # policy:
 #   write: [\".\"]           # directories below which a run may write, and no others; . is the workspace
-#   deny: [\".git/**\"]      # globs that a run may never change
+#   deny: [\".git/**\"]      # patterns of what a run may never change
 #   read_deny: [\"**/.env*\", \"**/.npmrc\", \"**/.pypirc\", \"**/.netrc\", \"**/id_*\", \"**/*.pem\", \"**/*.key\"]  # files that a script is never given
 #   commands: []           # programs that run_command may start
 #   processes: { scope: workspace }

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{Everywhere, print, print_json, terminal};
+use super::{Everywhere, print, print_json, render, say};
 use crate::error::Result;
 use crate::exit_code::ExitCode;
-use crate::script::definitions;
+use crate::script::{definitions, header};
+use crate::workspace::catalogue::Catalogue;
 
 /// What a script says, and what the policy says to that.
 mod check;
@@ -29,8 +30,10 @@ pub enum Command {
         #[arg(long)]
         definitions: bool,
     },
-    /// All stories and where they come from
+    /// All stories and where they come from; exit code 2 where one can't be read
     List,
+    /// What the map STORY of a story may hold, as JSON Schema
+    Schema,
     /// Make a story to start from, `rollback/NAME.rhai`; never replaces one
     New {
         /// Its name and id
@@ -65,6 +68,7 @@ pub fn script(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
         Command::Check { files } => return check::check(everywhere, files),
         Command::New { name } => return new::new(everywhere, name),
         Command::Test { files } => return test::test(everywhere, files),
+        Command::Schema => print_json(&header::schema()),
         Command::List => {
             let context = super::open(everywhere)?;
             let stories: Vec<_> = context.catalogue.stories().iter().collect();
@@ -73,7 +77,11 @@ pub fn script(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                     .iter()
                     .map(|story| serde_json::json!({ "id": story.id, "title": story.title, "script": story.script.name }))
                     .collect();
-                print_json(&serde_json::json!({ "schema": "rollback.scripts/1", "stories": stories }));
+                print_json(&serde_json::json!({
+                    "schema": "rollback.scripts/1",
+                    "stories": stories,
+                    "problems": problems_json(&context.catalogue),
+                }));
             } else {
                 let rows: Vec<Vec<String>> = stories
                     .iter()
@@ -81,10 +89,31 @@ pub fn script(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                     .collect();
                 print(&super::table(&["story", "title", "script"], &rows));
                 for warning in &context.catalogue.warnings {
-                    print(&format!("note: {}\n", terminal::escape(warning)));
+                    print(&format!("note: {}\n", super::terminal::escape(warning)));
                 }
             }
+            return Ok(told(everywhere, &context.catalogue));
         }
     }
     Ok(ExitCode::Done)
+}
+
+/// The stories that can't be read, for programs.
+pub(super) fn problems_json(catalogue: &Catalogue) -> Vec<serde_json::Value> {
+    catalogue.problems.iter().map(render::error_json).collect()
+}
+
+/// Tells people which stories can't be read, each at its place; gives the exit code.
+pub(super) fn told(everywhere: &Everywhere, catalogue: &Catalogue) -> ExitCode {
+    if !everywhere.json {
+        let style = super::terminal::Style::of(&std::io::stderr(), everywhere.no_color);
+        for problem in &catalogue.problems {
+            say(&render::error(problem, &style));
+        }
+    }
+    if catalogue.problems.is_empty() {
+        ExitCode::Done
+    } else {
+        ExitCode::Usage
+    }
 }

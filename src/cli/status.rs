@@ -58,13 +58,14 @@ pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
     let status = json!({
         "schema": "rollback.status/1", "workspace": context.workspace.root().to_string_lossy(), "stories": stories,
         "unfinished_run": History::of(&context).unfinished(), "warnings": warnings,
+        "problems": super::script::problems_json(&context.catalogue),
     });
     if everywhere.json {
         print_json(&status);
     } else {
         print(&text(&status));
     }
-    Ok(ExitCode::Done)
+    Ok(super::script::told(everywhere, &context.catalogue))
 }
 
 fn text(status: &Value) -> String {

@@ -2,15 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
-
 use crate::broken::{Own, is_down};
 use crate::error::{Error, Result};
 use crate::host::logs::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
 use crate::operation::Capability;
+use crate::pattern::Rule;
 use crate::script::Origin;
 use crate::view::View;
-use crate::view::secrets::plain_part;
 use crate::workspace::{CONFIG, Place, REPORTS, STATE, STORIES, Workspace};
 
 /// The rules, ready to be asked.
@@ -20,10 +18,7 @@ pub struct Policy {
     fixed: Vec<String>,
     /// The flags file: its own word alone changes it.
     flags: Place,
-    denied: GlobSet,
-    /// The same patterns, whatever the case.
-    any_case: GlobSet,
-    patterns: Vec<String>,
+    denied: Vec<Rule>,
     commands: Vec<String>,
     everything: bool,
 }
@@ -32,31 +27,30 @@ impl Policy {
     /// The policy of a workspace.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Configuration`] where a glob cannot be read.
+    /// [`crate::error::Kind::Configuration`] where a rule of `policy.deny` can't be read, or would never refuse anything.
     pub fn of(workspace: &Workspace) -> Result<Self> {
         let policy = &workspace.config().policy;
-        let mut builder = GlobSetBuilder::new();
-        let mut any_case = GlobSetBuilder::new();
-        let mut patterns = Vec::new();
+        let mut denied = Vec::new();
         for pattern in &policy.deny {
-            // A denied `dir/**` denies the directory itself too: removing it would remove what is below.
-            for pattern in [Some(pattern.as_str()), pattern.strip_suffix("/**")]
+            let rule = Rule::parse(pattern)
+                .map_err(|error| Error::configuration(format!("policy.deny: {}", error.message())))?;
+            for place in rule
+                .plain_parts()
                 .into_iter()
-                .flatten()
+                .filter(|part| part.starts_with('/'))
             {
-                let glob = Glob::new(pattern)
-                    .map_err(|error| Error::configuration(format!("policy.deny: {error}")))?;
-                builder.add(glob);
-                let glob = GlobBuilder::new(pattern).case_insensitive(true).build();
-                any_case.add(glob.map_err(|error| Error::configuration(format!("policy.deny: {error}")))?);
-                patterns.push(pattern.to_owned());
+                let place = Path::new(&place);
+                let mut roots = workspace.roots().iter();
+                if !roots.any(|root| place.starts_with(root) || root.starts_with(place)) {
+                    return Err(Error::configuration(format!(
+                        "policy.deny: `{pattern}` lies neither in the workspace nor in a directory of policy.write: it \
+                         would never refuse anything"
+                    ))
+                    .hint("a rule for the workspace begins without a slash"));
+                }
             }
+            denied.push(rule);
         }
-        let build = |builder: GlobSetBuilder| {
-            builder
-                .build()
-                .map_err(|error| Error::configuration(format!("policy.deny: {error}")))
-        };
         Ok(Self {
             fixed: vec![
                 STATE.to_owned(),
@@ -69,9 +63,7 @@ impl Policy {
                 format!("{LOGS}/{ALERT_LOG}"),
             ],
             flags: workspace.flags_file(),
-            denied: build(builder)?,
-            any_case: build(any_case)?,
-            patterns,
+            denied,
             commands: policy.commands.clone(),
             everything: false,
         })
@@ -129,7 +121,7 @@ impl Policy {
                         return Err(Error::denied(format!("`{shown}` is the script that runs"))
                             .hint("remove it by hand, after the run"));
                     }
-                    self.check_path(shown)
+                    self.check_path(view, shown)
                 };
                 check(shown)?;
                 for second in view.workspace.aliases().second_names(absolute) {
@@ -162,7 +154,7 @@ impl Policy {
                 writable(view, shown, absolute)
             }
             Capability::Flags => {
-                self.check_path(&self.flags.shown)?;
+                self.check_path(view, &self.flags.shown)?;
                 writable(view, &self.flags.shown, &self.flags.absolute)
             }
             Capability::Backup { .. } => Ok("backups".to_owned()),
@@ -190,7 +182,7 @@ impl Policy {
     /// Everything that is protected and has a name of its own.
     fn places(&self, view: &View) -> Vec<PathBuf> {
         let root = view.workspace.root();
-        let patterns = self.patterns.iter().filter_map(|pattern| plain_part(pattern));
+        let patterns = self.denied.iter().flat_map(Rule::plain_parts);
         let named = self.fixed.iter().cloned().chain(patterns).chain(running(view));
         let mut places: Vec<PathBuf> = named.map(|place| root.join(place)).collect();
         places.push(self.flags.absolute.clone());
@@ -200,22 +192,24 @@ impl Policy {
     /// Where names that differ in case are the same, so are patterns.
     fn check_case(&self, view: &View, path: &Path) -> Result<()> {
         let shown = view.workspace.show(path).shown;
-        match self.any_case.matches(&shown).first() {
-            Some(index) if !self.denied.is_match(&shown) && view.is_case_blind(path)? => {
-                Err(self.denied_by(&shown, *index))
+        match self.denying(view, &shown, true) {
+            Some(rule) if self.denying(view, &shown, false).is_none() && view.is_case_blind(path)? => {
+                Err(denied_by(&shown, rule))
             }
             _ => Ok(()),
         }
     }
 
-    fn denied_by(&self, shown: &str, index: usize) -> Error {
-        let pattern = self.patterns.get(index).map_or("", String::as_str);
-        Error::denied(format!("`{shown}` is denied by policy.deny `{pattern}`")).hint(format!(
-            "change policy.deny in `{CONFIG}` if a script may touch it"
-        ))
+    /// The rule that denies a path, as shown or from the root of the file system on.
+    fn denying(&self, view: &View, shown: &str, any_case: bool) -> Option<&Rule> {
+        let absolute = view.workspace.root().join(shown);
+        let covers = |rule: &&Rule| {
+            rule.covers(Path::new(shown), any_case) || rule.covers_absolute(&absolute, any_case)
+        };
+        self.denied.iter().find(covers)
     }
 
-    fn check_path(&self, shown: &str) -> Result<()> {
+    fn check_path(&self, view: &View, shown: &str) -> Result<()> {
         if shown == "." {
             return Err(Error::denied("the workspace itself can't be changed as a whole")
                 .hint("name a path below it"));
@@ -238,11 +232,17 @@ impl Policy {
             .hint(format!("name what is in it: `{shown}/...`")));
         }
         // A directory that holds one of ours can't go as a whole either; the walk of `whole` meets it then.
-        if let Some(index) = self.denied.matches(shown).first() {
-            return Err(self.denied_by(shown, *index));
+        match self.denying(view, shown, false) {
+            Some(rule) => Err(denied_by(shown, rule)),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+fn denied_by(shown: &str, rule: &Rule) -> Error {
+    Error::denied(format!("`{shown}` is denied by policy.deny `{}`", rule.text())).hint(format!(
+        "change policy.deny in `{CONFIG}` if a script may touch it"
+    ))
 }
 
 /// Refuses to take a directory away that can be reached by another name: it would stay there.

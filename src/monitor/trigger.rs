@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use globset::{Glob, GlobMatcher};
-
 use super::metrics::Span;
+use crate::pattern::{Name, is_pattern};
 use crate::workspace::config::FLAGS_FILE;
 use crate::workspace::monitor_config::{Metric, MonitorConfig, Severity, Threshold, TriggerConfig, Wanted};
 
@@ -47,7 +46,7 @@ pub struct Trigger {
     /// What is measured.
     pub metric: Metric,
     /// Which services; all where there is none.
-    pub service: Option<(String, GlobMatcher)>,
+    pub service: Option<(String, Name)>,
     /// When it is bad.
     pub limit: Limit,
     /// What ends a breach; the limit where there is none.
@@ -148,11 +147,7 @@ impl Trigger {
             Some(Threshold::Value(value)) => Limit::Value(value),
             None => Limit::Value(0.5),
         };
-        let glob = |text: &String| {
-            Glob::new(text)
-                .ok()
-                .map(|glob| (text.clone(), glob.compile_matcher()))
-        };
+        let glob = |text: &String| Name::parse(text).ok().map(|name| (text.clone(), name));
         Self {
             service: trigger.service.as_ref().and_then(glob),
             limit,
@@ -174,14 +169,14 @@ impl Trigger {
     pub fn is_about(&self, service: &str) -> bool {
         self.service
             .as_ref()
-            .is_none_or(|(text, glob)| text == service || glob.is_match(service))
+            .is_none_or(|(text, glob)| text == service || glob.matches(service))
     }
 
     /// The service that it names, where that is one and no pattern.
     #[must_use]
     pub fn named_service(&self) -> Option<&str> {
         let (text, _) = self.service.as_ref()?;
-        (!text.contains(['*', '?', '[', '{'])).then_some(text)
+        (!is_pattern(text)).then_some(text)
     }
 }
 

@@ -11,9 +11,9 @@ pub static WORD: Primitive = Primitive {
     name: "find_parts",
     parameters: &[Parameter::needed("paths", Type::TextOrTexts)],
     returns: Type::Texts,
-    about: "Where parts of a story stand: each path or glob as named, and with or without the main directory \
+    about: "Where parts of a story stand: each path or pattern as named, and with or without the main directory \
             (`bmad-method/`) before it. A path that stands nowhere is given as named, so that it is recorded as not \
-            present; a glob that matches nothing gives nothing.",
+            present; a pattern that matches nothing gives nothing, and is named in the plan.",
     example: r#"find_parts("logs/dbt").len() > 0"#,
     action: Action::Look(look),
 };
@@ -22,8 +22,9 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
     let mut found: Vec<String> = Vec::new();
     for path in arguments.texts(0) {
         for place in view.parts(&path)? {
-            if !found.contains(&place.shown) {
-                found.push(place.shown);
+            let spelled = place.spelled();
+            if !found.contains(&spelled) {
+                found.push(spelled);
             }
         }
     }

@@ -28,6 +28,9 @@ const LOADERS: &[&str] = &[
 /// A longer literal names no module; it is read as code.
 const LONGEST: usize = 512;
 
+/// How far back a line is looked at, in bytes.
+const LOOK_BACK: usize = 256;
+
 /// Finds what a source names. Comments don't count where they are plain to see.
 pub(super) fn scan(text: &str) -> Vec<Mention> {
     if !mentions_modules(text) {
@@ -66,6 +69,11 @@ fn mentions_modules(text: &str) -> bool {
 
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
+}
+
+/// Whether what follows this byte is code or a comment for sure, and no part of a text or a regular expression.
+fn begins_code(before: u8) -> bool {
+    before.is_ascii_whitespace() || b";,(){}=>".contains(&before)
 }
 
 struct Scanner<'a> {
@@ -135,20 +143,32 @@ impl<'a> Scanner<'a> {
             .and_then(|at| self.byte(at))
             .unwrap_or(b'\n');
         let rest = self.slice(self.at, self.text.len());
-        if rest.starts_with("//") && !matches!(before, b'\\' | b':' | b'[' | b'*') {
+        if rest.starts_with("//") && begins_code(before) && !self.is_in_class() {
             let end = rest.find('\n').unwrap_or(rest.len());
             self.advance_to(self.at + end);
             return true;
         }
         if rest.starts_with("/*")
             && self.at < self.last_comment_end
-            && (before.is_ascii_whitespace() || b";,(){}=>".contains(&before))
+            && begins_code(before)
             && let Some(end) = rest.find("*/")
         {
             self.advance_to(self.at + end + 2);
             return true;
         }
         false
+    }
+
+    /// Whether a class of a regular expression (`/[ //]/`) may be open here: two slashes in it are no comment.
+    fn is_in_class(&self) -> bool {
+        let from = self.at.saturating_sub(LOOK_BACK);
+        let before = self.text.as_bytes().get(from..self.at).unwrap_or_default();
+        let line = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        let opened = line.iter().rposition(|byte| *byte == b'[');
+        opened.is_some_and(|at| {
+            let inside = line.get(at..).unwrap_or_default();
+            !inside.contains(&b']') && line.get(..at).unwrap_or_default().contains(&b'/')
+        })
     }
 
     fn skip_space(&mut self) {

@@ -135,6 +135,33 @@ fn comments_do_not_count_but_doubt_does() {
     assert!(to(&index, "a.py").is_empty());
 }
 
+/// Two slashes are a comment only behind what no text and no regular expression can go on from.
+#[test]
+fn two_slashes_hide_code_only_behind_what_is_surely_code() {
+    // The third of three slashes stands in the comment that the first two begin.
+    let sure = b" \t;,(){}=>/";
+    for before in (0x20_u8..0x7f).chain([b'\t']) {
+        let text = format!("{}// require('./x')\n", char::from(before));
+        let found = !super::javascript::scan(&text).is_empty();
+        assert_eq!(found, !sure.contains(&before), "behind {:?}", char::from(before));
+    }
+    for (text, found) in [
+        ("// require('./x')\n", false),
+        ("const u = 1; // require('./x')\n", false),
+        ("f(/[^//]/); require('./x');\n", true),
+        ("f(/[ //]/); require('./x');\n", true),
+        ("f(/[a //b]/); require('./x');\n", true),
+        ("f(/\\//); require('./x');\n", true),
+        ("f(`http://e.org/${require('./x')}`);\n", true),
+        ("f(`//e.org/${require('./x')}`);\n", true),
+        ("/**// require('./x')\n", true),
+        ("a[0]; // require('./x')\n", false),
+        ("x = y / z[0; // require('./x')\n", true),
+    ] {
+        assert_eq!(!super::javascript::scan(text).is_empty(), found, "{text}");
+    }
+}
+
 #[test]
 fn python_names_modules_in_every_form() {
     let (_dir, index) = tree(&[

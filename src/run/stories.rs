@@ -1,18 +1,19 @@
 //! The phases of a story: before (the feature goes off), prepare, execute, validate, finish, after.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use rhai::{CallFnOptions, Dynamic, Scope};
 
-use super::{Context, Request, checklist, ends_everything, records, switches};
+use super::{Context, Request, checklist, ends_everything, engine_failure, records, switches};
 use crate::error::{Error, Kind, Result};
 use crate::operation::Outcome;
 use crate::report::FailureRecord;
 use crate::script::allowance::Counting;
 use crate::script::session::Session;
-use crate::script::{Origin, Script, diagnostics, engine};
+use crate::script::{Origin, Script, diagnostics, engine, patterns};
 use crate::workspace::catalogue::Story;
 
 /// Runs every story of a request, in order.
@@ -23,9 +24,13 @@ pub fn run_all(context: &Context, session: &Rc<Session>, request: &Request) -> R
     let mut last = None;
     for story in &request.stories {
         // A mistake of ours must not leave the run open: it ends the story like any other failure.
-        let ended = crate::panic::guard(|| run_one(context, session, story));
+        let result = crate::panic::guard(|| run_one(context, session, story));
         session.warn_of_unknown();
-        let Err(error) = ended else { continue };
+        patterns::end(session, story);
+        let Err(error) = result else {
+            continue;
+        };
+        let error = engine_failure::located(context, session, request, story, error);
         session
             .journal
             .borrow_mut()
@@ -62,6 +67,7 @@ fn run_one(context: &Context, session: &Rc<Session>, story: &Rc<Story>) -> Resul
     let operations_before = session.journal.borrow().operations.len();
     let checks_before = session.journal.borrow().checks.len();
     records::story_begun(context, session, story)?;
+    patterns::begin(session, story)?;
     switches::switch_off(session, story)?;
     let machine = Machine::of(session, &story.script)?;
     for phase in ["prepare", "execute"] {
@@ -173,10 +179,18 @@ impl Machine {
     pub(super) fn call(&self, script: &Script, phase: &str) -> Result<()> {
         let options = CallFnOptions::new().eval_ast(true).rewind_scope(true);
         let mut scope = Scope::new();
-        let result = self
-            .engine
-            .call_fn_with_options::<Dynamic>(options, &mut scope, &script.ast, phase, ());
-        let result = diagnostics::checked(script, result);
+        let watch = &self.session.watch;
+        let call = || {
+            self.engine
+                .call_fn_with_options::<Dynamic>(options, &mut scope, &script.ast, phase, ())
+        };
+        let result = match catch_unwind(AssertUnwindSafe(call)) {
+            Ok(result) => diagnostics::checked(script, result),
+            Err(panic) => match watch.failure(script, phase) {
+                Some(failure) => Err(failure),
+                None => resume_unwind(panic),
+            },
+        };
         // What can't be caught ends the story, even where the engine swallowed it.
         let result = match (self.session.ended.borrow().clone(), result) {
             (Some(ended), Err(error)) if error.kind() == ended.kind() => Err(error),

@@ -9,7 +9,7 @@ use rhai::Engine;
 use super::calls::{Call, Calls, Given};
 use super::claims::{self, Answer, Claim, Judged};
 use super::library::{Library, STANDARD};
-use super::{Origin, Script, diagnostics, engine};
+use super::{Origin, Script, diagnostics, engine, header};
 use crate::cli::terminal::plural;
 use crate::error::{Error, Kind, Result};
 use crate::gate::policy::Policy;
@@ -182,8 +182,13 @@ impl Checker<'_> {
         let mut checked = self.looked_through(script, &calls);
         if !script.header.is_empty() {
             match Story::of(script.clone(), &self.view.workspace.config().stories) {
-                Ok(story) => checked.story = Some((story.id, story.title)),
-                Err(error) => checked.problems.push(error),
+                Ok(story) => {
+                    checked
+                        .warnings
+                        .extend(story.says_nothing().map(|what| (0, what)));
+                    checked.story = Some((story.id, story.title));
+                }
+                Err(_) => checked.problems.extend(header::problems(script)),
             }
             self.header(script, &mut checked);
         }

@@ -28,6 +28,7 @@ pub fn reference() -> String {
             page.push_str(&entry(word));
         }
     }
+    page.push_str(&super::surprises::reference());
     page
 }
 

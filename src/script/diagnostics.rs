@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use rhai::{Dynamic, EvalAltResult, ParseError};
 
+use super::calls::Calls;
+use super::session::Session;
 use super::{Script, nearest_word};
 use crate::error::{Error, Kind, Position, Result};
 use crate::gate::redact::told;
@@ -120,6 +122,22 @@ pub fn cannot_import(path: &str) -> Error {
     Error::script(format!("cannot import `{path}`")).hint(
         "scripts import `std/story`, `std/service`, `std/files`, `std/packages`, `std/check`, or a script beside them",
     )
+}
+
+/// A word that was given a number in place of a text, in a script that uses `for_each`: what that gives is told.
+#[must_use]
+pub fn of_an_index(error: Error, session: &Session) -> Error {
+    let uses = session.view.story.borrow().as_ref().is_some_and(|story| {
+        let calls = Calls::of(&story.script.ast);
+        calls.calls.iter().any(|call| call.name == "for_each")
+    });
+    if uses && error.message().ends_with("not integer") {
+        return error.hint(
+            "`for_each` gives its closure the index, and the element as `this`: \
+             `paths.for_each(|| remove_path(this))`, or `for path in paths { remove_path(path); }`",
+        );
+    }
+    error
 }
 
 /// A function that is not there, with the nearest word.

@@ -9,7 +9,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext};
 use super::diagnostics::{catchable, raise};
 use super::library::{Library, STANDARD};
 use super::session::{Session, Telling};
-use super::sizes;
+use super::{diagnostics, failing, patterns, sizes};
 use crate::error::{Error, Position};
 use crate::primitive::{Action, Primitive};
 use crate::primitives;
@@ -46,8 +46,16 @@ pub fn engine(session: &Rc<Session>, beside: Option<PathBuf>) -> Engine {
     let printer = Rc::clone(session);
     engine.on_print(move |text| printer.note(text));
     let debugger = Rc::clone(session);
-    engine.on_debug(move |text, _, _| debugger.note(text));
+    engine.on_debug(move |text, _, _| {
+        #[cfg(debug_assertions)]
+        failing::fail_for_a_test(text);
+        debugger.note(text);
+    });
 
+    if session.watch.is_search() {
+        let marker = Rc::clone(session);
+        engine.register_fn(failing::MARK, move |line: i64| marker.watch.mark(line));
+    }
     for word in primitives::all() {
         register(&mut engine, session, word);
     }
@@ -108,6 +116,11 @@ fn located(error: Error, session: &Session, context: &NativeCallContext<'_>) -> 
     if catchable(&error) {
         return error;
     }
+    error.at(said_at(session, context))
+}
+
+/// Where a word is said.
+fn said_at(session: &Session, context: &NativeCallContext<'_>) -> Position {
     let (file, at) = (context.call_source().unwrap_or_default(), context.call_position());
     if let Some(story) = session
         .view
@@ -116,9 +129,9 @@ fn located(error: Error, session: &Session, context: &NativeCallContext<'_>) -> 
         .as_ref()
         .filter(|story| file.is_empty() || file == story.script.name)
     {
-        return error.at(story.script.position(at));
+        return story.script.position(at);
     }
-    error.at(Position {
+    Position {
         file: file.to_owned(),
         line: at.line().unwrap_or(0),
         column: at.position().unwrap_or(0),
@@ -126,7 +139,7 @@ fn located(error: Error, session: &Session, context: &NativeCallContext<'_>) -> 
             .iter()
             .find(|(name, _)| *name == file)
             .map(|(_, text)| (*text).into()),
-    })
+    }
 }
 
 /// Keeps what can't be caught, so that nothing can swallow it.
@@ -159,10 +172,18 @@ fn register(engine: &mut Engine, session: &Rc<Session>, word: &'static Primitive
                     let error = session.view.allowance.explain(error);
                     raise(located(error, &session, &context))
                 };
+                session.watch.said(said_at(&session, &context));
                 let act = || {
-                    let arguments = word.accept(values).map_err(raise)?;
+                    let arguments = word
+                        .accept(values)
+                        .map_err(|error| raise(diagnostics::of_an_index(error, &session)))?;
+                    patterns::given(&session, word, &arguments);
                     match word.action {
-                        Action::Look(look) => look(&arguments, &session.view).map_err(raise),
+                        Action::Look(look) => {
+                            let value = look(&arguments, &session.view).map_err(raise)?;
+                            patterns::answered(&session, word, &arguments, &value);
+                            Ok(value)
+                        }
                         Action::Change(propose) => session.change(word, &arguments, propose).map_err(raise),
                         Action::Tell(tell) => tell(
                             &arguments,
@@ -173,7 +194,10 @@ fn register(engine: &mut Engine, session: &Rc<Session>, word: &'static Primitive
                         ),
                     }
                 };
-                act().inspect_err(|error| keep(&session, error))
+                session
+                    .watch
+                    .within(true, act)
+                    .inspect_err(|error| keep(&session, error))
             },
         );
     }

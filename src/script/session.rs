@@ -16,6 +16,8 @@ use crate::gate::{Gate, Passed, Scene};
 use crate::operation::{BackupMade, Outcome, Proposal, Risk};
 use crate::primitive::{Arguments, Primitive};
 use crate::report::{CheckRecord, FailureRecord, OperationRecord};
+use crate::script::failing::Watch;
+use crate::script::patterns::Patterns;
 use crate::script::sources::Sources;
 use crate::view::View;
 
@@ -34,6 +36,8 @@ pub struct Journal {
     pub checks: Vec<CheckRecord>,
     /// What the person should know.
     pub warnings: Vec<String>,
+    /// Patterns of the story at hand.
+    pub patterns: Patterns,
     /// Failures of stories.
     pub failures: Vec<FailureRecord>,
     /// Questions of scripts, with their answers.
@@ -116,6 +120,8 @@ pub struct Session {
     /// What ended the story at hand and can't be caught: some functions of the engine swallow every failure of the
     /// closures that they call.
     pub ended: RefCell<Option<Error>>,
+    /// Who is at work in the story at hand.
+    pub watch: Watch,
 }
 
 /// A word that speaks to the run, with the engine's context for calling closures.
@@ -132,7 +138,8 @@ impl Telling<'_> {
     /// # Errors
     /// Whatever the closure throws.
     pub fn call(&self, closure: &FnPtr) -> Result<Dynamic, Box<rhai::EvalAltResult>> {
-        closure.call_within_context(self.context, ())
+        let call = || closure.call_within_context(self.context, ());
+        self.session.watch.within(false, call)
     }
 }
 
@@ -170,6 +177,7 @@ impl Session {
     pub fn begin_story(&self) {
         self.operations.set(0);
         self.ended.take();
+        self.watch.begin();
     }
 
     /// A word that changes something: each proposal passes the gate. Gives the last proposal's value.

@@ -4,27 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use globset::{GlobBuilder, GlobMatcher};
-
 use super::View;
-use crate::error::{Error, Kind, Result};
+use super::finding::outermost;
+use crate::error::{Kind, Result};
 use crate::gate::overlay::Node;
 use crate::host::files::EntryKind;
 use crate::host::packages::{self, Manager, Packages, Removal, tree};
 use crate::host::sight::Look;
+use crate::pattern::{self, is_pattern};
 use crate::references::{Index, Reference};
 use crate::workspace::Place;
 use crate::workspace::catalogue::{Story, candidates};
 
 impl View {
     /// Where a part named by a story stands: as named, and with or without the main directory. Nothing there: the path
-    /// as named, or nothing for a glob.
+    /// as named, or nothing for a pattern.
     ///
     /// # Errors
     /// [`Kind::Denied`] for a path outside the roots.
     pub fn parts(&self, part: &str) -> Result<Vec<Place>> {
         let mut found = self.standing(part)?;
-        if found.is_empty() && !is_glob(part) {
+        if found.is_empty() && !is_pattern(part) {
             found.push(self.workspace.place(part.trim_end_matches('/'))?);
         }
         Ok(found)
@@ -37,8 +37,8 @@ impl View {
     pub fn standing(&self, part: &str) -> Result<Vec<Place>> {
         let mut found = Vec::new();
         for candidate in candidates(part) {
-            if is_glob(part) {
-                found.extend(self.matching(&candidate)?);
+            if is_pattern(part) {
+                found.extend(outermost(self.matching(&candidate)?));
             } else {
                 let place = self.workspace.place(&candidate)?;
                 if self.exists(&place.absolute)? {
@@ -47,25 +47,6 @@ impl View {
             }
         }
         Ok(found)
-    }
-
-    /// Paths that match a glob of which only the last component has wildcards.
-    fn matching(&self, pattern: &str) -> Result<Vec<Place>> {
-        let (directory, name) = pattern.rsplit_once('/').unwrap_or((".", pattern));
-        let top = self.workspace.place(directory)?;
-        let is_directory = self
-            .stat(&top.absolute)?
-            .is_some_and(|stat| stat.kind == EntryKind::Directory);
-        if !is_directory {
-            return Ok(Vec::new());
-        }
-        let glob = glob(name)?;
-        let names = self.list(&top.absolute)?;
-        Ok(names
-            .iter()
-            .filter(|(name, _)| glob.is_match(name))
-            .map(|(name, _)| top.entry(name))
-            .collect())
     }
 
     /// All places of a story's own parts that are there.
@@ -127,15 +108,15 @@ impl View {
     /// Adds where a part stands below `place`, relative to it. Most parts are told apart by their names alone.
     fn parts_inside(&self, part: &str, place: &Place, inside: &mut BTreeSet<PathBuf>) -> Result<()> {
         let may_be = |candidate: &String| {
-            // The plain beginning of a glob, or the whole path.
-            let plain = candidate.split(['*', '?', '[', '{']).next().unwrap_or_default();
-            let plain = if plain.len() == candidate.len() {
-                plain
+            // Where a pattern begins, or the whole path.
+            let plain = if is_pattern(candidate) {
+                pattern::base(candidate)
             } else {
-                plain.rsplit_once('/').map_or("", |(directory, _)| directory)
+                candidate
             };
-            let absolute = self.workspace.root().join(plain);
-            absolute.starts_with(&place.absolute)
+            let begins = self.workspace.root().join(plain);
+            begins.starts_with(&place.absolute)
+                || (is_pattern(candidate) && place.absolute.starts_with(&begins))
         };
         if !candidates(part).iter().any(may_be) {
             return Ok(());
@@ -175,13 +156,13 @@ impl View {
     }
 
     /// The names of the run's parts, whether anything stands there or not: what is gone is no source that stays. Names
-    /// cost nothing; only for what a glob means directories are read.
+    /// cost nothing; only for what a pattern means directories are read.
     fn leaving_now(&self) -> Result<BTreeSet<PathBuf>> {
         let mut leaving = BTreeSet::new();
         let stories = self.catalogue.stories().iter();
         let going = stories.filter(|story| self.errand.stories.contains(&story.id));
         for candidate in going.flat_map(|story| story.parts.iter().flat_map(|part| candidates(part))) {
-            if is_glob(&candidate) {
+            if is_pattern(&candidate) {
                 leaving.extend(self.matching(&candidate)?.into_iter().map(|place| place.absolute));
             } else {
                 leaving.insert(self.workspace.place(&candidate)?.absolute);
@@ -386,21 +367,4 @@ impl View {
         }
         Ok(staying)
     }
-}
-
-/// Whether a part names several paths by wildcards.
-fn is_glob(part: &str) -> bool {
-    part.contains(['*', '?', '[', '{'])
-}
-
-/// A pattern of paths as scripts write them: `*` and `?` stay within one name, `**` does not.
-///
-/// # Errors
-/// [`Kind::Invalid`] where it can't be read.
-pub fn glob(pattern: &str) -> Result<GlobMatcher> {
-    GlobBuilder::new(pattern)
-        .literal_separator(true)
-        .build()
-        .map(|glob| glob.compile_matcher())
-        .map_err(|error| Error::invalid(format!("`{pattern}` is not a glob: {error}")))
 }

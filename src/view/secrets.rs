@@ -7,13 +7,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
-use globset::{GlobBuilder, GlobMatcher};
 
 use super::alias::identity;
 use super::{Known, View};
 use crate::error::{Error, Result};
 use crate::gate::overlay::Seen;
 use crate::host::files::{EntryKind, Stat, Step};
+use crate::pattern::Rule;
 use crate::workspace::{CONFIG, Place, Workspace};
 
 /// The shortest piece of a file that counts as read from it, in bytes.
@@ -29,7 +29,7 @@ pub(super) struct Secrets {
     environment: Vec<(u64, u64)>,
     /// It stays open as long as its identity is asked for: no other file is given its inode, though it be replaced.
     _held: Option<std::fs::File>,
-    listed: OnceCell<Vec<(String, GlobMatcher)>>,
+    listed: OnceCell<Vec<Rule>>,
     /// Files with several names of which one is listed.
     linked: OnceCell<HashMap<(u64, u64), String>>,
     known: OnceCell<Known>,
@@ -70,25 +70,12 @@ impl Secrets {
     }
 }
 
-/// A pattern of `policy.read_deny`: as all patterns of paths, whatever the case.
-///
-/// # Errors
-/// Where it can't be read.
-pub fn pattern(text: &str) -> std::result::Result<GlobMatcher, globset::Error> {
-    GlobBuilder::new(text)
-        .literal_separator(true)
-        .case_insensitive(true)
-        .build()
-        .map(|glob| glob.compile_matcher())
-}
-
 impl View {
-    fn listed(&self) -> &[(String, GlobMatcher)] {
+    fn listed(&self) -> &[Rule] {
         self.secrets.listed.get_or_init(|| {
             let texts = &self.workspace.config().policy.read_deny;
             // They were read when the configuration was.
-            let read = |text: &String| Some((text.clone(), pattern(text).ok()?));
-            texts.iter().filter_map(read).collect()
+            texts.iter().filter_map(|text| Rule::parse(text).ok()).collect()
         })
     }
 
@@ -154,17 +141,13 @@ impl View {
         Ok(pattern.cloned().map(Why::Listed))
     }
 
-    /// The pattern that lists a path, or a directory above it.
+    /// The pattern that lists a path, or a directory above it, whatever the case.
     fn listed_as(&self, path: &Path) -> Option<String> {
         let relative = path.strip_prefix(self.workspace.root()).unwrap_or(path);
-        let is_listed = |matcher: &GlobMatcher| {
-            let mut ways = relative.ancestors().filter(|way| !way.as_os_str().is_empty());
-            ways.any(|way| matcher.is_match(way))
-        };
         let mut listed = self.listed().iter();
         listed
-            .find(|(_, matcher)| is_listed(matcher))
-            .map(|(pattern, _)| pattern.clone())
+            .find(|rule| rule.covers(relative, true) || rule.covers_absolute(path, true))
+            .map(|rule| rule.text().to_owned())
     }
 
     /// The names by which a path is to be judged: its own; the one by which the directories above it are known; in a
@@ -201,9 +184,8 @@ impl View {
             return Ok(known);
         }
         let mut places = vec![self.workspace.state(), self.workspace.backups()];
-        for (pattern, _) in self.listed() {
-            places.extend(plain_part(pattern).map(|part| self.workspace.root().join(part)));
-        }
+        let parts = self.listed().iter().flat_map(Rule::plain_parts);
+        places.extend(parts.map(|part| self.workspace.root().join(part)));
         let known = self.known(places)?;
         Ok(self.secrets.known.get_or_init(|| known))
     }
@@ -383,14 +365,6 @@ fn hexadecimal(text: &[u8]) -> Option<Vec<u8>> {
     (!bytes.is_empty()).then_some(bytes)
 }
 
-/// The directories of a pattern before its first wildcard; `None` where there are none.
-pub(crate) fn plain_part(pattern: &str) -> Option<String> {
-    let is_plain = |part: &&str| !part.contains(['*', '?', '[', '{']);
-    let parts: Vec<&str> = pattern.split('/').take_while(is_plain).collect();
-    let plain = parts.join("/");
-    (!plain.is_empty() && plain != ".").then_some(plain)
-}
-
 fn refused(place: &Place, why: &Why) -> Error {
     match why {
         Why::Environment => Error::denied(format!("`{place}` holds secrets: a script can't read or copy it"))
@@ -433,18 +407,6 @@ mod tests {
                     .any(|piece| secret.windows(PIECE).any(|own| own == piece))
             });
             assert!(is_seen, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_plain_part_of_a_pattern_ends_before_the_first_wildcard() {
-        for (pattern, plain) in [
-            (".git/**", Some(".git")),
-            ("a/b/*.key", Some("a/b")),
-            ("**/.env*", None),
-            ("secrets", Some("secrets")),
-        ] {
-            assert_eq!(plain_part(pattern).as_deref(), plain);
         }
     }
 }

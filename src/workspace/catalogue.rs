@@ -10,7 +10,7 @@ use super::config::StoryAdditions;
 use super::{STORIES, Workspace, order};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
-use crate::script::{LIMIT as SCRIPT_LIMIT, Origin, Script, engine};
+use crate::script::{LIMIT as SCRIPT_LIMIT, Origin, Script, engine, header};
 
 /// The embedded stories: file name and text.
 pub const EMBEDDED: &[(&str, &str)] = &[
@@ -47,9 +47,6 @@ pub const EMBEDDED: &[(&str, &str)] = &[
 /// The directory that the procedures call the main directory, where a repository holds it.
 pub const MAIN_DIRECTORY: &str = "bmad-method";
 
-/// The longest id of a story, in characters.
-const LONGEST_ID: usize = 64;
-
 /// A story.
 #[derive(Debug, Clone)]
 pub struct Story {
@@ -61,7 +58,7 @@ pub struct Story {
     pub feature: Option<String>,
     /// Other flags that gate its code.
     pub also_gates: Vec<String>,
-    /// Paths that it owns: data, results, files, caches. Globs stay globs.
+    /// Paths that it owns: data, results, files, caches. Patterns stay patterns.
     pub parts: Vec<String>,
     /// The parts of it that hold data or results: another story must not take them along.
     pub data: Vec<String>,
@@ -75,48 +72,17 @@ impl Story {
     /// The story that a script's header tells.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Script`] where `id` or `title` is missing or has another type.
+    /// [`crate::error::Kind::Script`] with the first of what [`header::problems`] finds.
     pub fn of(script: Script, additions: &BTreeMap<String, StoryAdditions>) -> Result<Self> {
-        let wrong = |what: &str| {
-            Error::script(format!("the STORY of `{}` {what}", script.name))
-                .hint("const STORY = #{ id: \"2.1\", title: \"What was rolled out\" };")
-                .at(script.position(rhai::Position::new(1, 1)))
-        };
-        if script.header.is_empty() {
-            return Err(wrong(
-                "is missing: a story begins with a literal constant map STORY",
-            ));
+        if let Some(problem) = header::problems(&script).into_iter().next() {
+            return Err(problem);
         }
-        let text = |key: &str| {
-            script
-                .header
-                .get(key)
-                .and_then(|value| value.clone().into_string().ok())
-        };
-        let id = text("id")
-            .filter(|id| !id.is_empty())
-            .ok_or_else(|| wrong("has no text `id`"))?;
-        if !id
-            .chars()
-            .all(|character| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_'))
-        {
-            return Err(wrong(
-                "has an `id` with other characters than letters, digits, `.`, `-` and `_`",
-            ));
-        }
-        // It names files, and stands on command lines.
-        if id.len() > LONGEST_ID
-            || !id.starts_with(|first: char| first.is_ascii_alphanumeric())
-            || id == "all"
-        {
-            return Err(wrong(
-                "has an `id` that is no name: at most 64 characters, the first a letter or digit, and not `all`",
-            ));
-        }
-        let title = text("title")
-            .filter(|title| !title.is_empty())
-            .ok_or_else(|| wrong("has no text `title`"))?;
-        let feature = text("feature").filter(|feature| !feature.is_empty());
+        let text = |key: &str| texts(&script.header, key).into_iter().next();
+        let (id, title, feature) = (
+            text("id").unwrap_or_default(),
+            text("title").unwrap_or_default(),
+            text("feature"),
+        );
         let mut script = script;
         if let Some(additions) = additions.get(&id) {
             add(&mut script.header, additions);
@@ -145,6 +111,14 @@ impl Story {
             data,
             script,
         })
+    }
+
+    /// What to tell of a story without any phase.
+    #[must_use]
+    pub fn says_nothing(&self) -> Option<&'static str> {
+        let has = |name: &&str| self.script.has_phase(name);
+        (!header::PHASES.iter().any(has))
+            .then_some("it has none of the functions prepare, execute, validate, finish: it does nothing")
     }
 
     /// All flags that gate its code; its own first.
@@ -224,7 +198,7 @@ pub struct Catalogue {
     /// What was odd: a workspace's story that stands for an embedded one, a file that is no story.
     pub warnings: Vec<String>,
     /// Why the workspace's own stories can't all be read: then none can be chosen, but runs can be taken back.
-    broken: Option<Error>,
+    pub problems: Vec<Error>,
 }
 
 impl Catalogue {
@@ -244,10 +218,12 @@ impl Catalogue {
             found.insert(story.id.clone(), Rc::new(story));
         }
         if let Err(error) = catalogue.add_own(workspace, &mut found) {
+            catalogue.problems.push(error);
+        }
+        for error in &catalogue.problems {
             catalogue.warnings.push(format!(
                 "no story can be chosen before this is corrected: {error}"
             ));
-            catalogue.broken = Some(error);
         }
         for id in additions.keys() {
             if !found.contains_key(id) {
@@ -274,12 +250,19 @@ impl Catalogue {
             super::trust::check_script(&path, Some(workspace.root()))?;
             let text = super::text(&path, SCRIPT_LIMIT)
                 .map_err(|error| Error::script(format!("cannot read story `{shown}`: {error}")))?;
-            let script = Script::compile(&reader, &shown, Origin::File(path), &text)?;
-            if script.header.is_empty() {
+            let story = match Script::compile(&reader, &shown, Origin::File(path), &text) {
                 // A library beside the stories.
-                continue;
-            }
-            let story = Story::of(script, additions)?;
+                Ok(script) if script.header.is_empty() => continue,
+                Ok(script) => Story::of(script, additions),
+                Err(error) => Err(error),
+            };
+            let story = match story {
+                Ok(story) => story,
+                Err(error) => {
+                    self.problems.push(error);
+                    continue;
+                }
+            };
             if let Some(before) = own.insert(story.id.clone(), shown.clone()) {
                 return Err(Error::script(format!(
                     "story {} stands in both `{before}` and `{shown}`",
@@ -346,8 +329,8 @@ impl Catalogue {
     /// [`crate::error::Kind::Usage`] with the nearest name for an unknown story; [`crate::error::Kind::Script`] while a
     /// story of the workspace can't be read.
     pub fn select(&self, words: &[String], flags: Option<&Flags>) -> Result<Vec<Rc<Story>>> {
-        if let Some(broken) = &self.broken {
-            return Err(broken.clone());
+        if let Some(problem) = self.problems.first() {
+            return Err(problem.clone());
         }
         let mut chosen: Vec<Rc<Story>> = Vec::new();
         let names = words

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use super::monitor_config::MonitorConfig;
 use crate::alert::config::AlertsConfig;
 use crate::error::{Error, Position, Result};
+use crate::pattern::{self, Rule};
 
 /// The flags file's usual place; it marks a workspace too.
 pub const FLAGS_FILE: &str = "config/feature-flags.yaml";
@@ -126,9 +127,9 @@ impl Default for Validation {
 pub struct Policy {
     /// Directories below which a run may write, relative to the workspace.
     pub write: Vec<String>,
-    /// Globs, relative to the workspace, that a run may never change.
+    /// Patterns, relative to the workspace, of what a run may never change.
     pub deny: Vec<String>,
-    /// Globs, relative to the workspace, of files that a script is never given; whatever the case.
+    /// Patterns, relative to the workspace, of files that a script is never given; whatever the case.
     pub read_deny: Vec<String>,
     /// Programs that `run_command` may start.
     pub commands: Vec<String>,
@@ -342,6 +343,7 @@ impl Config {
         }
         let config: Self = serde_yaml::from_str(text).map_err(|error| explain(text, &error))?;
         config.check()?;
+        config.check_patterns(text)?;
         Ok(config)
     }
 
@@ -371,11 +373,33 @@ impl Config {
         self.policy.limits.check().map_err(wrong)?;
         self.monitor.check().map_err(wrong)?;
         self.alerts.check(&self.policy.commands).map_err(wrong)?;
-        for pattern in &self.policy.deny {
-            globset::Glob::new(pattern).map_err(|error| wrong(format!("policy.deny: {error}")))?;
-        }
-        for pattern in &self.policy.read_deny {
-            globset::Glob::new(pattern).map_err(|error| wrong(format!("policy.read_deny: {error}")))?;
+        Ok(())
+    }
+}
+
+impl Config {
+    /// A rule that nobody understands would refuse nothing.
+    fn check_patterns(&self, text: &str) -> Result<()> {
+        let lists = [
+            ("policy.deny", &self.policy.deny),
+            ("policy.read_deny", &self.policy.read_deny),
+        ];
+        for (key, pattern) in lists
+            .iter()
+            .flat_map(|(key, list)| list.iter().map(move |one| (key, one)))
+        {
+            if let Err(error) = Rule::parse(pattern) {
+                let failure =
+                    Error::configuration(format!("`{}`: {key}: {}", super::CONFIG, error.message()));
+                let failure = match error.hint_text() {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                };
+                return Err(match pattern::place_in(text, super::CONFIG, pattern) {
+                    Some(place) => failure.at(place),
+                    None => failure,
+                });
+            }
         }
         Ok(())
     }

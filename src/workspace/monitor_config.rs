@@ -255,7 +255,7 @@ pub struct TriggerConfig {
     pub name: Option<String>,
     /// What is measured.
     pub metric: Metric,
-    /// Which services: a glob; all by default.
+    /// Which services: a pattern of names; all by default.
     #[serde(default)]
     pub service: Option<String>,
     /// When it is bad.
@@ -578,7 +578,7 @@ impl TriggerConfig {
             );
         }
         if let Some(service) = &self.service {
-            globset::Glob::new(service).map_err(|error| format!("service: {error}"))?;
+            crate::pattern::Name::parse(service).map_err(|error| format!("service: {error}"))?;
         }
         Ok(())
     }

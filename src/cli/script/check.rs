@@ -77,7 +77,12 @@ fn page(checked: &Checked) -> String {
         &rows,
     ));
     for (number, warning) in &checked.warnings {
-        page.push_str(&format!("warning: line {}: {warning}\n", line(*number)));
+        let place = if *number == 0 {
+            String::new()
+        } else {
+            format!("line {number}: ")
+        };
+        page.push_str(&format!("warning: {place}{warning}\n"));
     }
     page.push('\n');
     page

@@ -76,7 +76,9 @@ fn what_is_denied_below_a_directory_denies_the_directory_itself() {
             &["other/private", "other/private/new"],
             &["other", "plain"],
         ),
-        ("keep", &["keep"], &["keeper", "data/keep"]),
+        // A name alone means it anywhere.
+        ("keep", &["keep", "data/keep"], &["keeper"]),
+        ("keep/inner", &["keep/inner"], &["data/keep"]),
         ("data/file", &["data/file"], &["data/keep/file", "data/files"]),
     ] {
         let scene = Scene::of(&format!("deny: [\"{pattern}\"]"));
