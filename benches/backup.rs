@@ -591,7 +591,8 @@ impl Bench {
     }
 
     fn copy(&self, tree: &Path, to: &Path) {
-        retire::copy(&self.permit, &self.host.files, tree, to, &self.origin(tree)).expect("it can be copied");
+        retire::copy(&self.permit, &self.host.files, tree, &[], to, &self.origin(tree))
+            .expect("it can be copied");
     }
 
     fn retire(&self, tree: &Path, to: &Path) {

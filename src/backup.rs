@@ -4,6 +4,12 @@
 /// The backups that there are.
 pub mod catalogue;
 
+/// Comparing a tree with its manifest.
+mod compare;
+
+/// Links that lead out of a backup.
+pub mod links;
+
 /// What a backup holds, path by path.
 pub mod manifest;
 
@@ -28,6 +34,9 @@ use crate::error::{Error, Result};
 pub const MANIFEST: &str = ".rollback-manifest.jsonl";
 
 const NAME_LIMIT: usize = 100;
+
+/// The longest name that is made of a path.
+const PLAIN_LIMIT: usize = 80;
 
 /// A name for a backup's directory that is not taken: `<name>_<stamp>`, then `<name>_<stamp>_2`, and so on. `stamp` is
 /// the local time as `YYYYMMDD_HHMMSS`.
@@ -69,4 +78,23 @@ pub fn check_name(name: &str) -> Result<()> {
         Error::invalid(format!("`{}` can't be the name of a backup", name.escape_debug()))
             .hint("use letters, digits, `_`, `.` and `-`, at most 100, and begin with a letter or digit"),
     )
+}
+
+/// A name for the backup of a path: its last name, without what such a name can't hold.
+#[must_use]
+pub fn plain_name(path: &str) -> String {
+    let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let plain: String = name
+        .chars()
+        .map(|each| {
+            if each.is_ascii_alphanumeric() || each == '-' {
+                each
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    let plain = plain.trim_matches(['_', '-']);
+    let plain = plain.get(..PLAIN_LIMIT).unwrap_or(plain);
+    if plain.is_empty() { "data" } else { plain }.to_owned()
 }

@@ -20,6 +20,9 @@ pub mod commands;
 /// The kernel's own wall.
 pub mod confine;
 
+/// Opening databases.
+pub mod databases;
+
 /// Containers, images and volumes.
 pub mod docker;
 

@@ -36,6 +36,9 @@ pub mod view;
 /// The only module that changes the world.
 pub mod host;
 
+/// The databases that the stack keeps in files.
+pub mod database;
+
 /// Backups: manifest, copy, verification.
 pub mod backup;
 

@@ -23,8 +23,14 @@ pub mod editing;
 /// Moving paths: removal into the run's store, and plain moves.
 pub mod moving;
 
+/// Opening a database on trial.
+pub mod opening;
+
 /// Closing the directory of backups to others.
 pub mod narrowing;
+
+/// What a tree looked like.
+pub mod portrait;
 
 /// Backing up by moving.
 pub mod retiring;
@@ -89,6 +95,9 @@ pub struct Move {
     pub from: String,
     /// Where it is after.
     pub to: String,
+    /// What moved, as it was; `None` where a manifest tells, or others may have written to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<portrait::Portrait>,
 }
 
 /// Contents to put back.
@@ -101,6 +110,9 @@ pub struct Saved {
     /// BLAKE3 of the contents after the change, in hexadecimal: a file that differs has been changed since.
     /// `None` where a command makes the contents.
     pub after: Option<String>,
+    /// BLAKE3 of the former contents, in hexadecimal, where they were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
 }
 
 /// How to take an operation back, written to the audit log before the operation happens.
@@ -131,6 +143,9 @@ pub enum Undo {
         path: String,
         /// BLAKE3 of its contents for a file.
         after: Option<String>,
+        /// What was made, where it is no text of ours: what differs was changed by others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        created: Option<portrait::Portrait>,
         /// Directories that were made for it, outermost first; they go where they are empty.
         made: Vec<String>,
         /// Directories whose modification time is put back after.

@@ -7,6 +7,7 @@ mod engine;
 mod looking;
 mod proposing;
 mod values;
+mod whole;
 
 mod ask;
 mod backup_dir;
@@ -19,6 +20,7 @@ mod disk_free;
 pub(crate) mod dry_run;
 mod env_keys;
 mod fail;
+mod find_databases;
 mod find_parts;
 mod find_paths;
 mod find_processes;
@@ -79,9 +81,11 @@ use engine::{engine_list, engine_removal};
 use looking::{process_map, process_query, query_text};
 use proposing::{
     already, asked_removal, backup_contents, blind_edit, described, displace, edit, edited_text, last_name,
-    left_out, not_present, readers, require_quiet, setting, sized,
+    left_out, likeness, listed, not_present, out_of_the_way, readers, require_quiet, setting, sized,
+    standing_at,
 };
 pub use values::{from_script, to_script};
+use whole::{Whole, database_removal, links_out, remarks, whole_database};
 
 /// Every word, in the order of the reference page.
 static ALL: &[&Primitive] = &[
@@ -92,6 +96,7 @@ static ALL: &[&Primitive] = &[
     &list_dir::WORD,
     &find_paths::WORD,
     &find_parts::WORD,
+    &find_databases::WORD,
     &foreign_parts::WORD,
     &required_parts::WORD,
     &story_additions::WORD,

@@ -63,6 +63,9 @@ pub mod plan_file;
 /// Checking backups.
 pub mod keeping;
 
+/// What a backup's manifest can't tell.
+pub mod proving;
+
 /// Commands of our own that change what we keep.
 mod own;
 

@@ -5,7 +5,7 @@
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::gate::Overlay;
 use crate::gate::overlay::Seen;
 use crate::host::Host;
-use crate::host::files::{EntryKind, Stat, is_copied};
+use crate::host::files::{EntryKind, Stat};
 use crate::host::logs::LOGS;
 use crate::host::sight::Look;
 use crate::operation::Capability;
@@ -36,6 +36,12 @@ mod errand;
 /// Places under other names.
 mod alias;
 
+/// What a restore leaves alone.
+mod covering;
+
+/// Databases, with what belongs to them.
+mod databases;
+
 /// Facts that a plan rests on; what matches a pattern.
 mod facts;
 mod finding;
@@ -55,6 +61,9 @@ mod moment;
 /// Parts of stories: where they stand, what names them, to whom they belong.
 mod parts;
 
+/// How much there is.
+mod size;
+
 /// What a script is not given, and what it was.
 pub mod secrets;
 
@@ -62,21 +71,12 @@ pub mod secrets;
 mod world;
 
 pub use alias::Known;
+pub use databases::Database;
 pub use errand::Errand;
+pub use size::Size;
 
 /// The largest file that a script may read or edit, in bytes.
 pub const TEXT_LIMIT: u64 = 8 << 20;
-
-/// Sizes of a tree.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Size {
-    /// Paths, the top included.
-    pub entries: u64,
-    /// Regular files.
-    pub files: u64,
-    /// Bytes of regular files.
-    pub bytes: u64,
-}
 
 /// The world as a script sees it.
 #[derive(Debug)]
@@ -435,51 +435,6 @@ impl View {
             }
         }
         Ok(())
-    }
-
-    /// Sizes of a tree.
-    ///
-    /// # Errors
-    /// As [`View::walk`].
-    pub fn size(&self, place: &Path) -> Result<Size> {
-        let mut size = Size::default();
-        self.walk_across(place, &mut |_, stat| {
-            size.entries += 1;
-            if stat.kind == EntryKind::File {
-                size.files += 1;
-                size.bytes += stat.size;
-            }
-            Ok(())
-        })?;
-        if size.bytes > self.limits().max_bytes {
-            return Err(Error::invalid(format!(
-                "`{}` holds {} bytes, more than the limit of {}",
-                self.workspace.show(place),
-                size.bytes,
-                self.limits().max_bytes
-            ))
-            .hint("policy.limits.max_bytes sets the limit"));
-        }
-        Ok(size)
-    }
-
-    /// Sizes of what a copy of a tree would hold, and the sockets that it would leave out, by the path from the top.
-    ///
-    /// # Errors
-    /// As [`View::size`]; as the copy itself for what can't be copied.
-    pub fn size_of_copy(&self, place: &Place) -> Result<(Size, Vec<PathBuf>)> {
-        let mut left_out = Vec::new();
-        self.walk(&place.absolute, &mut |path, stat| {
-            let inside = path.strip_prefix(&place.absolute).unwrap_or(path);
-            let shown = self.workspace.show(path).shown;
-            if !is_copied(Path::new(&shown), stat.kind, inside.components().count())? {
-                left_out.push(inside.to_path_buf());
-            }
-            Ok(())
-        })?;
-        let mut size = self.size(&place.absolute)?;
-        size.entries = size.entries.saturating_sub(left_out.len() as u64);
-        Ok((size, left_out))
     }
 
     /// What is needed to change a path.

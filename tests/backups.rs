@@ -144,6 +144,7 @@ fn a_backup_is_made_by_hand_and_put_back_over_what_changed() {
     sandbox.write("data/my reports/q2.txt", "new");
     sandbox.run(&["backup", "restore", &name, "--yes"]).assert_code(0);
     assert_eq!(sandbox.read("data/my reports/q1.txt"), "first");
+    assert_eq!(sandbox.read("data/my reports/q2.txt"), "new");
     // What stood there is not lost: the restore is taken back like any run.
     let history = sandbox.json(&["history"]);
     let restore = history["runs"].as_array().unwrap().last().unwrap()["run"].clone();

@@ -14,6 +14,7 @@ mod backups;
 mod bad_input;
 mod commands;
 mod copies;
+mod databases;
 mod disk;
 mod edits;
 mod faults;
@@ -32,6 +33,7 @@ mod primitives;
 mod processes;
 mod prompts;
 mod properties;
+mod proven;
 mod prune;
 #[cfg(feature = "real-stack")]
 mod real_stack;

@@ -33,6 +33,9 @@ pub struct Listed {
     pub method: String,
     /// Whether its manifest is there, with both ends.
     pub complete: bool,
+    /// Why its manifest could not be read, where nobody can tell whether it is complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
     /// Whether its contents were compared with the manifest; a listing never does that.
     pub verified: Option<bool>,
 }
@@ -79,17 +82,15 @@ fn describe(files: &Files, directory: &Path, name: &str) -> Result<Listed> {
         bytes: 0,
         method: String::new(),
         complete: false,
+        unread: None,
         verified: None,
     };
     let (header, footer) = match manifest::ends(files, directory) {
         Ok(ends) => ends,
         // One bad directory must not hide the others.
-        Err(error)
-            if matches!(
-                error.kind(),
-                Kind::NotFound | Kind::Corrupt | Kind::Invalid | Kind::Failed
-            ) =>
-        {
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => return Ok(listed),
+        Err(error) if matches!(error.kind(), Kind::Invalid | Kind::Failed | Kind::Denied) => {
+            listed.unread = Some(error.message().to_owned());
             return Ok(listed);
         }
         Err(error) => return Err(error),

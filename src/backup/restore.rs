@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::MANIFEST;
+use super::compare::{Comparison, Contents, compare};
 use super::manifest::{Entry, TOP};
-use super::verify::{Comparison, Contents, compare, finished, footer_of};
+use super::verify::{finished, footer_of};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
 use crate::host::files::{Copied, CopyOutcome, EntryKind, Files, Mounts, Renamed, shown};
@@ -76,6 +77,7 @@ pub fn restore(permit: &Permit, files: &Files, backup: &Path, destination: &Path
 
 /// What is to be known of a whole manifest before anything is copied.
 struct Known {
+    /// `Directory` for several files too, of a database: they are put back below the destination.
     kind: EntryKind,
     bytes: u64,
     top: Option<Entry>,
@@ -91,14 +93,17 @@ impl Known {
             top: None,
             only: None,
         };
-        let mut first = true;
+        let mut count = 0_u64;
         while let Some(entry) = manifest.next()? {
             if entry.path == Path::new(TOP) {
                 known.top = Some(entry);
             } else {
-                known.only = first.then_some(entry);
+                count += 1;
+                known.only = (count == 1).then_some(entry);
             }
-            first = false;
+        }
+        if count > 1 {
+            known.kind = EntryKind::Directory;
         }
         known.bytes = footer_of(&manifest, backup)?.bytes;
         Ok(known)
@@ -146,7 +151,7 @@ fn check(
     };
     let comparison = Comparison {
         contents: Contents::Known(&copied),
-        set_id: outcome.not_owned.is_empty(),
+        owners: outcome.not_owned.is_empty(),
         sockets: false,
     };
     let mut manifest = finished(files, backup)?;

@@ -8,7 +8,9 @@ use super::MANIFEST;
 use super::manifest::{self, Digests, Header, Method, Origin};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
-use crate::host::files::{Copied, EntryKind, Expect, Files, Listed, Mounts, Relocated, Stat, shown};
+use crate::host::files::{
+    Copied, CopyOutcome, EntryKind, Expect, Files, Listed, Mounts, Relocated, Stat, shown,
+};
 
 /// A rename: from, to.
 pub type Rename = (PathBuf, PathBuf);
@@ -198,7 +200,10 @@ impl Making {
                 .hint("choose another name for the backup"));
         }
         let workspace = files.roots().next().unwrap_or_else(|| Path::new("/"));
-        let one_file = matches!(moves, [(from, _)] if *from == workspace.join(&origin.source))
+        // With what belongs to it, where it is a database.
+        let one_file = moves
+            .first()
+            .is_some_and(|(from, _)| *from == workspace.join(&origin.source))
             && !moves.iter().any(|(_, to)| to == backup);
         let mut times = BTreeMap::new();
         // The directory in which the backup, or those above it, will be made.
@@ -339,18 +344,24 @@ impl Making {
     }
 }
 
-/// Copies `source` into a new backup, verified, with a manifest that has digests. The source stays.
+/// Copies `source` into a new backup, verified, with a manifest that has digests. The source stays. What belongs to a
+/// source that is one file comes along (`sides`, each with its place in the backup).
 ///
 /// # Errors
 /// `Exists` where something stands at `backup`, `Changed` where the source is written meanwhile; otherwise what the
 /// system says. Nothing is left at `backup` then.
-pub fn copy(permit: &Permit, files: &Files, source: &Path, backup: &Path, origin: &Origin) -> Result<Sealed> {
+pub fn copy(
+    permit: &Permit,
+    files: &Files,
+    source: &Path,
+    sides: &[Rename],
+    backup: &Path,
+    origin: &Origin,
+) -> Result<Sealed> {
     let kind_of = |path: &Path| files.stat(path).map(|stat| stat.map(|stat| stat.kind));
-    let moves = plan(source, backup, &[], &kind_of, &|path| files.list(path))?;
-    let Some((from, to)) = moves.first() else {
-        return Err(Error::bug(format!("no way into `{}`", shown(backup))));
-    };
-    let kind = if to == backup {
+    let mut copies = plan(source, backup, &[], &kind_of, &|path| files.list(path))?;
+    copies.extend_from_slice(sides);
+    let kind = if copies.iter().any(|(_, to)| to == backup) {
         EntryKind::Directory
     } else {
         EntryKind::File
@@ -359,7 +370,7 @@ pub fn copy(permit: &Permit, files: &Files, source: &Path, backup: &Path, origin
         Some(parent) => files.make_private_directories(permit, parent)?,
         None => Vec::new(),
     };
-    let copied = copy_into(permit, files, (from, to), backup, kind, origin);
+    let copied = copy_into(permit, files, &copies, backup, kind, origin);
     copied.map_err(|error| {
         let cleared = match files.stat(backup) {
             Ok(None) => Ok(()),
@@ -386,7 +397,7 @@ pub fn copy(permit: &Permit, files: &Files, source: &Path, backup: &Path, origin
 fn copy_into(
     permit: &Permit,
     files: &Files,
-    (from, to): (&Path, &Path),
+    copies: &[Rename],
     backup: &Path,
     kind: EntryKind,
     origin: &Origin,
@@ -394,16 +405,21 @@ fn copy_into(
     if kind != EntryKind::Directory {
         files.make_directory(permit, backup, 0o700)?;
     }
-    let outcome = files.copy_across(permit, from, to)?;
+    let mut outcomes: Vec<(&Path, CopyOutcome)> = Vec::new();
+    for (from, to) in copies {
+        let inside = to.strip_prefix(backup).unwrap_or(to);
+        outcomes.push((inside, files.copy_across(permit, from, to)?));
+    }
     let known = |relative: &Path| {
-        let relative = if kind == EntryKind::Directory {
-            relative
-        } else {
-            Path::new("")
-        };
-        outcome.copied.get(relative).and_then(Copied::digest)
+        let found = outcomes
+            .iter()
+            .find_map(|(top, outcome)| outcome.copied.get(relative.strip_prefix(top).ok()?));
+        found.and_then(Copied::digest)
     };
-    let method = if outcome.shared > 0 && outcome.written == 0 {
+    let method = if outcomes
+        .iter()
+        .all(|(_, outcome)| outcome.shared > 0 && outcome.written == 0)
+    {
         Method::Reflinked
     } else {
         Method::Copied
@@ -416,6 +432,9 @@ fn copy_into(
         bytes: footer.bytes,
         method: method.name(),
         digest: Some(footer.root),
-        skipped: outcome.skipped,
+        skipped: outcomes
+            .into_iter()
+            .flat_map(|(_, outcome)| outcome.skipped)
+            .collect(),
     })
 }

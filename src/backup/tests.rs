@@ -236,7 +236,7 @@ fn a_copy_leaves_the_source_and_restores_to_the_same() {
     let tree = scene.odd_tree("tree");
     let before = portrait(&tree);
     let backup = scene.path("backups/one");
-    let sealed = retire::copy(&permit(), &scene.files, &tree, &backup, &origin("tree")).unwrap();
+    let sealed = retire::copy(&permit(), &scene.files, &tree, &[], &backup, &origin("tree")).unwrap();
     assert_eq!(portrait(&tree), before);
     assert_eq!((sealed.method, sealed.skipped.len()), ("copied", 0));
     assert_eq!(verify(&scene.files, &backup, Depth::Full).unwrap().problems, []);
@@ -250,9 +250,122 @@ fn a_copy_leaves_the_source_and_restores_to_the_same() {
     restore(&permit(), &scene.files, &backup, &scene.path("new")).unwrap();
     assert_eq!(portrait(&scene.path("new")), before);
 
-    let again = retire::copy(&permit(), &scene.files, &tree, &backup, &origin("tree")).unwrap_err();
+    let again = retire::copy(&permit(), &scene.files, &tree, &[], &backup, &origin("tree")).unwrap_err();
     assert_eq!(again.kind(), Kind::Exists);
     assert_eq!(verify(&scene.files, &backup, Depth::Full).unwrap().problems, []);
+}
+
+/// One field of an entry changed in the manifest alone, with a footer that fits.
+fn with_field(backup: &Path, path: &str, field: &str, value: &serde_json::Value) {
+    let text = fs::read_to_string(backup.join(MANIFEST)).unwrap();
+    let mut lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    lines.pop();
+    let entry = lines.iter_mut().find(|line| line["path"] == path).unwrap();
+    assert_ne!(entry.get(field), Some(value), "{path} {field}");
+    entry[field] = value.clone();
+    let header = lines.remove(0);
+    lines.sort_by_key(|line| line["path"].as_str().unwrap().to_owned());
+    let written = lines.iter().fold(String::new(), |text, line| {
+        text + line.to_string().as_str() + "\n"
+    });
+    let bytes: u64 = lines.iter().map(|line| line["size"].as_u64().unwrap()).sum();
+    let entries = lines.iter().filter(|line| line["path"] != ".").count();
+    let root = blake3::hash(written.as_bytes()).to_hex().to_string();
+    let footer = format!("{{\"entries\":{entries},\"bytes\":{bytes},\"root\":\"{root}\"}}");
+    fs::write(backup.join(MANIFEST), format!("{header}\n{written}{footer}\n")).unwrap();
+}
+
+#[test]
+fn each_field_that_a_line_of_the_manifest_holds_is_compared() {
+    let other = "0".repeat(64);
+    // The list of what a line holds: a field that is added must be compared too.
+    let manifest::Entry {
+        path: _,
+        kind: _,
+        size: _,
+        mode: _,
+        uid: _,
+        gid: _,
+        mtime_ns: _,
+        xattrs: _,
+        target: _,
+        blake3: _,
+    } = {
+        let scene = Scene::new();
+        scene.file("tree/file", "contents");
+        retired(&scene, "tree", &[], true);
+        manifest::read(&scene.files, &scene.path("backups/one"))
+            .unwrap()
+            .entries
+            .remove(0)
+    };
+    let mut fields: Vec<(&str, &str, serde_json::Value, String)> = vec![
+        ("file", "path", "gile".into(), "is missing".to_owned()),
+        (
+            "file",
+            "type",
+            "directory".into(),
+            "is a file, not a directory".to_owned(),
+        ),
+        ("file", "size", 9.into(), "has 8 bytes, not 9".to_owned()),
+        ("file", "mtime_ns", 7.into(), "was modified at".to_owned()),
+        ("file", "blake3", other.into(), "has other contents".to_owned()),
+        (
+            "link",
+            "target",
+            "other".into(),
+            "points to `file`, not `other`".to_owned(),
+        ),
+    ];
+    for path in ["file", "inner", "."] {
+        for owner in ["uid", "gid"] {
+            fields.push((path, owner, 4_000_000.into(), "belongs to".to_owned()));
+        }
+        let attributes = serde_json::json!({ "user.origin": "AQ==" });
+        fields.push((
+            path,
+            "xattrs",
+            attributes,
+            "has other extended attributes".to_owned(),
+        ));
+        // Each bit alone, set-id and sticky too.
+        for bit in 0..12_u32 {
+            fields.push((path, "mode", (1_u32 << bit).into(), "has mode".to_owned()));
+        }
+    }
+    for (path, field, value, said) in fields {
+        let scene = Scene::new();
+        scene.file("tree/file", "contents");
+        scene.file("tree/inner/one", "1");
+        scene.link("tree/link", "file");
+        retired(&scene, "tree", &[], true);
+        let backup = scene.path("backups/one");
+        let value = if field == "mode" {
+            let mode = fs::metadata(backup.join(path)).unwrap().permissions().mode();
+            (u64::from(mode & 0o7777) ^ value.as_u64().unwrap()).into()
+        } else {
+            value
+        };
+        with_field(&backup, path, field, &value);
+        let found = differing(&scene, &backup, path);
+        let missing = differing(&scene, &backup, "gile");
+        assert!(
+            found.contains(&said) || missing.contains(&said),
+            "{path} {field}: {found}{missing}"
+        );
+    }
+}
+
+/// What a full verification says of a path.
+fn differing(scene: &Scene, backup: &Path, path: &str) -> String {
+    let problems = verify(&scene.files, backup, Depth::Full).unwrap().problems;
+    let said = problems.iter().filter(|problem| problem.path == path);
+    said.map(|problem| problem.what.clone())
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// A path, what is said of it, and how it is done below the backup's directory.

@@ -134,7 +134,7 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
         } => {
             let mut options = rhai::Map::new();
             options.insert("allow_open".into(), (*allow_open).into());
-            let name = name.clone().unwrap_or_else(|| last_name(path));
+            let name = name.clone().unwrap_or_else(|| crate::backup::plain_name(path));
             let place = context.workspace.place(path)?;
             if !context.view().exists(&place.absolute)? {
                 return Err(Error::usage(format!("there is no `{place}`: nothing to back up"))
@@ -206,22 +206,6 @@ fn say(everywhere: &Everywhere, text: &str) {
     }
 }
 
-/// The last name of a path, without what a backup's name can't hold.
-fn last_name(path: &str) -> String {
-    let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let plain: String = name
-        .chars()
-        .map(|each| {
-            if each.is_ascii_alphanumeric() || each == '-' {
-                each
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    plain.trim_matches('_').to_owned()
-}
-
 fn show(everywhere: &Everywhere, context: &Context, name: &str) -> Result<ExitCode> {
     let listed = keeping::find(context, name)?;
     let digests = listed.complete && keeping::has_digests(context, &listed)?;
@@ -236,15 +220,22 @@ fn show(everywhere: &Everywhere, context: &Context, name: &str) -> Result<ExitCo
         terminal::bytes(listed.bytes),
         terminal::plural_as(listed.entries, "entry", "entries")
     );
+    let unread = listed
+        .unread
+        .as_ref()
+        .map(|why| format!("unknown: its manifest could not be read: {why}"));
     let state = match (listed.complete, digests) {
-        (false, _) => "not whole: it has no finished manifest",
+        (false, _) => unread
+            .as_deref()
+            .unwrap_or("not whole: it has no finished manifest"),
         (true, true) => "whole, with the digests of all files",
         (true, false) => "whole, without digests (`rollback backup seal` adds them)",
     };
     let verified = match listed.verified {
+        None if keeping::last_check(context, &listed).is_some() => "yes, and not all of it could be told",
         None => "never",
         Some(true) => "yes, sound",
-        Some(false) => "yes, and it differs from its manifest",
+        Some(false) => "yes, and it is damaged or lacks something",
     };
     let lines = [
         ("backup", listed.name.as_str()),
@@ -292,13 +283,14 @@ fn verify(
     for listed in listed {
         let checked = keeping::check(context, listed, level, dry_run)?;
         ticker.rest();
-        sound &= checked.sound();
+        sound &= checked.sound() != Some(false);
         if !everywhere.json {
             print(&told(&checked, level));
         }
         let mut backup = json!(checked.listed);
         backup["verified"] = checked.sound().into();
-        backup["problems"] = json!(checked.problems);
+        backup["problems"] = json!([&checked.problems[..], &checked.lacking[..]].concat());
+        backup["unknown"] = json!(checked.unknown);
         backups.push(backup);
     }
     if everywhere.json {
@@ -311,7 +303,13 @@ fn verify(
 
 fn told(checked: &Checked, level: Level) -> String {
     let name = terminal::escape(&checked.listed.name);
-    if checked.sound() {
+    let state = match checked.sound() {
+        Some(true) => "sound  ",
+        None => "unknown",
+        Some(false) if checked.problems.is_empty() => "LACKING",
+        Some(false) => "DAMAGED",
+    };
+    let mut text = if checked.problems.is_empty() && checked.lacking.is_empty() {
         let contents = match level {
             Level::Structure => "contents not read".to_owned(),
             _ => format!("{} compared", terminal::plural(checked.digests, "file")),
@@ -323,10 +321,16 @@ fn told(checked: &Checked, level: Level) -> String {
             ""
         };
         let entries = terminal::plural_as(checked.listed.entries, "entry", "entries");
-        return format!("sound   {name} ({entries}, {contents}{sealed}{trial})\n");
-    }
-    let mut text = format!("DAMAGED {name}\n");
-    for problem in &checked.problems {
+        let opened = match checked.opened {
+            0 => String::new(),
+            opened => format!(", {} opened", terminal::plural(opened, "database")),
+        };
+        format!("{state} {name} ({entries}, {contents}{sealed}{trial}{opened})\n")
+    } else {
+        format!("{state} {name}\n")
+    };
+    let all = [&checked.problems, &checked.lacking, &checked.unknown];
+    for problem in all.into_iter().flatten() {
         let path = terminal::escape(&problem.path).into_owned();
         text.push_str(&format!("        `{path}` {}\n", terminal::escape(&problem.what)));
     }
@@ -348,6 +352,7 @@ fn list(everywhere: &Everywhere, context: &crate::run::Context) -> Result<ExitCo
     let rows: Vec<Vec<String>> = backups
         .iter()
         .map(|backup| {
+            let is_unread = backup.get("unread").is_some();
             let whole = backup.get("complete").and_then(Value::as_bool) == Some(true);
             vec![
                 text(backup, "name"),
@@ -357,6 +362,7 @@ fn list(everywhere: &Everywhere, context: &crate::run::Context) -> Result<ExitCo
                 terminal::bytes(number(backup, "bytes")),
                 text(backup, "method"),
                 match (whole, backup.get("verified").and_then(Value::as_bool)) {
+                    (false, _) if is_unread => "UNKNOWN".to_owned(),
                     (false, _) => "NOT WHOLE".to_owned(),
                     (true, Some(false)) => "DAMAGED".to_owned(),
                     (true, Some(true)) => "verified".to_owned(),

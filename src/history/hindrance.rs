@@ -25,7 +25,7 @@ pub struct Hindrance {
 /// What the view says.
 pub fn of(view: &View, moves: &[Move]) -> Result<Hindrance> {
     let mut first = None;
-    for Move { from, to } in moves {
+    for Move { from, to, .. } in moves {
         let (from, to) = (view.workspace.place(from)?, view.workspace.place(to)?);
         if first.is_none() && view.exists(&from.absolute)? && view.exists(&to.absolute)? {
             first = Some((from, to));

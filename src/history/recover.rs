@@ -188,7 +188,7 @@ fn settle(context: &Context, active: &Active, then: Then, force: bool) -> Result
             Ready::Yes => "its effect, or a part of it, is there".to_owned(),
             Ready::Nothing(why) => format!("it had no effect: {why}"),
             Ready::ChangedSince(why) => format!("its effect was changed since: {why}"),
-            Ready::Never(why) | Ready::Lacking(why) => format!("it cannot be told: {why}"),
+            Ready::Never(why) | Ready::Lost(why) | Ready::Lacking(why) => format!("it cannot be told: {why}"),
         };
         audit.recovered(json!({ "n": begun.n, "op": begun.op, "target": begun.target, "found": found }))?;
     }

@@ -19,6 +19,7 @@ fn roll_back(context: &Context, run: &str, day: u64) {
     let made = format!("{run}.txt");
     let undo = Undo::RemoveCreated {
         path: made.clone(),
+        created: None,
         after: None,
         made: Vec::new(),
         times: Vec::new(),

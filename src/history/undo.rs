@@ -14,7 +14,7 @@ use crate::gate::confirm::Confirm;
 use crate::gate::expected::Step;
 use crate::gate::{Pass, Scene};
 use crate::operation::editing::Edit;
-use crate::operation::reverting::{Ready, Revert, describe, target};
+use crate::operation::reverting::{Ready, Revert, describe, proven, target};
 use crate::operation::{Outcome, Proposal, Undo};
 use crate::report::explanation::{Explanation, Remark};
 use crate::report::{FailureRecord, Mode, Report, RunKind, RunOutcome, heading};
@@ -354,6 +354,8 @@ impl Undoing<'_> {
             session.warn(passed_over);
         }
         let mut conflicts: Vec<Error> = Vec::new();
+        let mut differences = Vec::new();
+        let force = self.request.answers.force;
         for begun in self.operations.iter().rev() {
             session.journal.borrow_mut().scene = Scene {
                 story: begun.story.clone(),
@@ -363,6 +365,11 @@ impl Undoing<'_> {
             };
             if self.is_nobodys(begun) {
                 continue;
+            }
+            // An undo that was cut off has put back a part of it, and its real pass found what its preview compared.
+            let is_whole = begun.finished == Some(true) && !self.request.finishes;
+            if is_whole && (session.view.errand.preview || force) {
+                differences.extend(proven::differences(&session.view, &begun.undo)?);
             }
             match self.take_one_back(session, begun, explanation) {
                 Ok(()) => {}
@@ -374,6 +381,12 @@ impl Undoing<'_> {
             }
         }
         session.journal.borrow_mut().scene = Scene::default();
+        if !differences.is_empty() && !force {
+            return Err(proven::refused(&self.undone.run, &differences));
+        }
+        for difference in differences {
+            session.warn(&difference);
+        }
         if let Some(error) = hindrance::all(conflicts) {
             return Err(error);
         }
@@ -423,7 +436,7 @@ impl Undoing<'_> {
                 )),
                 _ => settled(Outcome::NotPresent, &why),
             },
-            Ready::Never(why) => {
+            Ready::Never(why) | Ready::Lost(why) => {
                 told().cannot.push(remark(&why));
                 settled(Outcome::Kept, &why)
             }

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::Demand;
+use crate::operation::portrait::Portrait;
 use crate::operation::{BackupMade, Capability, Done, Fact, Operation, Risk, Undo};
 use crate::view::Size;
 use crate::workspace::Place;
@@ -21,6 +22,8 @@ pub struct Copy {
     pub from: Place,
     /// Where to; nothing stands there.
     pub to: Place,
+    /// For the backup of a database: what belongs to it, and its place in the backup.
+    pub sides: Vec<(Place, Place)>,
     /// `directory` or `file`.
     pub kind: &'static str,
     /// Sizes of what is copied.
@@ -31,6 +34,9 @@ pub struct Copy {
     pub restores: Option<PathBuf>,
     /// For a backup: what its manifest says of it.
     pub backup: Option<crate::backup::manifest::Origin>,
+    /// The source as it is, of which what is made will be a likeness; not asked for by a preview, nor where a manifest
+    /// tells.
+    pub made_of: Option<Portrait>,
     /// Modification times of the directories that are touched.
     pub times: Vec<(String, i64)>,
     /// Directories that are made for it.
@@ -83,6 +89,14 @@ impl Operation for Copy {
             Demand::Room { from, to },
         ];
         demands.extend(manifest);
+        for (side, _) in &self.sides {
+            let (from, to) = (side.absolute.clone(), self.to.absolute.clone());
+            demands.push(Demand::Read {
+                path: from.clone(),
+                contents: true,
+            });
+            demands.push(Demand::Room { from, to });
+        }
         demands
     }
 
@@ -90,6 +104,7 @@ impl Operation for Copy {
         Undo::RemoveCreated {
             path: self.to.spelled(),
             after: None,
+            created: self.made_of.clone(),
             made: self.made.clone(),
             times: self.times.clone(),
         }
@@ -98,6 +113,7 @@ impl Operation for Copy {
     fn effect(&self) -> Value {
         json!({
             "copy": self.from.shown, "to": self.to.shown, "kind": self.kind,
+            "with": self.sides.iter().map(|(side, to)| (&side.shown, &to.shown)).collect::<Vec<_>>(),
             "backup": self.backup.is_some(), "restores": self.restores, "left_out": self.left_out,
         })
     }
@@ -115,6 +131,9 @@ impl Operation for Copy {
                 overlay.copy(&self.from.absolute, &self.to.absolute.join(name));
             }
             _ => overlay.copy(&self.from.absolute, &self.to.absolute),
+        }
+        for (side, to) in &self.sides {
+            overlay.copy(&side.absolute, &to.absolute);
         }
         for left in &self.left_out {
             overlay.remove(&self.to.absolute.join(left));
@@ -151,10 +170,14 @@ impl Copy {
     fn copy(&self, permit: &Permit, host: &Host) -> Result<Done> {
         host.files.meter().begin(self.size.bytes);
         if let Some(origin) = &self.backup {
+            let sides: Vec<_> = (self.sides.iter())
+                .map(|(side, to)| (side.absolute.clone(), to.absolute.clone()))
+                .collect();
             let sealed = retire::copy(
                 permit,
                 &host.files,
                 &self.from.absolute,
+                &sides,
                 &self.to.absolute,
                 origin,
             )?;

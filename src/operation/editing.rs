@@ -144,6 +144,7 @@ impl Operation for Edit {
             None => Undo::RemoveCreated {
                 path: self.place.spelled(),
                 after,
+                created: None,
                 made: self.made.clone(),
                 times: self.times.clone(),
             },
@@ -152,6 +153,7 @@ impl Operation for Edit {
                     path: self.place.spelled(),
                     saved: self.saved.spelled(),
                     after,
+                    before: self.before.clone(),
                 }],
                 times: self.times.clone(),
             },

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::{Demand, Mounts};
+use crate::operation::portrait::Portrait;
 use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Undo};
 use crate::view::View;
 use crate::workspace::Place;
@@ -16,6 +17,8 @@ use crate::workspace::Place;
 #[derive(Debug)]
 pub struct MovePaths {
     moves: Vec<(Place, Place)>,
+    /// What moves, as it is.
+    were: Vec<Option<Portrait>>,
     /// Whether the second places are the script's; else they lie in the run's store.
     both: bool,
     times: Vec<(String, i64)>,
@@ -25,6 +28,8 @@ pub struct MovePaths {
     staying: Vec<PathBuf>,
     needs: Vec<Capability>,
     facts: Vec<Fact>,
+    /// Whether the first places lie in the run's store, not the second ones.
+    brings: bool,
 }
 
 impl MovePaths {
@@ -53,10 +58,12 @@ impl MovePaths {
         }
         let mut made = Vec::new();
         for (_, to) in moves.iter().filter(|_| both) {
-            made.extend(view.absent_parents(to)?);
+            let absent = view.absent_parents(to)?.into_iter();
+            made.extend(absent.filter(|absent| !made.contains(absent)).collect::<Vec<_>>());
         }
         Ok(Self {
             times: view.parent_times(&touched)?,
+            were: portraits(view, &moves)?,
             moves,
             both,
             made,
@@ -65,11 +72,46 @@ impl MovePaths {
             staying,
             needs,
             facts,
+            brings: false,
         })
     }
 }
 
 impl MovePaths {
+    /// A move out of the run's own store, of what an earlier step of the same word put there: from `standing`, which is
+    /// there still, its parts `inside` go from `stored` to the same place again.
+    ///
+    /// # Errors
+    /// What the view says.
+    pub fn bringing_back(view: &View, standing: &Place, stored: &Place, inside: &[PathBuf]) -> Result<Self> {
+        let mut times = Vec::new();
+        let mut moves = Vec::new();
+        for path in inside {
+            let (from, to) = (stored.absolute.join(path), standing.absolute.join(path));
+            // An undo puts the times of the stored directories back.
+            if let (Some(above), Some(stored)) = (to.parent(), from.parent())
+                && let Some(stat) = view.stat(above)?
+            {
+                times.push((view.workspace.show(stored).spelled(), stat.mtime_ns));
+            }
+            moves.push((view.workspace.show(&from), view.workspace.show(&to)));
+        }
+        times.dedup();
+        Ok(Self {
+            were: vec![None; moves.len()],
+            moves,
+            both: false,
+            times,
+            made: Vec::new(),
+            mounts: Mounts::Refused,
+            staying: Vec::new(),
+            needs: vec![view.write(standing, true)],
+            // That of the step that put it away holds all of it.
+            facts: Vec::new(),
+            brings: true,
+        })
+    }
+
     /// What is mounted below goes along, as data.
     #[must_use]
     pub fn with_mounts(mut self) -> Self {
@@ -95,9 +137,11 @@ impl Operation for MovePaths {
         let moves = self
             .moves
             .iter()
-            .map(|(from, to)| Move {
+            .zip(&self.were)
+            .map(|((from, to), was)| Move {
                 from: from.spelled(),
                 to: to.spelled(),
+                was: was.clone(),
             })
             .collect();
         Undo::MoveBack {
@@ -109,6 +153,10 @@ impl Operation for MovePaths {
     }
 
     fn effect(&self) -> Value {
+        if self.brings {
+            let back: Vec<_> = self.moves.iter().map(|(_, to)| &to.shown).collect();
+            return json!({ "bring_back": back });
+        }
         let to = |to: &Place| self.both.then(|| to.shown.clone());
         let moves: Vec<_> = self
             .moves
@@ -123,10 +171,10 @@ impl Operation for MovePaths {
     }
 
     fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
+        if let Some((_, to)) = self.moves.first() {
+            overlay.make_parents(&to.absolute, self.made.len());
+        }
         for (from, to) in &self.moves {
-            if self.moves.len() == 1 {
-                overlay.make_parents(&to.absolute, self.made.len());
-            }
             overlay.rename(&from.absolute, &to.absolute);
         }
         for directory in &self.staying {
@@ -148,6 +196,17 @@ impl Operation for MovePaths {
         }
         Ok(Done::default())
     }
+}
+
+/// What a real pass is about to move, as it is.
+fn portraits(view: &View, moves: &[(Place, Place)]) -> Result<Vec<Option<Portrait>>> {
+    let look = |(from, _): &(Place, Place)| {
+        if view.errand.preview {
+            return Ok(None);
+        }
+        Portrait::of(view, from)
+    };
+    moves.iter().map(look).collect()
 }
 
 /// What moves demand.

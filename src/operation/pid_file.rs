@@ -65,6 +65,7 @@ impl Operation for RemovePidFile {
                 moves: vec![Move {
                     from: self.file.spelled(),
                     to: store.spelled(),
+                    was: None,
                 }],
                 times: self.times.clone(),
                 drop: Vec::new(),

@@ -1,5 +1,6 @@
 //! Backing up by moving: the source's contents go into the backup in constant time, a manifest seals it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -55,6 +56,8 @@ pub struct Wanted {
     pub source: Place,
     /// A link that led there, and where it goes.
     pub link: Option<(Place, Place)>,
+    /// What belongs to a source that is one file, and its name in the backup.
+    pub sides: Vec<(Place, OsString)>,
     /// The backup's directory.
     pub backup: Place,
     /// `<name>` without the time.
@@ -74,12 +77,13 @@ impl Retire {
         let Wanted {
             source,
             link,
+            sides,
             backup,
             name,
             keep,
             size,
         } = wanted;
-        let moves: Vec<(Place, Place)> = retire::plan(
+        let mut moves: Vec<(Place, Place)> = retire::plan(
             &source.absolute,
             &backup.absolute,
             &keep,
@@ -89,9 +93,14 @@ impl Retire {
         .into_iter()
         .map(|(from, to)| (view.workspace.show(&from), view.workspace.show(&to)))
         .collect();
+        let mut facts = vec![view.fact(&source)?];
+        for (side, name) in sides {
+            facts.push(view.fact(&side)?);
+            let to = backup.entry(&name);
+            moves.push((side, to));
+        }
         let mut needs: Vec<Capability> = moves.iter().map(|(from, _)| view.write(from, true)).collect();
         needs.extend(link.iter().map(|(from, _)| view.write(from, false)));
-        let mut facts = vec![view.fact(&source)?];
         if let Some((link, _)) = &link {
             facts.push(view.fact(link)?);
         }
@@ -207,6 +216,7 @@ impl Operation for Retire {
             .map(|(from, to)| Move {
                 from: from.spelled(),
                 to: to.spelled(),
+                was: None,
             })
             .collect();
         let manifest = format!("{}/{}", self.backup.shown, crate::backup::MANIFEST);

@@ -15,6 +15,9 @@ use crate::workspace::{Place, Workspace};
 /// Putting packages back.
 mod installing;
 
+/// Whether what is put back is what was put away.
+pub mod proven;
+
 /// How the world stands to an undo.
 mod standing;
 
@@ -117,7 +120,7 @@ impl Revert {
                 let mut there = 0_usize;
                 let mut lost = None;
                 let mut blocked = None;
-                for Move { from, to } in moves {
+                for Move { from, to, .. } in moves {
                     missing.push(view.absent_parents(&place(from)?)?.len());
                     facts.push(view.fact(&place(to)?)?);
                     if view.exists(&place(to)?.absolute)? {
@@ -139,7 +142,7 @@ impl Revert {
                 match blocked {
                     Some(from) => Ready::ChangedSince(format!("something stands at `{from}` again")),
                     None if there == 0 => match lost {
-                        Some(to) => Ready::Never(format!("`{to}` is gone: pruned, or removed by hand")),
+                        Some(to) => Ready::Lost(format!("`{to}` is gone: pruned, or removed by hand")),
                         None if is_left(view, &workspace, drop)? => Ready::Yes,
                         None => Ready::Nothing("nothing was moved".to_owned()),
                     },
@@ -147,7 +150,11 @@ impl Revert {
                 }
             }
             Undo::RemoveCreated {
-                path, after, made, ..
+                path,
+                after,
+                created: was,
+                made,
+                ..
             } => {
                 let created = place(path)?;
                 vanishing = only_for(view, &created, made)?;
@@ -175,7 +182,7 @@ impl Revert {
                     (Some(_), Some(after)) if view.digest(&created).ok().as_ref() != Some(after) => {
                         Ready::ChangedSince(format!("`{path}` was changed since"))
                     }
-                    _ => Ready::Yes,
+                    _ => standing::as_made(view, &created, was.as_ref())?,
                 }
             }
             Undo::RestoreContents { files, .. } | Undo::InstallPackages { files, .. } => {
@@ -286,7 +293,7 @@ impl Revert {
                 super::moving::move_one(permit, host, own, aside, Mounts::Refused)?;
             }
         }
-        for Move { from, to } in moves.iter().rev() {
+        for Move { from, to, .. } in moves.iter().rev() {
             let (from, to) = (self.place(from)?, self.place(to)?);
             if host.files.stat(&to.absolute)?.is_some() {
                 // What a cut left of an original that was being removed behind its copy.
@@ -354,6 +361,7 @@ fn apart((own, aside): &(Place, Place)) -> Move {
     Move {
         from: own.spelled(),
         to: aside.spelled(),
+        was: None,
     }
 }
 
@@ -393,6 +401,7 @@ impl Operation for Revert {
                     .chain(moves.iter().rev().map(|each| Move {
                         from: each.to.clone(),
                         to: each.from.clone(),
+                        was: None,
                     }))
                     .chain(self.emptied.iter().rev().map(apart))
                     .collect(),
@@ -407,6 +416,7 @@ impl Operation for Revert {
                     .map(|to| Move {
                         from: path.clone(),
                         to: to.spelled(),
+                        was: None,
                     })
                     .into_iter()
                     .collect(),
@@ -422,6 +432,7 @@ impl Operation for Revert {
                         path: file.path.clone(),
                         saved: displaced.spelled(),
                         after: put.clone(),
+                        before: None,
                     })
                     .collect(),
                 times: self.times.clone(),
@@ -455,7 +466,7 @@ impl Operation for Revert {
         }
         match &self.undo {
             Undo::MoveBack { moves, drop, .. } => {
-                for (Move { from, to }, missing) in moves.iter().zip(&self.missing).rev() {
+                for (Move { from, to, .. }, missing) in moves.iter().zip(&self.missing).rev() {
                     let from = self.place(from)?.absolute;
                     overlay.make_parents(&from, *missing);
                     overlay.rename(&self.place(to)?.absolute, &from);

@@ -18,7 +18,7 @@ pub static WORD: Primitive = Primitive {
         Parameter::options(&[("allow_open", Type::Boolean)]),
     ],
     returns: Type::Text,
-    about: "Makes a verified copy in a timestamped backup; the source stays. Refuses a source that a process writes. Gives \
+    about: "Makes a verified copy in a timestamped backup, of a database with its logs; the source stays. Refuses a source that a process writes. Gives \
             the backup's name; nothing where the path does not exist.",
     example: r#"backup_dir("data/duckdb", "example")"#,
     action: Action::Change(propose),
@@ -31,10 +31,16 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     if !view.exists(&place.absolute)? {
         return Ok(vec![super::not_present(WORD.name, &place, Vec::new())]);
     }
-    let (source, _) = view.follow(&place)?;
+    let (source, link) = view.follow(&place)?;
+    let source = super::Whole::of(view, source, link.as_ref())?;
+    let sides = source.sides.clone();
+    let along = source.along();
+    let source = source.main;
     view.require_at_rest(&source)?;
     let allow_open = arguments.option_flag(2, "allow_open") || view.errand.allow_open;
-    super::require_quiet(view, &source, &[], allow_open)?;
+    for member in std::iter::once(&source).chain(sides.iter().map(|(side, _)| side)) {
+        super::require_quiet(view, member, &[], allow_open)?;
+    }
     retire::plan(
         &source.absolute,
         &to.absolute,
@@ -42,14 +48,18 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         &|path| view.stat(path).map(|stat| stat.map(|stat| stat.kind)),
         &|path| view.list(path),
     )?;
-    let (size, left_out) = view.size_of_copy(&source)?;
-    let why = super::left_out(&left_out);
-    let facts = vec![view.fact(&source)?];
+    let (mut size, left_out) = view.size_of_copy(&source)?;
+    let mut facts = vec![view.fact(&source)?];
+    for (side, _) in &sides {
+        size.add(view.size_of_copy(side)?.0);
+        facts.push(view.fact(side)?);
+    }
+    let why = super::remarks([super::left_out(&left_out), super::links_out(view, &source, &[])?]);
     let needs = Capability::Backup {
         source: source.shown.clone(),
     };
     let summary = format!(
-        "copy {} into backup `{name}`",
+        "copy {}{along} into backup `{name}`",
         super::described(view, &source, size)?
     );
     let directory = to
@@ -63,6 +73,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         kind,
         made: view.absent_parents(&to)?,
         restores: None,
+        made_of: None,
         backup: Some(Origin {
             name,
             source: source.shown.clone(),
@@ -75,6 +86,13 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 .unwrap_or_default(),
             created: view.errand.began.clone(),
         }),
+        sides: sides
+            .into_iter()
+            .map(|(side, name)| {
+                let to = to.entry(&name);
+                (side, to)
+            })
+            .collect(),
         from: source,
         to,
         size,

@@ -5,6 +5,7 @@ use crate::operation::Proposal;
 use crate::operation::copying::Copy;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
+use crate::workspace::Place;
 
 /// The word.
 pub static WORD: Primitive = Primitive {
@@ -15,7 +16,7 @@ pub static WORD: Primitive = Primitive {
         Parameter::options(&[("overwrite", Type::Boolean)]),
     ],
     returns: Type::Nothing,
-    about: "Copies a file or a tree, verified. Refuses where something stands at the target, unless told \
+    about: "Copies a file or a tree, verified; a database with its logs. Refuses where something stands at the target, unless told \
             #{ overwrite: true }: that goes into the run's store first.",
     example: r#"copy_path("package.json", "package.json.before")"#,
     action: Action::Change(propose),
@@ -39,34 +40,54 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 .hint("take it out under another name first"),
         );
     }
-    view.may_take(&from, &to, false)?;
     view.require_at_rest(&from)?;
-    let (size, left_out) = view.size_of_copy(&from)?;
-    let why = super::left_out(&left_out);
+    let database = super::whole_database(view, &from)?;
+    let copies = match &database {
+        Some(database) => database.moves_to(view, &to),
+        None => vec![(from.clone(), to.clone())],
+    };
+    for (from, to) in &copies {
+        view.may_read(from)?;
+        view.may_take(from, to, false)?;
+    }
     let mut proposals = Vec::new();
     proposals.extend(super::displace(
         WORD.name,
         view,
         &to,
+        database.as_ref(),
         arguments.option_flag(2, "overwrite"),
     )?);
+    // What a database needs comes before it: nobody finds one without the other.
+    for (from, to) in copies.into_iter().rev() {
+        proposals.push(copy(view, WORD.name, from, to)?);
+    }
+    Ok(proposals)
+}
+
+/// A plain copy of what stands at a path.
+///
+/// # Errors
+/// What the view says.
+pub(super) fn copy(view: &View, word: &'static str, from: Place, to: Place) -> Result<Proposal> {
+    let (size, left_out) = view.size_of_copy(&from)?;
     let summary = format!("copy {} to `{to}`", super::described(view, &from, size)?);
-    let kind = view.kind(&from)?;
     let copy = Copy {
-        kind,
+        kind: view.kind(&from)?,
         restores: None,
+        made_of: super::likeness(view, &from)?,
         size,
-        left_out,
         backup: None,
+        sides: Vec::new(),
         times: view.parent_times(&[&to])?,
         made: view.absent_parents(&to)?,
         needs: vec![view.write(&to, false)],
         facts: vec![view.fact(&from)?],
         from: from.clone(),
         to,
+        left_out: left_out.clone(),
     };
-    let mut proposal = Proposal::act(WORD.name, from.shown, summary, copy);
-    proposal.why = why;
-    proposals.push(proposal);
-    Ok(proposals)
+    let mut proposal = Proposal::act(word, from.shown, summary, copy);
+    proposal.why = super::left_out(&left_out);
+    Ok(proposal)
 }

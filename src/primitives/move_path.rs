@@ -15,7 +15,7 @@ pub static WORD: Primitive = Primitive {
         Parameter::options(&[("overwrite", Type::Boolean)]),
     ],
     returns: Type::Nothing,
-    about: "Moves a path. Refuses where something stands at the target, unless told #{ overwrite: true }: that goes into \
+    about: "Moves a path; a database goes with its logs. Refuses where something stands at the target, unless told #{ overwrite: true }: that goes into \
             the run's store first.",
     example: r#"move_path("logs/dbt", "logs/dbt-old")"#,
     action: Action::Change(propose),
@@ -39,16 +39,26 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 .hint("take it out under another name first"),
         );
     }
-    view.may_take(&from, &to, true)?;
+    let database = super::whole_database(view, &from)?;
+    let moves = match &database {
+        Some(database) => database.moves_to(view, &to),
+        None => vec![(from.clone(), to.clone())],
+    };
+    for (from, to) in &moves {
+        view.may_read(from)?;
+        view.may_take(from, to, true)?;
+    }
     let mut proposals = Vec::new();
     proposals.extend(super::displace(
         WORD.name,
         view,
         &to,
+        database.as_ref(),
         arguments.option_flag(2, "overwrite"),
     )?);
-    let summary = format!("move {} to `{to}`", super::sized(view, &from)?);
-    let moves = MovePaths::new(view, vec![(from.clone(), to)], true)?;
+    let along = database.map(|database| database.along()).unwrap_or_default();
+    let summary = format!("move {}{along} to `{to}`", super::sized(view, &from)?);
+    let moves = MovePaths::new(view, moves, true)?;
     proposals.push(Proposal::act(WORD.name, from.shown, summary, moves));
     Ok(proposals)
 }

@@ -8,9 +8,10 @@ use crate::error::{Error, Kind, Result};
 use crate::host::files::EntryKind;
 use crate::operation::editing::Edit;
 use crate::operation::moving::MovePaths;
+use crate::operation::portrait::Portrait;
 use crate::operation::purging::Purge;
 use crate::operation::{Capability, Outcome, Proposal};
-use crate::view::{Size, TEXT_LIMIT, View};
+use crate::view::{Database, Size, TEXT_LIMIT, View};
 use crate::workspace::Place;
 
 /// "`data/duckdb` (3 files, 1.2 MiB)".
@@ -41,20 +42,34 @@ pub fn described(view: &View, place: &Place, size: Size) -> Result<String> {
 /// What a copy leaves out, for the plan; nothing where it leaves out nothing.
 #[must_use]
 pub fn left_out(left_out: &[PathBuf]) -> Option<String> {
-    let named = left_out
-        .iter()
-        .take(3)
-        .map(|path| format!("`{}`", path.display()));
-    let mut named: Vec<String> = named.collect();
-    if let Some(more) = left_out.len().checked_sub(3).filter(|more| *more > 0) {
-        named.push(format!("and {more} more"));
-    }
-    (!named.is_empty()).then(|| {
+    (!left_out.is_empty()).then(|| {
         format!(
             "left out, because a socket can't be copied and its program makes it anew: {}",
-            named.join(", ")
+            listed(left_out)
         )
     })
+}
+
+/// The first of some paths, and how many more there are.
+#[must_use]
+pub fn listed(paths: &[PathBuf]) -> String {
+    let named = paths.iter().take(3).map(|path| format!("`{}`", path.display()));
+    let mut named: Vec<String> = named.collect();
+    if let Some(more) = paths.len().checked_sub(3).filter(|more| *more > 0) {
+        named.push(format!("and {more} more"));
+    }
+    named.join(", ")
+}
+
+/// What a real pass is about to copy, as it is.
+///
+/// # Errors
+/// What the view says.
+pub fn likeness(view: &View, source: &Place) -> Result<Option<Portrait>> {
+    if view.errand.preview {
+        return Ok(None);
+    }
+    Portrait::of(view, source)
 }
 
 /// Nothing is there.
@@ -85,14 +100,17 @@ pub fn already(word: &'static str, view: &View, place: &Place, why: &str) -> Pro
 ///
 /// # Errors
 /// As [`removal`].
-pub fn asked_removal(word: &'static str, view: &View, place: &Place) -> Result<Proposal> {
+pub fn asked_removal(word: &'static str, view: &View, place: &Place) -> Result<Vec<Proposal>> {
+    if let Some(database) = super::whole_database(view, place)? {
+        return super::database_removal(word, view, &database, view.errand.purge);
+    }
     if !view.errand.purge || !view.exists(&place.absolute)? {
-        return removal(word, view, place);
+        return removal(word, view, place).map(|removal| vec![removal]);
     }
     let aside = view.slot("purged", &last_name(place));
     let summary = format!("remove {} for good", sized(view, place)?);
     let purge = Purge::new(view, place.clone(), aside)?;
-    Ok(Proposal::act(word, place.shown.clone(), summary, purge))
+    Ok(vec![Proposal::act(word, place.shown.clone(), summary, purge)])
 }
 
 /// A removal into the run's store.
@@ -119,18 +137,78 @@ pub fn last_name(place: &Place) -> String {
         .unwrap_or_default()
 }
 
-/// Makes room at a target: refuses, or moves what stands there into the run's store.
+/// Makes room at a target: refuses, or moves what stands there into the run's store. Where a database comes, a log that
+/// stands there is another's, and would be taken for its own.
 ///
 /// # Errors
 /// [`Kind::Exists`] where something stands there and nobody said to overwrite it.
-pub fn displace(word: &'static str, view: &View, to: &Place, overwrite: bool) -> Result<Option<Proposal>> {
-    if !view.exists(&to.absolute)? {
+pub fn displace(
+    word: &'static str,
+    view: &View,
+    to: &Place,
+    comes: Option<&Database>,
+    overwrite: bool,
+) -> Result<Option<Proposal>> {
+    let standing = standing_at(view, to, comes)?;
+    let Some(first) = standing.first() else {
         return Ok(None);
-    }
+    };
     if !overwrite {
-        return Err(Error::exists(format!("`{to}` exists")).hint("say #{ overwrite: true } to replace it"));
+        return Err(Error::exists(format!("`{first}` exists")).hint("say #{ overwrite: true } to replace it"));
     }
-    removal(word, view, to).map(Some)
+    out_of_the_way(word, view, to, &standing).map(Some)
+}
+
+/// What stands at a target, and what there belongs to a database: to one that stands there, or that comes.
+///
+/// # Errors
+/// What the view says.
+pub fn standing_at(view: &View, to: &Place, comes: Option<&Database>) -> Result<Vec<Place>> {
+    let mut standing = Vec::new();
+    if view.exists(&to.absolute)? {
+        standing.push(to.clone());
+    }
+    let there = view.database(to)?.filter(|there| there.main == *to);
+    let mut sides: Vec<Place> = there
+        .iter()
+        .flat_map(|there| there.sides.iter().map(|(side, _)| side.clone()))
+        .collect();
+    if let Some(comes) = comes {
+        sides.extend(view.left_beside(to, comes.sort)?);
+    }
+    for side in sides {
+        if !standing.contains(&side) {
+            standing.push(side);
+        }
+    }
+    Ok(standing)
+}
+
+/// Moves what stands at a target into the run's store, together.
+///
+/// # Errors
+/// What the view says.
+pub fn out_of_the_way(word: &'static str, view: &View, to: &Place, standing: &[Place]) -> Result<Proposal> {
+    let slot = view.slot("removed", &last_name(to));
+    let mut moves = Vec::new();
+    let mut named = Vec::new();
+    for place in standing {
+        let aside = slot.absolute.with_file_name(last_os_name(place));
+        let aside = if place == to {
+            slot.clone()
+        } else {
+            view.workspace.show(&aside)
+        };
+        moves.push((place.clone(), aside));
+        named.push(sized(view, place)?);
+    }
+    let summary = format!("move {} out of the way", named.join(" and "));
+    let moves = MovePaths::new(view, moves, false)?;
+    Ok(Proposal::act(word, to.shown.clone(), summary, moves))
+}
+
+fn last_os_name(place: &Place) -> &std::ffi::OsStr {
+    place.absolute.file_name().unwrap_or_default()
 }
 
 /// The text after an edit, if it changed.

@@ -11,12 +11,13 @@ pub static WORD: Primitive = Primitive {
     parameters: &[Parameter::needed("path", Type::Text)],
     returns: Type::Nothing,
     about: "Moves a file, a directory with all that is in it, or a link (as a link) into the run's own store (under --purge: \
-            removes it for good). What is not there is recorded as not present.",
+            removes it for good). A database goes with its logs; a log alone is refused while its database is there. What is \
+            not there is recorded as not present.",
     example: r#"remove_path("logs/dbt")"#,
     action: Action::Change(propose),
 };
 
 fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let place = view.workspace.place(&arguments.text(0))?;
-    Ok(vec![super::asked_removal(WORD.name, view, &place)?])
+    super::asked_removal(WORD.name, view, &place)
 }

@@ -32,7 +32,16 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 .any(|other| other != *place && place.absolute.starts_with(&other.absolute))
         })
         .collect();
-    tops.into_iter()
-        .map(|place| super::asked_removal(WORD.name, view, place))
-        .collect()
+    let mut proposals = Vec::new();
+    for place in tops {
+        // It goes with its database.
+        if let Some(database) = view.database(place)?
+            && database.main != *place
+            && places.contains(&database.main)
+        {
+            continue;
+        }
+        proposals.extend(super::asked_removal(WORD.name, view, place)?);
+    }
+    Ok(proposals)
 }

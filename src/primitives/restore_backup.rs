@@ -15,8 +15,8 @@ pub static WORD: Primitive = Primitive {
         Parameter::optional("path", Type::Text),
     ],
     returns: Type::Nothing,
-    about: "Puts a backup's contents back, to where they came from or to another path. What stands there goes into the \
-            run's store first. The backup stays.",
+    about: "Puts a backup's contents back, to where they came from or to another path. What stands there of what the \
+            backup holds goes into the run's store first, all else stays. The backup stays.",
     example: r#"restore_backup(backup_dir("data/duckdb", "example"), "data/restored")"#,
     action: Action::Change(propose),
 };
@@ -64,7 +64,8 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         view.workspace.place(&source)?
     };
     let directory = view.workspace.show(&view.workspace.backups().join(&name));
-    let from = super::backup_contents(view, &directory, &text(backup, "kind"))?;
+    let kind = text(backup, "kind");
+    let from = super::backup_contents(view, &directory, &kind)?;
     // A person may put back what a script may not see.
     if view.story.borrow().is_some() {
         view.may_take(&from, &to, false)?;
@@ -72,12 +73,18 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     view.require_sound(&directory)?;
     let (mut size, left_out) = view.size_of_copy(&from)?;
     let why = super::left_out(&left_out);
+    let database = view.database(&from)?.filter(|_| kind == "file");
     let mut proposals = Vec::new();
-    if view.exists(&to.absolute)? {
-        let slot = view.slot(
-            "removed",
-            &to.absolute.file_name().unwrap_or_default().to_string_lossy(),
-        );
+    let (mut uncovered, mut kept) = (Vec::new(), None);
+    let standing = super::standing_at(view, &to, database.as_ref())?;
+    if kind == "file" && !standing.is_empty() {
+        proposals.push(super::out_of_the_way(WORD.name, view, &to, &standing)?);
+    } else if view.exists(&to.absolute)? {
+        let slot = view.slot("removed", &super::last_name(&to));
+        uncovered = view.uncovered(&to.absolute, &from.absolute)?;
+        if !uncovered.is_empty() {
+            kept = Some(MovePaths::bringing_back(view, &to, &slot, &uncovered)?);
+        }
         let moved = MovePaths::new(view, vec![(to.clone(), slot)], false)?;
         proposals.push(Proposal::act(
             WORD.name,
@@ -85,6 +92,12 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             format!("move {} out of the way", super::sized(view, &to)?),
             moved,
         ));
+    }
+    if let Some(database) = database.filter(|database| !database.sides.is_empty()) {
+        for (from, to) in database.moves_to(view, &to).into_iter().rev() {
+            proposals.push(super::copy_path::copy(view, WORD.name, from, to)?);
+        }
+        return Ok(proposals);
     }
     if let Some(manifest) = view.stat(&from.absolute.join(crate::backup::MANIFEST))? {
         size.entries -= 1;
@@ -99,6 +112,8 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         needs: vec![view.write(&to, false)],
         facts: vec![view.fact(&from)?],
         backup: None,
+        made_of: super::likeness(view, &from)?,
+        sides: Vec::new(),
         restores: Some(directory.absolute.clone()),
         from,
         to: to.clone(),
@@ -109,8 +124,15 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         "restore backup `{name}` ({}) to `{to}`",
         crate::cli::terminal::bytes(size.bytes)
     );
-    let mut proposal = Proposal::act(WORD.name, to.shown, summary, copy);
+    let mut proposal = Proposal::act(WORD.name, to.shown.clone(), summary, copy);
     proposal.why = why;
     proposals.push(proposal);
+    if let Some(kept) = kept {
+        let summary = format!(
+            "leave in `{to}` what the backup does not hold: {}",
+            super::listed(&uncovered)
+        );
+        proposals.push(Proposal::act(WORD.name, to.shown, summary, kept));
+    }
     Ok(proposals)
 }

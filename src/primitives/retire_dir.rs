@@ -1,5 +1,6 @@
 //! `retire_dir(path, name)`: back up by moving.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
@@ -20,7 +21,7 @@ pub static WORD: Primitive = Primitive {
         Parameter::options(&[("keep", Type::TextOrTexts), ("allow_open", Type::Boolean)]),
     ],
     returns: Type::Text,
-    about: "Moves a directory (or a file) into a timestamped backup, in constant time: the way to remove data. A link is \
+    about: "Moves a directory (or a file; a database with its logs) into a timestamped backup, in constant time: the way to remove data. A link is \
             followed when its target is allowed. Paths under `keep` (relative to the path) stay. Refuses a source that a \
             process writes. Gives the backup's name; nothing where the path does not exist.",
     example: r#"retire_dir("data/duckdb", "example")"#,
@@ -39,14 +40,19 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         )]);
     }
     let (source, link) = view.follow(&place)?;
+    let whole = super::Whole::of(view, source, link.as_ref())?;
+    let along = whole.along();
+    let super::Whole {
+        main: source, sides, ..
+    } = whole;
     let keep = kept(arguments, view, &source)?;
-    let all = view.size(&source.absolute)?;
+    let mut all = view.size(&source.absolute)?;
+    for (side, _) in &sides {
+        all.add(view.size(&side.absolute)?);
+    }
     let mut stays = Size::default();
     for path in &keep {
-        let size = view.size(&source.absolute.join(path))?;
-        stays.entries += size.entries;
-        stays.files += size.files;
-        stays.bytes += size.bytes;
+        stays.add(view.size(&source.absolute.join(path))?);
     }
     if !keep.is_empty() && stays.files >= all.files && only_directories_else(view, &source, &keep)? {
         let why = format!("everything in it belongs to other stories: {}", list(&keep));
@@ -60,6 +66,9 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     }
     let allow_open = arguments.option_flag(2, "allow_open") || view.errand.allow_open;
     super::require_quiet(view, &source, &keep, allow_open)?;
+    for (side, _) in &sides {
+        super::require_quiet(view, side, &[], allow_open)?;
+    }
     let size = Size {
         entries: all.entries.saturating_sub(stays.entries),
         files: all.files.saturating_sub(stays.files),
@@ -71,18 +80,17 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
     let mut summary = format!(
-        "move {} into backup `{name}`",
+        "move {}{along} into backup `{name}`",
         super::described(view, &source, size)?
     );
     if link.is_some() {
         summary = format!("{summary} (the target of the link `{place}`, which goes too)");
     }
-    let left = (!keep.is_empty()).then(|| format!("left in place for other stories: {}", list(&keep)));
-    let remarks: Vec<String> = left
-        .into_iter()
-        .chain(super::readers(view, &source, &keep)?)
-        .collect();
-    let why = (!remarks.is_empty()).then(|| remarks.join("; "));
+    let why = super::remarks([
+        (!keep.is_empty()).then(|| format!("left in place for other stories: {}", list(&keep))),
+        super::readers(view, &source, &keep)?,
+        super::links_out(view, &source, &keep)?,
+    ]);
     // A copy sees to it itself.
     let narrow = if view.errand.copy {
         None
@@ -90,7 +98,15 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         Narrow::before_backup(WORD.name, view, &source)?
     };
     let mut proposals = if view.errand.copy {
-        copied(view, &place, &source, &name, &keep, &summary)?
+        copied(
+            view,
+            &place,
+            (&source, &sides),
+            &name,
+            &keep,
+            &summary,
+            link.is_some(),
+        )?
     } else {
         let link = link.map(|link| {
             let to = view.slot("removed", &super::last_name(&link));
@@ -101,6 +117,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             Wanted {
                 source,
                 link,
+                sides,
                 backup,
                 name,
                 keep,
@@ -125,10 +142,11 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
 fn copied(
     view: &View,
     place: &Place,
-    source: &Place,
+    (source, sides): (&Place, &[(Place, OsString)]),
     name: &str,
     keep: &[PathBuf],
     summary: &str,
+    link: bool,
 ) -> Result<Vec<Proposal>> {
     if !keep.is_empty() {
         return Err(Error::invalid(format!(
@@ -137,13 +155,24 @@ fn copied(
         ))
         .hint("run without --copy, or roll back the other stories first"));
     }
-    let backup = super::backup_dir::WORD.accept(vec![source.shown.clone().into(), name.to_owned().into()])?;
+    let named = if link { place } else { source };
+    let backup = super::backup_dir::WORD.accept(vec![named.spelled().into(), name.to_owned().into()])?;
     let Action::Change(propose_backup) = super::backup_dir::WORD.action else {
         return Ok(Vec::new());
     };
     let mut proposals = propose_backup(&backup, view)?;
-    let to = view.slot("removed", &super::last_name(place));
-    let gone = MovePaths::new(view, vec![(place.clone(), to)], false)?.with_mounts();
+    let to = view.slot("removed", &super::last_name(source));
+    let mut moves = vec![(source.clone(), to.clone())];
+    for (side, name) in sides {
+        moves.push((
+            side.clone(),
+            view.workspace.show(&to.absolute.with_file_name(name)),
+        ));
+    }
+    if link {
+        moves.push((place.clone(), view.slot("removed", &super::last_name(place))));
+    }
+    let gone = MovePaths::new(view, moves, false)?.with_mounts();
     proposals.push(Proposal::act(
         WORD.name,
         place.shown.clone(),
@@ -178,6 +207,12 @@ fn kept(arguments: &Arguments, view: &View, source: &Place) -> Result<Vec<PathBu
         }
         if view.exists(&kept.absolute)? {
             keep.push(relative);
+        }
+        // What belongs together stays together.
+        if let Some(database) = view.database(&kept)? {
+            let members = database.members();
+            let inside = members.filter_map(|member| member.absolute.strip_prefix(&source.absolute).ok());
+            keep.extend(inside.map(PathBuf::from));
         }
     }
     keep.sort();

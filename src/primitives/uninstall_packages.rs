@@ -374,6 +374,7 @@ impl Operation for Uninstall {
                     path: place.shown.clone(),
                     saved: slot.shown.clone(),
                     after: None,
+                    before: None,
                 })
                 .collect(),
         }

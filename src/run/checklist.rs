@@ -1,7 +1,7 @@
 //! The validation checklist of the procedures: eight items a story, looked at through the view, so that a preview
 //! checks what the run would leave.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -20,6 +20,7 @@ use crate::log_line::{self, Event, Line, Reader};
 use crate::operation::{Outcome, Risk};
 use crate::script::session::Session;
 use crate::view::View;
+use crate::workspace::Place;
 use crate::workspace::catalogue::{Story, entries, texts};
 
 /// What an item found: what is wrong, what could not be told, and remarks.
@@ -263,43 +264,99 @@ fn kept_by_the_script(session: &Session) -> Vec<String> {
 
 fn data_is_backed_up(session: &Session, story: &Story) -> Result<Option<Finding>> {
     let view = &session.view;
-    let mut wrong = Vec::new();
+    let mut finding = Finding::default();
     let mut count = 0_u64;
     let backups = view.backups()?;
+    let mut look_at = |finding: &mut Finding, of: &dyn Fn(&str) -> bool| {
+        for backup in backups.iter().filter(|backup| of(text(backup, "source"))) {
+            count += 1;
+            let name = text(backup, "name");
+            if backup.get("complete").and_then(Value::as_bool) == Some(true) {
+                continue;
+            }
+            match backup.get("unread").and_then(Value::as_str) {
+                Some(why) => (finding.unknown).push(format!("backup `{name}` could not be read: {why}")),
+                None => finding.wrong.push(format!("backup `{name}` is not whole")),
+            }
+        }
+    };
     for part in &story.data {
         for place in view.parts(part)? {
             if view.exists(&place.absolute)? && !is_empty(view, &place)? && !only_foreign(view, &place)? {
-                wrong.push(format!("`{place}` is in place and was not backed up"));
+                let said = format!("`{place}` is in place and was not backed up");
+                finding.wrong.push(said);
             }
-            for backup in backups
-                .iter()
-                .filter(|backup| text(backup, "source") == place.shown)
-            {
-                count += 1;
-                if backup.get("complete").and_then(Value::as_bool) != Some(true) {
-                    wrong.push(format!("backup `{}` is not whole", text(backup, "name")));
-                }
-            }
+            look_at(&mut finding, &|source| source == place.shown);
+        }
+    }
+    for part in texts(&story.script.header, "caches") {
+        databases_left(session, &view.standing(&part)?, &mut finding)?;
+        for place in view.parts(&part)? {
+            look_at(&mut finding, &|source| {
+                Path::new(source).starts_with(&place.shown)
+            });
         }
     }
     for backup in &session.journal.borrow().backups {
         let directory = view.workspace.backups().join(&backup.name);
         if view.overlay().seen(&directory) == crate::gate::overlay::Seen::Real(directory.clone()) {
-            let verified =
-                backup::verify::verify(&view.host.files, &directory, backup::verify::Depth::Structure)?;
-            wrong.extend(
-                verified
-                    .problems
-                    .iter()
-                    .map(|problem| format!("backup `{}`: `{}` {}", backup.name, problem.path, problem.what)),
-            );
+            proven(view, &backup.name, &directory, &mut finding)?;
         }
     }
-    Ok(Some(Finding::of(wrong).remarking(plural(count, "backup"))))
+    Ok(Some(finding.remarking(plural(count, "backup"))))
+}
+
+/// Databases below caches are data.
+fn databases_left(session: &Session, caches: &[Place], finding: &mut Finding) -> Result<()> {
+    let view = &session.view;
+    let required = view.required(caches)?;
+    let kept = kept_by_the_script(session);
+    for place in caches {
+        if required.contains_key(&place.shown) || kept.contains(&place.shown) {
+            continue;
+        }
+        match view.databases_below(place)? {
+            Known::Unknown(why) => finding.unknown.push(why),
+            Known::Yes(left) => finding.wrong.extend(left.iter().map(|database| {
+                let sort = database.sort.name;
+                format!(
+                    "the {sort} database `{}` is in place and was not backed up",
+                    database.main
+                )
+            })),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a backup of this run is as its manifest says, and holds what it looks like.
+fn proven(view: &View, name: &str, directory: &Path, finding: &mut Finding) -> Result<()> {
+    let said =
+        |problem: &backup::verify::Problem| format!("backup `{name}`: `{}` {}", problem.path, problem.what);
+    let files = &view.host.files;
+    let looked =
+        backup::verify::verify(files, directory, backup::verify::Depth::Structure).and_then(|verified| {
+            let out = backup::links::out_of(files, directory, &|path| view.is_there(path))?;
+            Ok((verified, out))
+        });
+    match looked {
+        Ok((verified, out)) => {
+            finding.wrong.extend(verified.problems.iter().map(said));
+            // Whether what a link leads to was the story's is not told by anything.
+            let links = out.lacking.iter().chain(&out.unknown);
+            finding.unknown.extend(links.map(said));
+        }
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => {
+            finding.wrong.push(error.message().to_owned());
+        }
+        Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+        Err(error) => (finding.unknown).push(format!("backup `{name}`: {}", error.message())),
+    }
+    Ok(())
 }
 
 /// Whether nothing but directories is left: what stayed for another story has gone with that one.
-fn is_empty(view: &View, place: &crate::workspace::Place) -> Result<bool> {
+fn is_empty(view: &View, place: &Place) -> Result<bool> {
     let mut empty = true;
     view.walk(&place.absolute, &mut |_, stat| {
         empty &= stat.kind == EntryKind::Directory;
@@ -309,7 +366,7 @@ fn is_empty(view: &View, place: &crate::workspace::Place) -> Result<bool> {
 }
 
 /// Whether all that is left of a directory belongs to other stories.
-fn only_foreign(view: &View, place: &crate::workspace::Place) -> Result<bool> {
+fn only_foreign(view: &View, place: &Place) -> Result<bool> {
     let foreign = view.foreign_parts(place)?;
     if foreign.is_empty() {
         return Ok(false);
@@ -530,7 +587,7 @@ fn is_the_project(view: &View) -> Result<bool> {
 }
 
 /// Whether a part is another story's own, and that story is rolled back in the same run.
-fn owned_by_the_run(view: &View, place: &crate::workspace::Place) -> Result<bool> {
+fn owned_by_the_run(view: &View, place: &Place) -> Result<bool> {
     for story in view
         .catalogue
         .stories()

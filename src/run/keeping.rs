@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
+use super::proving::{self, Opens};
 use super::{Context, own};
 use crate::backup::catalogue::{self, Listed};
 use crate::backup::manifest;
@@ -59,15 +60,24 @@ pub struct Checked {
     pub digests: u64,
     /// What is wrong; nothing where it is sound.
     pub problems: Vec<Problem>,
+    /// What it does not hold, though it looks so.
+    pub lacking: Vec<Problem>,
+    /// What nobody can tell, and why.
+    pub unknown: Vec<Problem>,
+    /// Databases that were opened.
+    pub opened: u64,
     /// Whether its manifest got its digests now.
     pub sealed: bool,
 }
 
 impl Checked {
-    /// Whether nothing is wrong.
+    /// Whether it is whole and proven; `None` where nobody can tell.
     #[must_use]
-    pub fn sound(&self) -> bool {
-        self.problems.is_empty()
+    pub fn sound(&self) -> Option<bool> {
+        if !self.problems.is_empty() || !self.lacking.is_empty() {
+            return Some(false);
+        }
+        self.unknown.is_empty().then_some(true)
     }
 }
 
@@ -128,6 +138,9 @@ pub fn check(context: &Context, listed: Listed, level: Level, only_look: bool) -
         listed,
         digests: 0,
         problems: Vec::new(),
+        lacking: Vec::new(),
+        unknown: Vec::new(),
+        opened: 0,
         sealed: false,
     };
     match verify::verify(files, &directory, level.depth()) {
@@ -138,9 +151,33 @@ pub fn check(context: &Context, listed: Listed, level: Level, only_look: bool) -
         Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => {
             checked.problems.push(problem(error.message().to_owned()));
         }
+        Err(error)
+            if matches!(
+                error.kind(),
+                Kind::Denied | Kind::Failed | Kind::Invalid | Kind::Unknown
+            ) =>
+        {
+            checked
+                .unknown
+                .push(problem(format!("could not be read: {}", error.message())));
+            remember(&checked)?;
+            return Ok(checked);
+        }
         Err(error) => return Err(error),
     }
-    if level < Level::Full || only_look || !checked.sound() {
+    if checked.problems.is_empty() {
+        let opens = match (level >= Level::Full, only_look) {
+            (false, _) => Opens::No,
+            (true, true) => Opens::OnlyLooks,
+            (true, false) => Opens::Yes,
+        };
+        let proof = proving::prove(context, &context.workspace.show(&directory), opens)?;
+        checked.problems.extend(proof.damaged);
+        checked.lacking.extend(proof.lacking);
+        checked.unknown.extend(proof.unknown);
+        checked.opened = proof.opened;
+    }
+    if level < Level::Full || only_look || !checked.problems.is_empty() {
         remember(&checked)?;
         return Ok(checked);
     }
@@ -220,12 +257,17 @@ fn verdict(context: &Context, listed: &Listed) -> PathBuf {
     context.workspace.state().join("verified").join(name)
 }
 
-/// What the newest check of a backup said, if there was one.
+/// What the newest check of a backup said, if there was one and it could tell.
 #[must_use]
 pub fn verdict_of(context: &Context, listed: &Listed) -> Option<bool> {
+    last_check(context, listed)?.get("sound").and_then(Value::as_bool)
+}
+
+/// The newest check of a backup: a map with at, level, and sound, which is null where it could not tell.
+#[must_use]
+pub fn last_check(context: &Context, listed: &Listed) -> Option<Value> {
     let text = crate::workspace::text(&verdict(context, listed), crate::history::REPORT).ok()?;
-    let seen: Value = serde_json::from_str(&text).ok()?;
-    seen.get("sound").and_then(Value::as_bool)
+    serde_json::from_str(&text).ok()
 }
 
 fn directory(context: &Context, listed: &Listed) -> PathBuf {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::View;
 use crate::backup;
+use crate::backup::verify::{self, Depth, Verified};
 use crate::error::{Error, Result};
 use crate::gate::overlay::Seen;
 use crate::host::files::EntryKind;
@@ -32,22 +33,33 @@ impl View {
         Ok(all)
     }
 
-    /// Makes sure that a backup is what its manifest says, in all but the contents of its files; one that is only
-    /// pretended will be.
+    /// A backup compared with its manifest; nothing for one that is only pretended. A preview reads the contents too: what
+    /// changes between it and the real pass changes times as well.
     ///
     /// # Errors
-    /// As [`backup::verify::verify`]; `Corrupt` with the first differences.
-    pub fn require_sound(&self, directory: &Place) -> Result<()> {
+    /// As [`verify::verify`].
+    pub fn verified(&self, directory: &Place) -> Result<Option<Verified>> {
         let real = Seen::Real(directory.absolute.clone());
         if self.overlay().touches(&directory.absolute) || self.overlay().seen(&directory.absolute) != real {
-            return Ok(());
+            return Ok(None);
         }
-        backup::verify::verify(
-            &self.host.files,
-            &directory.absolute,
-            backup::verify::Depth::Structure,
-        )?
-        .sound(&directory.absolute)
+        let depth = if self.errand.preview {
+            Depth::Full
+        } else {
+            Depth::Structure
+        };
+        verify::verify(&self.host.files, &directory.absolute, depth).map(Some)
+    }
+
+    /// Makes sure that a backup is what its manifest says.
+    ///
+    /// # Errors
+    /// As [`View::verified`]; `Corrupt` with the first differences.
+    pub fn require_sound(&self, directory: &Place) -> Result<()> {
+        match self.verified(directory)? {
+            Some(verified) => verified.sound(&directory.absolute),
+            None => Ok(()),
+        }
     }
 
     /// A free name for a backup of this run.

@@ -5,10 +5,12 @@ use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use super::View;
+use crate::backup::links::leads_to;
 use crate::broken::{Own, is_down};
 use crate::error::{Error, Result};
 use crate::gate::overlay::Seen;
 use crate::host::files::EntryKind;
+use crate::known::Known;
 use crate::workspace::Place;
 
 /// Links on one way, as in the kernel (`MAXSYMLINKS`).
@@ -42,6 +44,46 @@ impl View {
             return Err(Error::denied(format!("the link `{place}` leads to a whole root")));
         }
         Ok((self.workspace.show(&resolved), Some(place.clone())))
+    }
+
+    /// The links at and below a place that lead out of it by their text: the path from the place, and where to.
+    ///
+    /// # Errors
+    /// As [`View::walk`].
+    pub fn links_out(&self, top: &Place) -> Result<Vec<(PathBuf, PathBuf)>> {
+        let mut links = Vec::new();
+        self.walk_across(&top.absolute, &mut |path, stat| {
+            if stat.kind == EntryKind::Symlink {
+                links.push(path.to_path_buf());
+            }
+            Ok(())
+        })?;
+        let mut out = Vec::new();
+        for link in links {
+            let Seen::Real(real) = self.overlay().seen(&link) else {
+                continue;
+            };
+            let directory = link.parent().unwrap_or(&link);
+            let target = leads_to(directory, &self.host.files.read_link(&real)?);
+            if !target.starts_with(&top.absolute) {
+                let inside = link.strip_prefix(&top.absolute).unwrap_or(&link);
+                out.push((inside.to_path_buf(), target));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Whether anything stands at a path, be it outside the roots or behind a link.
+    pub fn is_there(&self, path: &Path) -> Known<bool> {
+        if self.workspace.roots().iter().any(|root| path.starts_with(root))
+            && let Ok(there) = self.exists(path)
+        {
+            return Known::Yes(there);
+        }
+        match path.try_exists() {
+            Ok(there) => Known::Yes(there),
+            Err(error) => Known::Unknown(error.to_string()),
+        }
     }
 
     fn is_inside(&self, path: &Path) -> bool {

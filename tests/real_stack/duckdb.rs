@@ -168,3 +168,52 @@ db.execute('rollback'); db.close()
     assert!(differences.is_empty(), "{}", differences.join("\n"));
     assert_eq!(python(&duckdb, &root, READ), rows);
 }
+
+/// A row that was committed and stands only in the log beside the database: it goes along, whichever word takes it.
+#[test]
+fn what_a_database_of_duckdb_has_only_in_its_log_goes_along_and_comes_back() {
+    let (stack, _turn) = match stack() {
+        Ok(stack) => stack,
+        Err(why) => return skipped("a log of DuckDB", &why),
+    };
+    let duckdb = stack.python();
+    let rows = "import duckdb\ndb = duckdb.connect('data/w.duckdb', read_only=True)\n\
+                print(db.sql('select x from t order by x').fetchall())\n";
+    for word in ["retire_dir", "backup_dir"] {
+        let sandbox = Sandbox::empty();
+        sandbox
+            .write(
+                "rollback/9.1.rhai",
+                format!(
+                    "const STORY = #{{ id: \"9.1\", title: \"Log\" }};\n\
+                     fn execute() {{ {word}(\"data/w.duckdb\", \"w\"); remove_path(\"data/w.duckdb\"); }}\n"
+                ),
+            )
+            .write("data/notes.txt", "beside the database");
+        let root = sandbox.root();
+        python(
+            &duckdb,
+            &root,
+            "
+import duckdb, os
+db = duckdb.connect('data/w.duckdb')
+db.execute('create table t (x integer)'); db.execute('insert into t values (1)'); db.execute('checkpoint')
+db.execute('insert into t values (2)')
+os._exit(0)
+",
+        );
+        assert!(sandbox.exists("data/w.duckdb.wal"));
+        let done = sandbox.json(&["run", "9.1", "--yes"]);
+        assert!(!sandbox.exists("data/w.duckdb") && !sandbox.exists("data/w.duckdb.wal"));
+        let backup = done["backups"][0]["name"].as_str().unwrap();
+        let path = duckdb.parent().unwrap().display().to_string() + ":/usr/bin:/bin";
+        let words = ["backup", "verify", backup];
+        let verified =
+            crate::sandbox::Finished::of(sandbox.command(&words).env("PATH", path), &words).assert_code(0);
+        assert_says(&verified, &["sound", "1 database opened"]);
+        sandbox
+            .run(&["backup", "restore", backup, "--yes"])
+            .assert_code(0);
+        assert_eq!(python(&duckdb, &root, rows), "[(1,), (2,)]");
+    }
+}

@@ -93,6 +93,19 @@ impl Files {
         Ok(contents)
     }
 
+    /// The first bytes of a regular file, at most `count`.
+    ///
+    /// # Errors
+    /// As [`Files::read`].
+    pub fn head(&self, path: &Path, count: u64) -> Result<Vec<u8>> {
+        let (file, _) = self.open_file(path)?;
+        let mut head = Vec::new();
+        file.take(count)
+            .read_to_end(&mut head)
+            .map_err(|error| Error::io(format_args!("read `{}`", shown(path)), &error))?;
+        Ok(head)
+    }
+
     /// The target of a symbolic link, as it is written in it.
     ///
     /// # Errors

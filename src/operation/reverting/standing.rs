@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::host::files::EntryKind;
 use crate::operation::Saved;
+use crate::operation::portrait::Portrait;
 use crate::view::View;
 use crate::workspace::{Place, Workspace};
 
@@ -17,6 +18,8 @@ pub enum Ready {
     ChangedSince(String),
     /// It can't be taken back.
     Never(String),
+    /// What would be put back is gone.
+    Lost(String),
     /// It can't be taken back before a program is there.
     Lacking(String),
 }
@@ -32,7 +35,7 @@ pub(super) fn contents(view: &View, workspace: &Workspace, file: &Saved) -> Resu
     if !view.exists(&saved.absolute)? {
         let changed = file.after.is_some() && view.digest(&place).ok() == file.after;
         if changed {
-            return Ok(Ready::Never(format!(
+            return Ok(Ready::Lost(format!(
                 "`{}` is gone: pruned, or removed by hand",
                 file.saved
             )));
@@ -58,6 +61,18 @@ pub(super) fn contents(view: &View, workspace: &Workspace, file: &Saved) -> Resu
         (Some(_), None) => Ok(Ready::ChangedSince(format!("`{}` is gone", file.path))),
         _ => Ok(Ready::Yes),
     }
+}
+
+/// Whether what was made is as it was made.
+pub(super) fn as_made(view: &View, created: &Place, was: Option<&Portrait>) -> Result<Ready> {
+    let difference = match was {
+        Some(was) => Portrait::of(view, created)?.and_then(|now| was.difference(&now)),
+        None => None,
+    };
+    Ok(match difference {
+        Some(difference) => Ready::ChangedSince(format!("it was changed since: it {difference}")),
+        None => Ready::Yes,
+    })
 }
 
 /// Whether directories that were made for the operation are still there, with nothing of anybody else's in them.

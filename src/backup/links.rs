@@ -1,0 +1,96 @@
+//! Links in a backup that lead out of what was backed up: what they lead to is not in it, whatever it looks like.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::verify::Problem;
+use super::verify::finished;
+use crate::error::Result;
+use crate::host::files::{EntryKind, Files, shown};
+use crate::known::Known;
+
+/// Where a link in `directory` leads, by its text alone.
+#[must_use]
+pub fn leads_to(directory: &Path, target: &Path) -> PathBuf {
+    let mut at = PathBuf::new();
+    for component in directory.join(target).components() {
+        match component {
+            Component::ParentDir => {
+                at.pop();
+            }
+            Component::CurDir => {}
+            other => at.push(other),
+        }
+    }
+    at
+}
+
+/// What it means that a link leads there.
+#[must_use]
+pub fn meaning(target: &str, is_there: &Known<bool>) -> String {
+    let leads = format!("leads to `{target}`, outside of it");
+    match is_there {
+        Known::Yes(true) => format!("{leads}: what stands there stays there, and is not in the backup"),
+        Known::Yes(false) => format!("{leads}, where nothing stands"),
+        Known::Unknown(why) => format!("{leads}, where nobody could look: {why}"),
+    }
+}
+
+/// Links that lead out of what was backed up.
+#[derive(Debug, Default)]
+pub struct LinksOut {
+    /// Those that lead to something: the backup lacks it.
+    pub lacking: Vec<Problem>,
+    /// Those that lead nowhere by now, or where nobody can look: nobody can tell what stood there.
+    pub unknown: Vec<Problem>,
+}
+
+/// Looks where the links of a backup led from the place where its source stood; `is_there` looks at a path of the world.
+///
+/// # Errors
+/// As [`super::verify::verify`].
+pub fn out_of(files: &Files, backup: &Path, is_there: &dyn Fn(&Path) -> Known<bool>) -> Result<LinksOut> {
+    let mut manifest = finished(files, backup)?;
+    let root = files.roots().next().unwrap_or_else(|| Path::new("/"));
+    let source = root.join(&manifest.header().source);
+    let top = if manifest.header().kind == EntryKind::Directory {
+        source
+    } else {
+        source.parent().unwrap_or(root).to_path_buf()
+    };
+    let mut out = LinksOut::default();
+    while let Some(entry) = manifest.next()? {
+        let Some(target) = &entry.target else { continue };
+        let directory = top.join(entry.path.parent().unwrap_or_else(|| Path::new("")));
+        let target = leads_to(&directory, target);
+        if target.starts_with(&top) {
+            continue;
+        }
+        let there = is_there(&target);
+        let told = shown(target.strip_prefix(root).unwrap_or(&target));
+        let problem = Problem {
+            path: shown(&entry.path),
+            what: meaning(&told, &there),
+        };
+        if there == Known::Yes(true) {
+            out.lacking.push(problem);
+        } else {
+            out.unknown.push(problem);
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_leads_where_its_text_says() {
+        let leads = |target: &str| leads_to(Path::new("/w/data/in"), Path::new(target));
+        assert_eq!(leads("a/./b"), Path::new("/w/data/in/a/b"));
+        assert_eq!(leads("../other"), Path::new("/w/data/other"));
+        assert_eq!(leads("../../store/w.db"), Path::new("/w/store/w.db"));
+        assert_eq!(leads("/usr/bin/x"), Path::new("/usr/bin/x"));
+        assert_eq!(leads("../../../../.."), Path::new("/"));
+    }
+}

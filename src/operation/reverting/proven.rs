@@ -1,0 +1,123 @@
+//! Whether what an undo would put back is still what was put away: backups by their manifests, everything else by what
+//! the log recorded of it.
+
+use super::standing::own_place;
+use crate::backup::MANIFEST;
+use crate::error::{Error, Kind, Result};
+use crate::host::files::EntryKind;
+use crate::operation::portrait::Portrait;
+use crate::operation::{Move, Saved, Undo};
+use crate::view::View;
+
+/// What is different, each with its path; nothing where all is as it was put away. For operations that came to their end.
+///
+/// # Errors
+/// What the view says.
+pub fn differences(view: &View, undo: &Undo) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    match undo {
+        Undo::MoveBack { moves, drop, .. } => {
+            for each in moves {
+                moved(view, each, &mut found)?;
+            }
+            for manifest in drop.iter().filter(|shown| shown.ends_with(MANIFEST)) {
+                backed_up(view, moves, manifest, &mut found)?;
+            }
+        }
+        Undo::RestoreContents { files, .. } | Undo::InstallPackages { files, .. } => {
+            for file in files {
+                saved(view, file, &mut found)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(found)
+}
+
+/// The failure of an undo whose sources are not what was put away.
+#[must_use]
+pub fn refused(run: &str, differences: &[String]) -> Error {
+    const NAMED: usize = 5;
+    let mut named = differences.iter().take(NAMED).cloned().collect::<Vec<_>>();
+    if let Some(more) = differences.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        named.push(format!("and {more} more"));
+    }
+    Error::corrupt(format!(
+        "run {run} can't be taken back as it was: {}",
+        named.join("; ")
+    ))
+    .hint(
+        "nothing was changed; put back what is missing, or let --force take back what is there, as it is now",
+    )
+}
+
+fn moved(view: &View, Move { from, to, was }: &Move, found: &mut Vec<String>) -> Result<()> {
+    let place = own_place(&view.workspace, to)?;
+    if !view.exists(&place.absolute)? {
+        // What stands at its old place was taken back already, or came later.
+        if !view.exists(&own_place(&view.workspace, from)?.absolute)? {
+            found.push(format!(
+                "`{from}` is lost: `{to}` is gone, pruned or removed by hand"
+            ));
+        }
+        return Ok(());
+    }
+    if let Some(was) = was
+        && let Some(now) = Portrait::of(view, &place)?
+        && let Some(difference) = was.difference(&now)
+    {
+        found.push(format!("`{to}` {difference}"));
+    }
+    Ok(())
+}
+
+fn backed_up(view: &View, moves: &[Move], manifest: &str, found: &mut Vec<String>) -> Result<()> {
+    let manifest = own_place(&view.workspace, manifest)?;
+    let Some(backup) = manifest.absolute.parent().map(|above| view.workspace.show(above)) else {
+        return Ok(());
+    };
+    let mut is_there = false;
+    for each in moves {
+        let place = own_place(&view.workspace, &each.to)?;
+        is_there |= place.absolute.starts_with(&backup.absolute) && view.exists(&place.absolute)?;
+    }
+    if !is_there {
+        return Ok(());
+    }
+    match view.verified(&backup) {
+        Ok(None) => {}
+        Ok(Some(verified)) => found.extend(
+            verified
+                .problems
+                .iter()
+                .map(|problem| format!("`{backup}/{}` {}", problem.path, problem.what)),
+        ),
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => {
+            found.push(error.message().to_owned());
+        }
+        Err(error) => return Err(error.context(format!("`{backup}` can't be compared with its manifest"))),
+    }
+    Ok(())
+}
+
+fn saved(view: &View, file: &Saved, found: &mut Vec<String>) -> Result<()> {
+    let saved = own_place(&view.workspace, &file.saved)?;
+    let is_file = |stat: crate::host::files::Stat| stat.kind == EntryKind::File;
+    if !view.stat(&saved.absolute)?.is_some_and(is_file) {
+        let now = view.digest(&own_place(&view.workspace, &file.path)?).ok();
+        // What differs from what the run wrote was changed by somebody else, and is told as that.
+        if file.after.is_none() || now == file.after {
+            found.push(format!(
+                "the former contents of `{}` are lost: `{}` is gone, pruned or removed by hand",
+                file.path, file.saved
+            ));
+        }
+        return Ok(());
+    }
+    if let Some(before) = &file.before
+        && view.digest(&saved)? != *before
+    {
+        found.push(format!("`{}` holds other contents than were saved", file.saved));
+    }
+    Ok(())
+}
