@@ -1,6 +1,6 @@
 //! `uninstall_packages(manager, names)`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -51,6 +51,10 @@ struct Uninstall {
     /// Paths below node_modules that go.
     gone: Vec<Place>,
     manifest: Option<(Place, String)>,
+    /// Lists of files of packages that go, and what they say while the manager takes them out: without what others list too.
+    lists: Vec<(Place, String)>,
+    /// Files that others list too, and who.
+    shared: BTreeMap<Place, BTreeSet<String>>,
 }
 
 fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
@@ -86,8 +90,9 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         ]);
     };
     let mut removal = view.removable_packages(manager, &installed, &names)?;
-    if manager == Manager::Npm {
-        keep_what_npm_would_tear_out(view, &installed, &mut removal)?;
+    match manager {
+        Manager::Npm => keep_what_npm_would_tear_out(view, &installed, &mut removal)?,
+        Manager::Pip => keep_what_is_shared_elsewhere(view, &mut removal)?,
     }
     for (name, dependents) in &removal.kept {
         let why = if dependents.iter().any(|dependent| dependent == packages::UNLISTED) {
@@ -146,6 +151,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 value.extend(removal.remove.keys().cloned().map(rhai::Dynamic::from));
                 let name = installer.name();
                 let operation = Uninstall::new(view, manager, installer, removal.remove)?;
+                proposals.extend(operation.kept_files(&needs));
                 proposals.push(Proposal::act(
                     WORD.name,
                     format!("{} {}", manager.name(), names.join(", ")),
@@ -232,7 +238,76 @@ fn keep_what_npm_would_tear_out(view: &View, installed: &Packages, removal: &mut
     Ok(())
 }
 
+/// In an environment in which no list of files may be changed, what shares a file with a package that stays stays too.
+fn keep_what_is_shared_elsewhere(view: &View, removal: &mut Removal) -> Result<()> {
+    let Some(place) = view.environment()? else {
+        return Ok(());
+    };
+    if removal.remove.is_empty() || view.host.files.contains(&place) {
+        return Ok(());
+    }
+    loop {
+        let names: Vec<String> = removal.remove.keys().cloned().collect();
+        let common = packages::record::shared(view, &place, &names)?;
+        if common.records.is_empty() {
+            return Ok(());
+        }
+        for record in common.records {
+            let shared = record.files().filter_map(|file| common.files.get(&file));
+            let owners: BTreeSet<&String> = shared.flatten().collect();
+            let who = owners
+                .into_iter()
+                .map(|owner| format!("{owner} (lists a file of it as its own)"));
+            removal.remove.remove(&record.package);
+            removal.kept.insert(record.package, who.collect());
+        }
+    }
+}
+
 impl Uninstall {
+    /// The files that stay because others list them too, told once for each who.
+    fn kept_files(&self, needs: &[Capability]) -> Vec<Proposal> {
+        let mut by_owners: BTreeMap<&BTreeSet<String>, Vec<&Place>> = BTreeMap::new();
+        for (place, owners) in &self.shared {
+            by_owners.entry(owners).or_default().push(place);
+        }
+        let told = |(owners, places): (&BTreeSet<String>, Vec<&Place>)| {
+            let target = match places.as_slice() {
+                [first] => first.shown.clone(),
+                [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+                [] => return None,
+            };
+            let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
+            let verb = if owners.len() == 1 { "lists" } else { "list" };
+            let why = format!("{} {verb} it as its own too", owners.join(", "));
+            Some(Proposal::settled(
+                WORD.name,
+                target,
+                Outcome::Kept,
+                why,
+                needs.to_vec(),
+            ))
+        };
+        by_owners.into_iter().filter_map(told).collect()
+    }
+
+    /// Lists them again as they were: the manager has not taken the packages out.
+    fn restore_lists(&self, permit: &Permit, host: &Host) -> Result<()> {
+        for (place, text) in &self.lists {
+            let Some((_, slot)) = self.saved.iter().find(|(saved, _)| saved == place) else {
+                continue;
+            };
+            if host.files.stat(&place.absolute)?.is_some()
+                && host.files.digest(&place.absolute)? == blake3::hash(text.as_bytes()).to_hex().as_str()
+            {
+                let bytes = host.files.read(&slot.absolute, crate::view::TEXT_LIMIT)?;
+                let expect = Expect::Digest(blake3::hash(text.as_bytes()).to_hex().to_string());
+                host.files.write(permit, &place.absolute, &bytes, &expect)?;
+            }
+        }
+        Ok(())
+    }
+
     /// npm writes its manifest in a format of its own; where it says the same, the file keeps its formatting.
     fn keep_formatting(&self, permit: &Permit, host: &Host) -> Result<()> {
         let Some((place, text)) = &self.manifest else {
@@ -312,6 +387,23 @@ impl Uninstall {
             Manager::Npm => Some(root.join("node_modules")),
             Manager::Pip => packages::pip::environment(view, root, &view.workspace.config().python)?,
         };
+        let mut lists = Vec::new();
+        let mut shared = BTreeMap::new();
+        if let (Manager::Pip, Some(environment)) = (manager, &installed) {
+            let common = packages::record::shared(view, environment, &all)?;
+            for (file, owners) in &common.files {
+                let place = view.workspace.show(file);
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                // What is installed again overwrites it.
+                saved.push((place.clone(), view.slot("saved", &name)));
+                shared.insert(place, owners.clone());
+            }
+            for record in &common.records {
+                let place = view.workspace.show(&record.path);
+                saved.push((place.clone(), view.slot("saved", "RECORD")));
+                lists.push((place, record.without(&common.files)));
+            }
+        }
         Ok(Self {
             manager,
             installed,
@@ -323,6 +415,8 @@ impl Uninstall {
             saved,
             gone,
             manifest,
+            lists,
+            shared,
         })
     }
 }
@@ -380,7 +474,12 @@ impl Operation for Uninstall {
     }
 
     fn effect(&self) -> Value {
-        json!({ "uninstall": self.names, "automatic": self.automatic })
+        let mut effect = json!({ "uninstall": self.names, "automatic": self.automatic });
+        if !self.shared.is_empty() {
+            let kept = self.shared.iter();
+            effect["kept"] = kept.map(|(place, owners)| json!([place.shown, owners])).collect();
+        }
+        effect
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -400,7 +499,11 @@ impl Operation for Uninstall {
         for place in &self.gone {
             overlay.remove(&place.absolute);
         }
-        for (place, _) in &self.saved {
+        for (place, _) in self
+            .saved
+            .iter()
+            .filter(|(place, _)| !self.shared.contains_key(place))
+        {
             overlay.doubt(&place.absolute, format!("{} writes it", self.manager.name()));
         }
         if let Some((place, text)) = &self.manifest {
@@ -421,9 +524,21 @@ impl Operation for Uninstall {
         for (place, slot) in &self.saved {
             crate::operation::editing::save(permit, host, place, slot)?;
         }
+        for (place, text) in &self.lists {
+            let before = host.files.digest(&place.absolute)?;
+            host.files
+                .write(permit, &place.absolute, text.as_bytes(), &Expect::Digest(before))?;
+        }
         let output = host
             .packages
-            .uninstall(permit, &host.cancelled, self.manager, &self.names)?;
+            .uninstall(permit, &host.cancelled, self.manager, &self.names);
+        let output = match output {
+            Ok(output) => output,
+            Err(error) => {
+                self.restore_lists(permit, host).map_err(Error::after_changes)?;
+                return Err(error);
+            }
+        };
         self.keep_formatting(permit, host)?;
         Ok(Done {
             output: Some(output),
