@@ -10,7 +10,7 @@ use rollback_manager::flags::{self, Flags};
 use rollback_manager::gate::audit::record;
 use rollback_manager::gate::redact::redact;
 use rollback_manager::host::files::Files;
-use rollback_manager::monitor::events::{self, Line};
+use rollback_manager::log_line::{self as log, Line};
 use rollback_manager::pattern::Pattern;
 use rollback_manager::run::plan_file;
 use rollback_manager::script::{Origin, Script, engine};
@@ -352,7 +352,7 @@ pub fn redaction(bytes: &[u8]) {
 /// there is one, leads to the same time.
 pub fn log_line(bytes: &[u8]) {
     for line in bytes.split(|byte| *byte == b'\n') {
-        let read = events::read(line);
+        let read = log::read(line, 0);
         if let Ok(Value::Object(_)) = serde_json::from_slice(line) {
             assert!(
                 matches!(read, Line::Event(_)),
@@ -360,7 +360,7 @@ pub fn log_line(bytes: &[u8]) {
                 String::from_utf8_lossy(line)
             );
         }
-        let short = events::time_of(line);
+        let short = log::time_of(line);
         let Line::Event(event) = read else { continue };
         assert!(
             event
@@ -372,7 +372,7 @@ pub fn log_line(bytes: &[u8]) {
             !text.contains('\\') && text.matches("time").count() == 1 && !text.contains("\"ts\"")
         });
         if is_plain && short.is_some() {
-            assert_eq!(event.at, short, "{}", String::from_utf8_lossy(line));
+            assert_eq!(event.time(), short, "{}", String::from_utf8_lossy(line));
         }
     }
 }

@@ -146,7 +146,7 @@ pub enum Command {
     Status,
     /// The validation checklist alone; changes nothing
     Validate(validate::Arguments),
-    /// Take a run back (by default the newest that is not undone)
+    /// Take a run back (by default the newest rollback that is not undone)
     Undo(undo::Arguments),
     /// Settle a run that was cut off, then take it back or go on
     Recover(recover::Arguments),

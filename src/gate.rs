@@ -151,7 +151,12 @@ impl Gate {
         passed.record.ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if let Err(error) = result {
             let denied = error.kind() == Kind::Denied;
-            passed.record.outcome = if denied { Outcome::Denied } else { Outcome::Failed };
+            passed.record.outcome = match error.kind() {
+                Kind::Denied => Outcome::Denied,
+                // It was not tried.
+                Kind::NotApproved | Kind::Cancelled if !passed.touched => Outcome::Kept,
+                _ => Outcome::Failed,
+            };
             passed.record.why = Some(redact::told(error.message()));
             if let (true, false, Pass::Real { audit, .. }) = (denied, passed.touched, &mut self.pass) {
                 audit.denied(self.count, &scene.story, proposal.word, &proposal.target, &error)?;
@@ -195,6 +200,12 @@ impl Gate {
         let asked = confirm.ask(&passed.record)?;
         if let Some((question, answer)) = &asked {
             audit.answered(question, &answer.to_string())?;
+            if answer.is_no() {
+                confirm.expected().decline(&planned)?;
+                passed.record.outcome = Outcome::Kept;
+                passed.record.why = Some(confirm::DECLINED.to_owned());
+                return Ok(());
+            }
             answer.require()?;
         }
         if stale || asked.is_some() {

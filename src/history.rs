@@ -1,8 +1,9 @@
 //! Runs as recorded.
 //!
-//! On disk: `.rollback/runs/<run>/report.json` for a run that was closed; `.rollback/active` names the run at work, and a
-//! run that was cut off leaves it behind.
+//! The audit log tells which runs there were. On disk besides: `.rollback/runs/<run>/report.json` for a run that was closed;
+//! `.rollback/active` names the run at work, and a run that was cut off leaves it behind.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -12,13 +13,23 @@ use crate::error::{Error, Result};
 use crate::gate::audit::{chain, segments};
 use crate::host::records::Records;
 use crate::operation::Undo;
-use crate::report::{Report, RunKind};
+use crate::report::Report;
 use crate::run::plan_file::Asked;
 use crate::run::{Context, Request};
 use crate::view::Errand;
+use chronicle::Chronicle;
+
+/// The runs as the log tells them.
+pub mod chronicle;
 
 /// Taking an edit back from a file that was edited since.
 pub mod merge;
+
+/// What stands in the way of an undo.
+pub mod hindrance;
+
+/// Three texts made one.
+pub mod three_way;
 
 /// Settling a run that was cut off.
 pub mod recover;
@@ -87,6 +98,20 @@ impl Active {
         }
     }
 
+    /// The mark of a run as the record of its start tells it.
+    fn of_record(start: &serde_json::Map<String, Value>) -> Option<Self> {
+        let text = |key: &str| Some(start.get(key)?.as_str()?.to_owned());
+        let read = |key: &str| start.get(key).cloned();
+        Some(Self {
+            run: text("run")?,
+            stories: serde_json::from_value(read("stories")?).ok()?,
+            started: text("ts")?,
+            pid: 0,
+            undoes: text("undoes"),
+            asked: serde_json::from_value(read("asked")?).ok()?,
+        })
+    }
+
     /// The mark of an undo.
     #[must_use]
     pub fn of_undo(errand: &Errand, undone: &Report, request: &Request) -> Self {
@@ -131,23 +156,31 @@ impl History {
         self.records.remove(&self.mark())
     }
 
-    /// What the mark says, if there is one.
+    /// What the mark says, if there is one. Where it can't be read, the log knows which run began and has no end.
     #[must_use]
     pub fn active(&self) -> Option<Active> {
-        let text = crate::workspace::text(&self.mark(), REPORT).ok()?;
-        serde_json::from_str(&text).ok()
+        let text = crate::workspace::text(&self.mark(), REPORT);
+        if let Some(active) = text.ok().and_then(|text| serde_json::from_str(&text).ok()) {
+            return Some(active);
+        }
+        std::fs::symlink_metadata(self.mark()).ok()?;
+        let chronicle = self.chronicle().ok()?;
+        let open = chronicle.runs.iter().rev().find(|told| !told.is_closed())?;
+        Active::of_record(open.start()?)
     }
 
     /// The run that was cut off, if one was; only true while nobody holds the workspace.
     #[must_use]
     pub fn unfinished(&self) -> Option<String> {
-        use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+        use ErrorKind::{NotADirectory, NotFound, PermissionDenied};
         match crate::workspace::text(&self.mark(), REPORT) {
             // Who may not read the mark may not record either.
             Err(error) if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) => None,
-            Err(error) => Some(format!("(unreadable mark .rollback/active: {error})")),
-            Ok(text) => Some(serde_json::from_str::<Active>(&text).map_or_else(
-                |_| "(unreadable mark .rollback/active)".to_owned(),
+            told => Some(self.active().map_or_else(
+                || match told {
+                    Err(error) => format!("(unreadable mark .rollback/active: {error})"),
+                    Ok(_) => "(unreadable mark .rollback/active)".to_owned(),
+                },
                 |active| active.run,
             )),
         }
@@ -163,41 +196,69 @@ impl History {
             .write(&path, format!("{}\n", json!(report)).as_bytes())
     }
 
-    /// Marks a run as one whose store is gone.
+    /// What the log tells of the runs.
     ///
     /// # Errors
     /// What the system says.
-    pub fn mark_pruned(&self, run: &str, at: &str) -> Result<()> {
-        let path = self.state.join("runs").join(run).join("pruned");
-        self.records.write(&path, format!("{at}\n").as_bytes())
+    pub fn chronicle(&self) -> Result<Chronicle> {
+        Chronicle::read(&self.state.join("audit"))
     }
 
-    /// When the store of a run was pruned, if it was: the run can't be taken back any more.
-    #[must_use]
-    pub fn pruned(&self, run: &str) -> Option<String> {
-        let path = self.state.join("runs").join(run).join("pruned");
-        Some(crate::workspace::text(&path, REPORT).ok()?.trim().to_owned())
-    }
-
-    /// All closed runs, oldest first.
+    /// All runs but the one at work, in the order in which they began: the order of the log, whatever the clock said.
     ///
     /// # Errors
     /// What the system says.
     pub fn list(&self) -> Result<Vec<Report>> {
-        let mut reports = Vec::new();
-        for name in self.names()? {
-            if let Ok(report) = self.load(&name) {
-                reports.push(report);
-            }
+        self.list_of(&self.chronicle()?)
+    }
+
+    /// As [`History::list`], of a log that was read.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn list_of(&self, chronicle: &Chronicle) -> Result<Vec<Report>> {
+        let mut placed: Vec<(u64, Report)> = Vec::new();
+        for told in &chronicle.runs {
+            let report = match self.index(&told.run) {
+                Some(report) => told.corrected(report),
+                // What has neither an end nor a mark was cut off too, unless it is at work.
+                None if told.is_closed() || !self.is_at_work() => chronicle.rebuild(told)?,
+                None => continue,
+            };
+            placed.push((told.seq, report));
         }
-        reports.sort_by(|left, right| (&left.started, &left.run).cmp(&(&right.started, &right.run)));
-        Ok(reports)
+        let only_indexed = self.names()?.into_iter();
+        let only_indexed = only_indexed.filter(|name| chronicle.get(name).is_none());
+        let only_indexed = only_indexed.filter_map(|name| self.index(&name));
+        placed.extend(only_indexed.map(|report| (chronicle.place(&report), report)));
+        placed.sort_by(|(left, one), (right, other)| {
+            let by_clock = |at: u64, report: &Report| (at == 0).then(|| report.started.clone());
+            (left, by_clock(*left, one)).cmp(&(right, by_clock(*right, other)))
+        });
+        Ok(placed.into_iter().map(|(_, report)| report).collect())
+    }
+
+    /// Whether a run is at work, or its mark is still there.
+    fn is_at_work(&self) -> bool {
+        let root = self.state.parent().unwrap_or(&self.state);
+        std::fs::symlink_metadata(self.mark()).is_ok() || crate::workspace::lock::Lock::take(root).is_err()
+    }
+
+    /// The report in the directory of a run, where it can be read and is that run's.
+    fn index(&self, run: &str) -> Option<Report> {
+        let path = self.state.join("runs").join(run).join("report.json");
+        let text = crate::workspace::text(&path, REPORT).ok()?;
+        let report: Report = serde_json::from_str(&text).ok()?;
+        (report.run == run).then_some(report)
     }
 
     fn names(&self) -> Result<Vec<String>> {
         let entries = match std::fs::read_dir(self.state.join("runs")) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            // The log tells of the runs whatever stands here.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(Vec::new());
+            }
             Err(error) => return Err(Error::io("list the runs", &error)),
         };
         let mut names: Vec<String> = entries
@@ -212,26 +273,27 @@ impl History {
     /// # Errors
     /// [`crate::error::Kind::Usage`] with the nearest name for an unknown run.
     pub fn load(&self, run: &str) -> Result<Report> {
+        let chronicle = self.chronicle()?;
+        if let Some(told) = chronicle.get(run) {
+            return match self.index(run) {
+                Some(report) => Ok(told.corrected(report)),
+                None => chronicle.rebuild(told),
+            };
+        }
         let plain = !run.is_empty()
             && run
                 .chars()
                 .all(|each| each.is_ascii_alphanumeric() || each == '-');
-        let path = self.state.join("runs").join(run).join("report.json");
-        let text = if plain {
-            crate::workspace::text(&path, REPORT).ok()
-        } else {
-            None
-        };
-        let Some(text) = text else {
-            let names = self.names().unwrap_or_default();
-            let near = crate::workspace::config::nearest(run, names.iter().map(String::as_str));
-            return Err(Error::usage(format!("unknown run `{run}`")).hint(match near {
-                Some(near) => format!("did you mean `{near}`? `rollback history` lists the runs"),
-                None => "`rollback history` lists the runs".to_owned(),
-            }));
-        };
-        serde_json::from_str(&text)
-            .map_err(|error| Error::corrupt(format!("the report of run `{run}` cannot be read: {error}")))
+        if let (true, Some(report)) = (plain, self.index(run)) {
+            return Ok(report);
+        }
+        let names = self.names().unwrap_or_default();
+        let known = chronicle.runs.iter().map(|told| told.run.as_str());
+        let near = crate::workspace::config::nearest(run, known.chain(names.iter().map(String::as_str)));
+        Err(Error::usage(format!("unknown run `{run}`")).hint(match near {
+            Some(near) => format!("did you mean `{near}`? `rollback history` lists the runs"),
+            None => "`rollback history` lists the runs".to_owned(),
+        }))
     }
 
     /// The run that took `run` back as a whole, if one did.
@@ -252,26 +314,6 @@ impl History {
                     && Self::undone_by(reports, &report.run).is_none()
             })
             .map(|report| report.run.as_str())
-    }
-
-    /// The newest rollback that is not undone.
-    ///
-    /// # Errors
-    /// [`crate::error::Kind::Usage`] where there is none.
-    pub fn newest_not_undone(&self) -> Result<Report> {
-        let reports = self.list()?;
-        reports
-            .iter()
-            .rev()
-            .find(|report| {
-                report.kind == RunKind::Rollback
-                    && Self::undone_by(&reports, &report.run).is_none()
-                    && self.pruned(&report.run).is_none()
-            })
-            .cloned()
-            .ok_or_else(|| {
-                Error::usage("there is no run to take back").hint("`rollback history` lists the runs")
-            })
     }
 
     /// Whether the log can be trusted from a run's first record on: its undos are read from there.
@@ -338,3 +380,6 @@ impl History {
         Ok(operations)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,9 @@ pub mod flags;
 /// Which source files name which others.
 pub mod references;
 
+/// A line of a log as an event.
+pub mod log_line;
+
 /// Runs as recorded.
 pub mod history;
 

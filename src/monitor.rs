@@ -5,13 +5,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::known::Known;
+use crate::log_line::Event;
 use crate::workspace::monitor_config::{Metric, MonitorConfig, Wanted};
-
-/// A line of a log as an event.
-pub mod events;
 
 /// Logs, whole line by whole line.
 pub mod follow;
+
+/// What was read of the logs that a verdict rests on.
+pub mod intake;
 
 /// From a line to what it counts for.
 mod lines;
@@ -52,18 +54,21 @@ pub mod trigger;
 /// What the metrics say of a trigger.
 pub mod verdict;
 
+/// Since when somebody watches.
+pub mod watched;
+
 /// The monitor at work.
 pub mod watching;
 
 /// Slots and samples by time.
 pub mod window;
 
-use events::Event;
 use ledger::{Ledger, Powers, Step};
-use metrics::Metrics;
+use metrics::{Metrics, Seen, Unplaced};
 use security::{Incident, Security};
 use trigger::Trigger;
-use verdict::{Judgement, judge};
+use verdict::{Before, Judgement, Verdict, gauge_name, judge};
+use watched::Watched;
 
 /// What is remembered from one judgement to the next, also across restarts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,6 +79,9 @@ pub struct Memory {
     pub ledger: Ledger,
     /// What the security log said.
     pub security: Security,
+    /// Since when somebody watches; `None`: what is written is all there is to know.
+    #[serde(default)]
+    pub watched: Option<Watched>,
 }
 
 /// One line of a judgement.
@@ -112,6 +120,7 @@ impl Watch {
             metrics: Metrics::new(span),
             ledger: Ledger::default(),
             security: Security::default(),
+            watched: None,
         };
         let watch = Self {
             triggers,
@@ -127,6 +136,7 @@ impl Watch {
         let span = self.memory.metrics.span();
         let fits = memory.metrics.fits(span);
         self.memory.ledger = memory.ledger;
+        self.memory.watched = memory.watched;
         if fits {
             self.memory.metrics = memory.metrics;
             self.memory.security = memory.security;
@@ -137,23 +147,49 @@ impl Watch {
     /// Counts an event, seen at `now` (ms). `directory` is the service whose directory the log lies in; without one it is
     /// of the security log.
     pub fn event(&mut self, event: &Event<'_>, directory: Option<&str>, now: i64) {
-        let Some(at) = event.at else {
-            self.memory.metrics.intake.untimed += 1;
+        self.line(event, directory, now, now);
+    }
+
+    /// Counts an event whose time, where it has none, is taken to be `place` (ms).
+    fn line(&mut self, event: &Event<'_>, directory: Option<&str>, place: i64, now: i64) {
+        let shared = directory.is_none();
+        if shared && event.is_own() {
+            return;
+        }
+        let service = directory.or(event.service.as_deref());
+        let Some(at) = event.time() else {
+            self.memory
+                .metrics
+                .unplaced(service, shared, Unplaced::Untimed, place, now);
             return;
         };
-        if directory.is_none() {
-            if event.is_own() {
-                return;
-            }
+        if shared {
             let window = trigger::ms(self.config.security.window);
             self.memory.security.note(event, now, window);
         }
-        let Some(service) = directory.or(event.service.as_deref()) else {
+        let metrics = &mut self.memory.metrics;
+        let Some(service) = service else {
+            metrics.shared_line(at.min(now));
             return;
         };
+        let seen = Seen {
+            at,
+            error: event.is_error(),
+            crash: event.is_crash(),
+            milliseconds: event.milliseconds,
+            shared,
+        };
+        metrics.event(service, &seen, now);
+        if let Known::Unknown(why) = &event.level {
+            metrics.odd_level(service, why);
+        }
+    }
+
+    /// Counts a line that is no event, written at `place` (ms) or about then.
+    fn unplaced(&mut self, directory: Option<&str>, unplaced: Unplaced, place: i64, now: i64) {
         self.memory
             .metrics
-            .event(service, at, now, (event.error, event.crash), event.milliseconds);
+            .unplaced(directory, directory.is_none(), unplaced, place, now);
     }
 
     /// Judges all triggers at `now` (ms), and decides what follows. At most one story is rolled back at a time.
@@ -168,7 +204,9 @@ impl Watch {
         self.memory.ledger.settle(now, longest);
         let mut powers = powers.clone();
         let mut told = Vec::new();
+        let watched = self.watched_since();
         for trigger in &self.triggers {
+            let begin = told.len();
             for service in subjects(trigger, &self.memory.metrics) {
                 let service = service.as_deref();
                 let ledger = &mut self.memory.ledger;
@@ -176,7 +214,10 @@ impl Watch {
                     trigger,
                     &self.memory.metrics,
                     service,
-                    ledger.before(trigger, service, now),
+                    Before {
+                        watched,
+                        ..ledger.before(trigger, service, now)
+                    },
                     now,
                 );
                 let step = ledger.decide(trigger, service, &judgement, &powers, now);
@@ -191,8 +232,21 @@ impl Watch {
                     alarmed: ledger.alarmed(trigger, service),
                 });
             }
+            // The worst first.
+            if let Some(own) = told.get_mut(begin..) {
+                own.sort_by_key(|told: &Told| match told.judgement.verdict {
+                    Verdict::Breach => 0,
+                    Verdict::Inconclusive => 1,
+                    Verdict::Healthy => 2,
+                });
+            }
         }
         told
+    }
+
+    /// What was written up to this time (ms) sets nothing off.
+    fn watched_since(&self) -> i64 {
+        self.memory.watched.map_or(i64::MIN, |watched| watched.since)
     }
 
     /// Whether a trigger that rolls back would do so at `now` (ms), if nothing held it back.
@@ -220,8 +274,20 @@ impl Watch {
 /// What a trigger is about now: services, or none where nothing is known of any.
 fn subjects(trigger: &Trigger, metrics: &Metrics) -> Vec<Option<String>> {
     let known: Vec<&str> = match trigger.metric {
-        Metric::Memory | Metric::Prometheus | Metric::Script => {
+        Metric::Memory | Metric::Script => {
             return vec![trigger.service.as_ref().map(|(text, _)| text.clone())];
+        }
+        Metric::Prometheus => {
+            let source = gauge_name(trigger, None);
+            let series: Vec<Option<String>> = metrics
+                .gauges()
+                .filter_map(|gauge| gauge.strip_prefix(&source))
+                .filter(|labels| labels.starts_with('{'))
+                .map(|labels| Some(labels.to_owned()))
+                .collect();
+            let alone = trigger.service.as_ref().map(|(text, _)| text.clone());
+            let is_alone = series.is_empty() || metrics.gauge_of(&source).is_some();
+            return is_alone.then_some(alone).into_iter().chain(series).collect();
         }
         Metric::ProcessMemory | Metric::Availability => metrics.gauges_of(trigger.metric.name()).collect(),
         _ => metrics.services().map(|(name, _)| name).collect(),

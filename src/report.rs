@@ -1,12 +1,18 @@
 //! A run as told to people and programs: `rollback.report/1` and its renderings.
 //!
-//! On disk: `rollback_reports/rollback_<story>_<YYYYMMDD_HHMMSS>.{json,md,html}`.
+//! On disk: `rollback_reports/<kind>_<story>_<YYYYMMDD_HHMMSS>.{json,md,html}`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::operation::{BackupMade, Outcome, Risk, UndoClass};
+
+/// What an undo takes back, and what it does not.
+pub mod explanation;
+
+/// What a run is, as a phrase.
+pub mod heading;
 
 /// HTML, for reading in a browser and for sending on.
 pub mod html;
@@ -18,15 +24,55 @@ pub mod markdown;
 pub mod text;
 
 /// What kind of run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunKind {
     /// Stories were rolled back.
+    #[default]
     Rollback,
     /// An earlier run was taken back.
     Undo,
     /// A run that was cut off was settled.
     Recover,
+    /// A backup was made, sealed or put back on trial.
+    Backup,
+    /// A backup was put back.
+    Restore,
+    /// A feature was switched.
+    Feature,
+    /// Backups and run stores were removed.
+    Prune,
+}
+
+impl RunKind {
+    /// As in the log and in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rollback => "rollback",
+            Self::Undo => "undo",
+            Self::Recover => "recover",
+            Self::Backup => "backup",
+            Self::Restore => "restore",
+            Self::Feature => "feature",
+            Self::Prune => "prune",
+        }
+    }
+
+    /// The kind that the record of a start names. Version 0.1 called a word outside of a story a rollback, and had names
+    /// of their own for what is done to a backup.
+    #[must_use]
+    pub fn of_record(kind: &str, word: &str) -> Self {
+        match (kind, word) {
+            ("rollback", "set_flag") | ("feature", _) => Self::Feature,
+            ("rollback", "backup_dir") | ("backup" | "seal" | "trial-restore", _) => Self::Backup,
+            ("rollback", "restore_backup") | ("restore", _) => Self::Restore,
+            ("undo", _) => Self::Undo,
+            ("recover", _) => Self::Recover,
+            ("prune", _) => Self::Prune,
+            _ => Self::Rollback,
+        }
+    }
 }
 
 /// Preview or real.
@@ -222,6 +268,12 @@ pub struct Report {
     /// Identity of undone run for an undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
+    /// What a run without stories is about: a backup, a feature, the run that is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// What an undo takes back, and what it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<explanation::Explanation>,
 }
 
 /// A failure inside a report.

@@ -24,7 +24,7 @@ use crate::host::clock::Clock;
 use crate::host::confine;
 use crate::host::processes;
 use crate::operation::Outcome;
-use crate::report::{Mode, Report, RunOutcome};
+use crate::report::{Mode, Report, RunKind, RunOutcome};
 use crate::script::session::{Journal, Listener, Questions, Session};
 use crate::script::sources::Sources;
 use crate::view::{Errand, View};
@@ -35,6 +35,9 @@ use crate::workspace::trust;
 
 /// Approval of a plan.
 pub mod approval;
+
+/// Failed runs that undo themselves.
+mod atomic;
 
 /// What a real run tells the channels.
 pub mod alerts;
@@ -85,6 +88,10 @@ pub use stories::validate_one;
 /// What a person asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
+    /// What kind of run it is.
+    pub kind: RunKind,
+    /// What a run without stories is about.
+    pub about: Option<String>,
     /// The stories, in the order in which they go.
     pub stories: Vec<Rc<Story>>,
     /// What named them; the paths of scripts are absolute, so that it means the same from any directory.
@@ -487,10 +494,12 @@ fn real_pass(
     host.records.prepare()?;
     let mut audit = AuditLog::open(&host.records, &host.clock, &errand.run)?;
     let history = History::of(context);
-    history.activate(&Active::of_run(&errand, request))?;
+    let active = Active::of_run(&errand, request);
+    history.activate(&active)?;
     audit.run_started(json!({
-        "kind": "rollback", "plan": plan.plan, "stories": plan.stories, "reason": plan.reason,
+        "kind": plan.kind, "plan": plan.plan, "stories": plan.stories, "reason": plan.reason,
         "trigger": plan.trigger, "user": plan.user, "host": plan.host, "params": request.params,
+        "asked": active.asked,
     }))?;
     for (question, answer) in said {
         audit.answered(question, answer)?;
@@ -520,6 +529,7 @@ fn real_pass(
     let error = stories::run_all(context, &session, request)
         .err()
         .map(|error| context.by_signal(error));
+    let error = approval::all_declined(&session).or(error);
     let after = plan::flags(&session, &request.stories);
     let mut report = plan::report(
         &session,
@@ -537,22 +547,12 @@ fn real_pass(
         alerts::ended(context, &mut report);
         return Ok(report);
     }
-    plan::tell_what_stands(&mut report, &context.workspace);
-    if !request.atomic || report.outcome == RunOutcome::Done {
-        records::finish(context, &session, &mut report, records::Mark::Goes)?;
-        alerts::ended(context, &mut report);
-        return Ok(report);
+    if request.atomic && report.outcome != RunOutcome::Done {
+        return atomic::take_back(context, request, &session, report, audience);
     }
-    records::finish(context, &session, &mut report, records::Mark::Stays)?;
+    plan::tell_what_stands(&mut report, &context.workspace);
+    records::finish(context, &session, &mut report, records::Mark::Goes)?;
     alerts::ended(context, &mut report);
-    report.warnings.push(
-        match crate::history::undo::take_back(context, &report.run, request, audience) {
-            Ok(undone) => format!("--atomic: everything was taken back by run {}", undone.run),
-            Err(error) => format!("--atomic: it could not be taken back: {error}"),
-        },
-    );
-    // Where the undo did not begin, this run's mark is still there; it was told what became of it.
-    history.deactivate()?;
     Ok(report)
 }
 

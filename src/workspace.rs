@@ -217,6 +217,21 @@ impl Workspace {
                     ))
                     .hint("name an existing directory with --workspace"));
                 }
+                // What was done there can be looked at and taken back even where the flags file is lost.
+                let is_workspace = [CONFIG, config::FLAGS_FILE]
+                    .iter()
+                    .any(|file| is_there(&directory.join(file)))
+                    || directory.join(STATE).is_dir();
+                if !is_workspace {
+                    return Err(Error::usage(format!(
+                        "`{}` is no workspace: neither `{CONFIG}` nor `{}` is in it",
+                        directory.display(),
+                        config::FLAGS_FILE
+                    ))
+                    .hint(
+                        "name the project's directory with --workspace, or make one with `rollback init`",
+                    ));
+                }
                 directory
             }
             None => current

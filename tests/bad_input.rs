@@ -830,7 +830,7 @@ fn unknown_run() {
     exit code 2
     error: there is no run to take back
     note: nothing was changed
-    hint: `rollback history` lists the runs
+    hint: `rollback history` lists the runs; other kinds than rollbacks are taken back by naming them
     ");
 }
 

@@ -416,8 +416,10 @@ fn feature_disable_takes_along_what_depends_on_it_and_nothing_else_of_the_file()
         .map(|line| line["feature"].clone())
         .collect();
     assert_eq!(features, ["alpha", "beta", "gamma"]);
-    // It is a run like any other.
-    sandbox.run(&["undo", "--yes"]).assert_code(0);
+    // It is a run of its own kind, which is taken back by naming it.
+    sandbox.run(&["undo", "--yes"]).assert_code(2);
+    let run = crate::undo::newest(&sandbox);
+    sandbox.run(&["undo", &run, "--yes"]).assert_code(0);
     assert_eq!(sandbox.read("config/feature-flags.yaml"), FLAGS);
 }
 
@@ -455,10 +457,8 @@ fn audit_show_tells_every_intent_before_its_outcome() {
     assert_eq!(text.lines().count(), records.len() + 1);
     let run = newest(&sandbox);
     assert_eq!(sandbox.run(&["audit", "show", &run]).assert_code(0).stdout, text);
-    assert_eq!(
-        sandbox.run(&["audit", "show", "another"]).assert_code(0).stdout,
-        ""
-    );
+    let unknown = sandbox.run(&["audit", "show", "another"]).assert_code(2);
+    assert_says(&unknown, &["the audit log knows no run `another`"]);
 }
 
 const LOG: &str = ".rollback/audit/000001.jsonl";
@@ -649,7 +649,8 @@ fn backup_restore_over_something_keeps_what_stood_there() {
     assert_eq!(sandbox.read("elsewhere/deep/q2.txt"), "second");
     assert!(!sandbox.exists("elsewhere/.rollback-manifest.jsonl"));
 
-    sandbox.run(&["undo", "--yes"]).assert_code(0);
+    let restore = crate::undo::newest(&sandbox);
+    sandbox.run(&["undo", &restore, "--yes"]).assert_code(0);
     assert_eq!(sandbox.read("elsewhere/q1.txt"), "mine too");
     let mut differences = Snapshot::diff(
         &before,
@@ -666,7 +667,7 @@ fn backup_restore_knows_its_names_and_its_bounds() {
     let before = sandbox.snapshot(&[]);
     let unknown = sandbox
         .run(&["backup", "restore", "report", "--yes"])
-        .assert_code(1);
+        .assert_code(2);
     assert_says(&unknown, &["report", &name]);
     sandbox
         .run(&["backup", "restore", &name, "--to", "../outside", "--yes"])

@@ -19,6 +19,7 @@ mod edits;
 mod faults;
 mod fuzzed;
 mod headers;
+mod history;
 mod hostile;
 mod interrupted;
 mod json;

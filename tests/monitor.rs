@@ -3,6 +3,8 @@
 mod bad_sources;
 mod full_disk;
 mod simulator;
+mod unwatched;
+mod writers;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
@@ -383,7 +385,7 @@ fn probes_and_endpoints_are_asked() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = std::thread::spawn(move || {
-        for _ in 0..2 {
+        for _ in 0..3 {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = String::new();
             BufReader::new(stream.try_clone().unwrap())
@@ -392,7 +394,8 @@ fn probes_and_endpoints_are_asked() {
             let (status, body) = if request.contains("/metrics") {
                 (
                     "200 OK",
-                    "queue_depth{queue=\"mail\"} 70\nqueue_depth{queue=\"jobs\"} NaN\n",
+                    "disk_used{mount=\"/\"} 40\ndisk_used{mount=\"/var\"} 30\ndisk_used{mount=\"/srv\"} NaN\n\
+                     jobs{queue=\"a\"} 40\njobs{queue=\"b\"} 30\n",
                 )
             } else {
                 ("503 Unavailable", "")
@@ -409,9 +412,11 @@ fn probes_and_endpoints_are_asked() {
         "rollback.yaml",
         format!(
             "monitor:\n  default_triggers: false\n  probes: [{{ service: web, url: 'http://127.0.0.1:{port}/health' }}]\n  \
-             prometheus: [{{ name: queue, url: 'http://127.0.0.1:{port}/metrics', series: 'queue_depth' }}]\n  triggers:\n    \
+             prometheus:\n    - {{ name: disk, url: 'http://127.0.0.1:{port}/metrics', series: disk_used }}\n    \
+             - {{ name: jobs, url: 'http://127.0.0.1:{port}/metrics', series: jobs, sum: true }}\n  triggers:\n    \
              - {{ name: up, metric: availability, threshold: 0.9, min_samples: 1 }}\n    \
-             - {{ name: depth, metric: prometheus, source: queue, threshold: 50 }}\n"
+             - {{ name: disk, metric: prometheus, source: disk, threshold: 50 }}\n    \
+             - {{ name: jobs, metric: prometheus, source: jobs, threshold: 50 }}\n"
         ),
     );
     let document = once(&sandbox, 1);
@@ -423,7 +428,31 @@ fn probes_and_endpoints_are_asked() {
         (&up["sustained"], &up["done"]),
         (&false.into(), &"nothing".into())
     );
-    assert_eq!(row(&document, "depth", None)["value"], 70.0);
+    // Each series by itself, the one that can't be known first; a sum where one is asked for.
+    let of_disks: Vec<(&str, &str)> = document["triggers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["name"] == "disk")
+        .map(|row| (row["service"].as_str().unwrap(), row["verdict"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        of_disks,
+        [
+            ("{mount=\"/srv\"}", "inconclusive"),
+            ("{mount=\"/\"}", "healthy"),
+            ("{mount=\"/var\"}", "healthy")
+        ]
+    );
+    assert!(
+        has_warning(&document, "`disk_used{mount=\"/srv\"}` is no number"),
+        "{document:#}"
+    );
+    let jobs = row(&document, "jobs", None);
+    assert_eq!(
+        (&jobs["value"], &jobs["verdict"]),
+        (&70.0.into(), &"breach".into())
+    );
 }
 
 /// A monitor in the foreground; it ends with the test.

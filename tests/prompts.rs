@@ -366,7 +366,7 @@ fn each_asks_at_every_destructive_step() {
 }
 
 #[test]
-fn each_stops_at_the_first_no() {
+fn each_leaves_out_what_is_declined_and_tells_the_truth_about_what_changed() {
     let sandbox = workspace(REMOVE_BOTH);
     let before = sandbox.snapshot(RECORDS);
     let mut person = Person::starts(&sandbox, &["run", "9.1", "--each"]);
@@ -374,8 +374,14 @@ fn each_stops_at_the_first_no() {
         .sees(QUESTION)
         .types("y\n")
         .sees("reports` (2 files, 11 B)? [y/N] ")
+        .types("n\n")
+        .sees("drafts` (1 file, 5 B)? [y/N] ")
         .types("n\n");
-    person.leaves_with(5);
+    let screen = person.leaves_with(5);
+    for said in ["declined at the question", "nothing was changed", "next:"] {
+        assert!(screen.contains(said), "{said}: {screen}");
+    }
+    assert!(!screen.contains("something was changed"), "{screen}");
     assert_as_before(&before, &sandbox, &[]);
 
     let mut person = Person::starts(&sandbox, &["run", "9.1", "--each"]);
@@ -385,11 +391,31 @@ fn each_stops_at_the_first_no() {
         .sees("reports` (2 files, 11 B)? [y/N] ")
         .types("y\n");
     person.sees("drafts` (1 file, 5 B)? [y/N] ").types("n\n");
-    // 1 and not 5: something was changed before the no.
-    let screen = person.leaves_with(1);
-    assert!(screen.contains("something was changed"), "{screen}");
+    // The rest was done, and what was declined is told.
+    let screen = person.leaves_with(0);
+    assert!(screen.contains("declined at the question"), "{screen}");
+    assert!(screen.contains("rollback undo "), "{screen}");
     assert!(!sandbox.exists("reports") && sandbox.exists("drafts/q3.txt"));
     sandbox.run(&["undo", "--yes"]).assert_code(0);
+    assert_as_before(&before, &sandbox, &[]);
+}
+
+/// What comes later rests on it: it can't be left out, and what rests on it is named.
+#[test]
+fn each_says_what_rests_on_a_step_that_is_declined() {
+    let sandbox = workspace("    move_path(\"reports\", \"moved\");\n    remove_path(\"moved\");");
+    let before = sandbox.snapshot(RECORDS);
+    let mut person = Person::starts(&sandbox, &["run", "9.1", "--each"]);
+    person.sees(QUESTION).types("y\n").sees("? [y/N] ").types("n\n");
+    let screen = person.leaves_with(5);
+    for said in [
+        "was declined",
+        "rests on it",
+        "`remove_path` of `moved`",
+        "nothing was changed",
+    ] {
+        assert!(screen.contains(said), "{said}: {screen}");
+    }
     assert_as_before(&before, &sandbox, &[]);
 }
 

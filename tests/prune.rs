@@ -109,8 +109,15 @@ fn a_run_whose_store_is_gone_says_so() {
     let refused = sandbox.run(&["undo", &first, "--yes"]).assert_code(1);
     assert_says(&refused, &["can't be taken back: its store was pruned on"]);
     assert_unchanged(&before, &sandbox.snapshot(&[]));
-    // It stays in the history.
-    assert_eq!(sandbox.json(&["history"])["runs"].as_array().unwrap().len(), 2);
+    // It stays in the history, and the pruning is there too.
+    let history = sandbox.json(&["history"]);
+    let kinds: Vec<&Value> = history["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| &run["kind"])
+        .collect();
+    assert_eq!(kinds, ["rollback", "rollback", "prune"]);
 }
 
 #[test]

@@ -418,6 +418,16 @@ impl Finished {
         }
     }
 
+    /// A run of the binary that somebody else waited for.
+    pub fn told(arguments: &[&str], code: Option<i32>, stdout: String, stderr: String) -> Self {
+        Self {
+            arguments: arguments.join(" "),
+            code,
+            stdout,
+            stderr,
+        }
+    }
+
     /// Panics with both streams unless the exit code is `expected`.
     #[track_caller]
     pub fn assert_code(self, expected: i32) -> Self {

@@ -48,7 +48,7 @@ const ROWS: &[(&str, &str, Kind)] = &[
     ("audit verify", "audit verify", Data(0)),
     ("audit export", "audit export", Data(0)),
     ("audit export", "audit export --format csv", Data(0)),
-    ("backup create", "backup create data --json", Changes(0)),
+    ("backup create", "backup create config --json", Changes(0)),
     ("backup list", "backup list", Data(0)),
     ("backup show", "backup show BACKUP", Data(0)),
     ("backup verify", "backup verify BACKUP -n", Data(0)),
@@ -76,6 +76,11 @@ const ROWS: &[(&str, &str, Kind)] = &[
     ("completions", "completions bash", Data(0)),
     ("man", "man", Data(0)),
 ];
+
+/// The name of each command, and how it can be given.
+pub fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ROWS.iter().map(|(command, row, _)| (*command, *row))
+}
 
 fn workspace() -> Sandbox {
     let sandbox = Sandbox::empty();

@@ -99,13 +99,25 @@ fn an_older_run_is_taken_back_from_under_a_newer_one() {
     assert!(sandbox.exists("alpha.txt") && !sandbox.exists("beta.txt"));
 }
 
-/// What a person changed is never merged away: it is shown, and stops the undo.
+/// The run that was the last to begin, of whatever kind.
+pub fn newest(sandbox: &Sandbox) -> String {
+    let history = sandbox.json(&["history"]);
+    history["runs"].as_array().unwrap().last().unwrap()["run"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// What a person changed is never merged away: it is shown, and where it is in what we changed, it stops the undo.
 #[test]
-fn what_a_person_changed_since_stops_the_undo() {
+fn what_a_person_changed_in_our_own_lines_stops_the_undo() {
     let sandbox = workspace();
     sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
     let flags = sandbox.read("config/feature-flags.yaml");
-    sandbox.write("config/feature-flags.yaml", flags.replace("# nobody's", "# mine"));
+    sandbox.write(
+        "config/feature-flags.yaml",
+        flags.replace("# the first", "# mine"),
+    );
     let before = sandbox.snapshot(&[]);
     let refused = sandbox.run(&["undo", "--yes"]).assert_code(7);
     assert_says(&refused, &["`config/feature-flags.yaml` was changed since"]);

@@ -183,7 +183,10 @@ fn unknown_spreads_what_a_script_concludes_outside_of_a_check_is_warned_of() {
 #[test]
 fn not_looking_is_not_passing_a_line_of_the_log_that_can_not_be_read_or_has_no_time() {
     let began = r#"{"timestamp":"2999-01-01T00:00:00.000Z","level":"INFO","event":"began"}"#;
-    let timeless = r#"{"level":"ERROR","event":"broken","storyId":"9.1"}"#;
+    let text = "2999-01-01 00:00:00,250 - reports - INFO - began\nTraceback (most recent call last):\n  File \"a.py\", line 3\nValueError: 12";
+    let of_others = r#"{"timestamp":"2999-01-01T00:00:00.000Z","level":"ERROR","feature":"shop"}"#;
+    let ours = |line: &str| line.replace('{', r#"{"storyId":"9.1","#);
+    let at = |line: &str| line.replace('{', r#"{"timestamp":"2999-01-01T00:00:00.000Z","#);
     for (lines, passed) in [
         (format!("{began}\n"), Some(true)),
         (
@@ -192,7 +195,37 @@ fn not_looking_is_not_passing_a_line_of_the_log_that_can_not_be_read_or_has_no_t
         ),
         (format!("{began}\nhalf a line\n"), None),
         (format!("{began}\nhalf a line\n{{\"event\":\"other\"}}\n"), None),
-        (format!("{began}\n{timeless}\n"), None),
+        (
+            format!("{began}\n{}\n", ours(r#"{"level":"ERROR","event":"broken"}"#)),
+            None,
+        ),
+        (format!("{of_others}\n{text}\n"), Some(true)),
+        (format!("{text}\nhalf a line\n"), None),
+        // Levels and times in the forms of other writers.
+        (at(&ours(r#"{"level":"ERROR"}"#)), Some(false)),
+        (at(&ours(r#"{"level":"crit"}"#)), Some(false)),
+        (at(&ours(r#"{"log.level":"panic"}"#)), Some(false)),
+        (at(&ours(r#"{"log":{"level":"fatal"}}"#)), Some(false)),
+        (at(&ours(r#"{"severityNumber":17}"#)), Some(false)),
+        (at(&ours(r#"{"PRIORITY":"3"}"#)), Some(false)),
+        (at(&ours(r#"{"PRIORITY":"6"}"#)), Some(true)),
+        (
+            ours(r#"{"@timestamp":32472144000000,"level":"error"}"#),
+            Some(false),
+        ),
+        (ours(r#"{"@timestamp":978307200000,"level":"error"}"#), Some(true)),
+        (at(&ours(r#"{"level":"yolo"}"#)), None),
+        (at(&ours(r#"{"level":40}"#)), None),
+        (at(&ours("{\"event\":\"without a level\"}")), None),
+        // A line of text names no story.
+        (
+            "2999-01-01 00:00:00,250 - reports - ERROR - no answer".to_owned(),
+            None,
+        ),
+        (
+            "2001-01-01 00:00:00,250 - reports - ERROR - no answer".to_owned(),
+            Some(true),
+        ),
     ] {
         let sandbox = Sandbox::empty();
         story(&sandbox, "");
@@ -203,5 +236,24 @@ fn not_looking_is_not_passing_a_line_of_the_log_that_can_not_be_read_or_has_no_t
             .find(|check| check["title"] == "No error messages in logs")
             .unwrap();
         assert_eq!(check["passed"].as_bool(), passed, "{lines}: {check}");
+    }
+}
+
+#[test]
+fn not_looking_is_not_passing_a_log_of_which_only_the_end_was_looked_at() {
+    let line = |year: u32| format!("{{\"timestamp\":\"{year}-01-01T00:00:00.000Z\",\"level\":\"INFO\"}}\n");
+    for (lines, passed) in [
+        (line(2999).repeat(20_000), None),
+        (line(2001).repeat(20_000) + line(2999).as_str(), Some(true)),
+    ] {
+        let sandbox = Sandbox::empty();
+        story(&sandbox, "");
+        sandbox.write("logs/security.log", &lines);
+        let report = sandbox.json(&["validate", "9.1"]);
+        let mut checks = report["checks"].as_array().unwrap().iter();
+        let check = checks
+            .find(|check| check["title"] == "No error messages in logs")
+            .unwrap();
+        assert_eq!(check["passed"].as_bool(), passed, "{check}");
     }
 }

@@ -1,15 +1,20 @@
 //! Which of many things made over time are kept: the newest few of each group, and what is young.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
+use regex::Regex;
+
 /// What a person wants kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Policy {
     /// The newest of each group; 0: none for being among them.
     pub keep_last: u32,
     /// What is not older than this.
     pub keep_within: Option<Duration>,
+    /// Whether the last backup of a source may go.
+    pub allow_last: bool,
 }
 
 impl Policy {
@@ -20,6 +25,24 @@ impl Policy {
     }
 }
 
+/// A duration of a policy. `m` and `M` are refused: months and minutes are far apart for what is removed.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    static ONE_LETTER: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"([0-9]+)\s*[mM]([^a-zA-Z]|$)").expect("a pattern"));
+    if let Some(found) = ONE_LETTER.captures(text) {
+        let number = found.get(1).map_or("", |number| number.as_str());
+        return Err(format!(
+            "`{text}` is minutes to one reader and months to another: say {number}min for minutes, \
+             {number}months for months"
+        ));
+    }
+    humantime::parse_duration(text)
+        .map_err(|error| format!("`{text}` is not a duration such as `30d`: {error}"))
+}
+
 /// Something that may be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
@@ -27,36 +50,39 @@ pub struct Candidate {
     pub group: String,
     /// When it was made.
     pub created: SystemTime,
+    /// Whether it is among those that are counted; others go with the ones that they came after.
+    pub counts: bool,
 }
 
-/// For each candidate why it is kept, or nothing where it goes.
+/// For each candidate, in the order in which they were made whatever the clock said, why it is kept, or nothing where it
+/// goes.
 #[must_use]
 pub fn decide(policy: &Policy, now: SystemTime, candidates: &[Candidate]) -> Vec<Option<String>> {
-    let mut newest_first: Vec<usize> = (0..candidates.len()).collect();
-    let created = |place: &usize| candidates.get(*place).map(|candidate| candidate.created);
-    newest_first.sort_by(|left, right| (created(right), right).cmp(&(created(left), left)));
-    let mut seen: HashMap<&str, u32> = HashMap::new();
-    let mut kept = vec![None; candidates.len()];
-    for place in newest_first {
-        let (Some(candidate), Some(kept)) = (candidates.get(place), kept.get_mut(place)) else {
-            continue;
-        };
-        let rank = seen.entry(candidate.group.as_str()).or_default();
-        *rank += 1;
-        *kept = if *rank <= policy.keep_last {
-            Some(match *rank {
-                1 => "the newest".to_owned(),
-                rank => format!("number {rank} of the {} newest", policy.keep_last),
-            })
-        } else {
+    // How many of its group that count came after each.
+    let mut after: HashMap<&str, u32> = HashMap::new();
+    let mut kept: Vec<Option<String>> = candidates
+        .iter()
+        .rev()
+        .map(|candidate| {
+            let newer = after.entry(candidate.group.as_str()).or_default();
+            let rank = *newer + 1;
+            *newer += u32::from(candidate.counts);
+            if rank <= policy.keep_last {
+                return Some(match (rank, candidate.counts) {
+                    (1, true) => "the newest".to_owned(),
+                    (rank, true) => format!("number {rank} of the {} newest", policy.keep_last),
+                    (_, false) => format!("not older than the {} newest", policy.keep_last),
+                });
+            }
             // A clock that went back makes things from the future: they are young.
             let age = now.duration_since(candidate.created).unwrap_or_default();
             policy
                 .keep_within
                 .filter(|within| age <= *within)
                 .map(|within| format!("made within {}", humantime::format_duration(within)))
-        };
-    }
+        })
+        .collect();
+    kept.reverse();
     kept
 }
 
@@ -70,6 +96,7 @@ mod tests {
         Candidate {
             group: group.to_owned(),
             created: now() - DAY * days_ago,
+            counts: true,
         }
     }
 
@@ -85,24 +112,65 @@ mod tests {
     }
 
     #[test]
-    fn each_group_keeps_its_newest_whatever_the_order() {
+    fn each_group_keeps_its_newest_by_their_order_whatever_the_clock_said() {
         let policy = Policy {
             keep_last: 2,
-            keep_within: None,
+            ..Policy::default()
         };
         let all = [made("a", 9), made("a", 1), made("b", 50), made("a", 5)];
         assert_eq!(kept(policy, &all), [false, true, true, true]);
+        // The last was made while the clock was a year behind.
+        let all = [made("a", 9), made("a", 1), made("a", 365)];
+        assert_eq!(kept(policy, &all), [false, true, true]);
+    }
+
+    #[test]
+    fn what_does_not_count_goes_with_what_it_came_after() {
+        let policy = Policy {
+            keep_last: 1,
+            ..Policy::default()
+        };
+        let helper = Candidate {
+            counts: false,
+            ..made("a", 3)
+        };
+        let all = [
+            helper.clone(),
+            made("a", 2),
+            helper.clone(),
+            made("a", 1),
+            helper.clone(),
+        ];
+        assert_eq!(kept(policy, &all), [false, false, false, true, true]);
+        assert_eq!(kept(policy, std::slice::from_ref(&helper)), [true]);
+    }
+
+    #[test]
+    fn minutes_and_months_are_spelled_out() {
+        for (text, minutes, months) in [
+            ("30m", "30min", "30months"),
+            ("2M", "2min", "2months"),
+            ("1d 5 m", "5min", "5months"),
+        ] {
+            let refused = duration(text).expect_err(text);
+            assert!(refused.contains(minutes) && refused.contains(months), "{refused}");
+        }
+        for text in ["30min", "2months", "30d", "12h", "1d 5min", "500ms", "2weeks"] {
+            assert!(duration(text).is_ok(), "{text}");
+        }
+        assert!(duration("soon").is_err());
     }
 
     #[test]
     fn what_is_young_or_from_the_future_is_kept() {
         let policy = Policy {
-            keep_last: 0,
             keep_within: Some(DAY * 30),
+            ..Policy::default()
         };
         let future = Candidate {
             group: "a".to_owned(),
             created: now() + DAY,
+            counts: true,
         };
         let all = [made("a", 30), made("a", 31), future];
         assert_eq!(kept(policy, &all), [true, false, true]);
@@ -117,6 +185,7 @@ mod tests {
         let policy = |keep_last, days: Option<u32>| Policy {
             keep_last,
             keep_within: days.map(|days| DAY * days),
+            ..Policy::default()
         };
         assert!(policy(0, None).is_empty() && policy(0, Some(0)).is_empty());
         assert!(!policy(1, None).is_empty() && !policy(0, Some(1)).is_empty());
@@ -130,14 +199,12 @@ mod tests {
             days in 0_u32..100,
         ) {
             let all: Vec<Candidate> = ages.iter().map(|(age, group)| made(["a", "b", "c"][*group], *age)).collect();
-            let less = kept(Policy { keep_last: last, keep_within: Some(DAY * days) }, &all);
-            let more = kept(Policy { keep_last: last + 1, keep_within: Some(DAY * (days + 1)) }, &all);
+            let less = kept(Policy { keep_last: last, keep_within: Some(DAY * days), allow_last: false }, &all);
+            let more = kept(Policy { keep_last: last + 1, keep_within: Some(DAY * (days + 1)), allow_last: false }, &all);
             proptest::prop_assert!(less.iter().zip(&more).all(|(less, more)| !less || *more));
             // Against the definition, counted plainly.
             for (place, candidate) in all.iter().enumerate() {
-                let newer = all.iter().enumerate().filter(|(other, each)| {
-                    each.group == candidate.group && (each.created, *other) > (candidate.created, place)
-                }).count();
+                let newer = all.iter().skip(place + 1).filter(|each| each.group == candidate.group).count();
                 let young = ages[place].0 <= days;
                 proptest::prop_assert_eq!(less[place], newer < last as usize || young);
             }

@@ -7,10 +7,11 @@ use super::progress::Person;
 use super::ticker::Ticker;
 use super::{Everywhere, print, print_json, terminal};
 use crate::backup::catalogue;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::confirm::Answers;
 use crate::host::confine::Mode;
+use crate::report::RunKind;
 use crate::report::text::Telling;
 use crate::run::Context;
 use crate::run::keeping::{self, Checked, Level};
@@ -134,7 +135,14 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
             let mut options = rhai::Map::new();
             options.insert("allow_open".into(), (*allow_open).into());
             let name = name.clone().unwrap_or_else(|| last_name(path));
+            let place = context.workspace.place(path)?;
+            if !context.view().exists(&place.absolute)? {
+                return Err(Error::usage(format!("there is no `{place}`: nothing to back up"))
+                    .hint("paths are relative to the workspace"));
+            }
             let single = Single {
+                kind: RunKind::Backup,
+                about: format!("copy `{place}`"),
                 word: "backup_dir",
                 arguments: vec![path.clone().into(), name.into(), options.into()],
             };
@@ -155,9 +163,15 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
             dry_run,
             yes,
         } => {
+            keeping::find(&context, name)?;
             let mut arguments = vec![name.clone().into()];
             arguments.extend(to.clone().map(rhai::Dynamic::from));
             let single = Single {
+                kind: RunKind::Restore,
+                about: match to {
+                    Some(to) => format!("`{name}` to `{to}`"),
+                    None => format!("`{name}`"),
+                },
                 word: "restore_backup",
                 arguments,
             };

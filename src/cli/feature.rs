@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::flags::Flags;
 use crate::host::confine::Mode;
+use crate::report::RunKind;
 use crate::run::single::{self, Single};
 
 /// What to do with features.
@@ -170,6 +171,8 @@ fn switch(
     let report = single::carry_out(
         context,
         &Single {
+            kind: RunKind::Feature,
+            about: format!("switch `{name}` {}", if on { "on" } else { "off" }),
             word: "set_flag",
             arguments: vec![name.to_owned().into(), on.into(), options.into()],
         },

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::progress::Person;
 use super::{Everywhere, print, print_json, terminal};
-use crate::backup::retention::Policy;
+use crate::backup::retention::{self, Policy};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::confirm::Answers;
@@ -21,6 +21,9 @@ pub struct Arguments {
     /// Keep what is not older: 30d, 12h
     #[arg(long, value_name = "TIME")]
     pub keep_within: Option<String>,
+    /// Let even the last backup of a source go
+    #[arg(long)]
+    pub allow_last: bool,
     /// Show what would go, and change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -65,19 +68,21 @@ pub fn prune(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
 
 fn policy(context: &crate::run::Context, arguments: &Arguments) -> Result<Policy> {
     let within = arguments.keep_within.as_deref().map(|text| {
-        humantime::parse_duration(text)
-            .map_err(|error| Error::usage(format!("--keep-within {text}: {error}")).hint("30d, 12h, 2weeks"))
+        retention::duration(text)
+            .map_err(|why| Error::usage(format!("--keep-within: {why}")).hint("30d, 12h, 2weeks"))
     });
     if arguments.keep_last.is_none() && within.is_none() {
         let backups = &context.workspace.config().backups;
         return Ok(Policy {
             keep_last: backups.keep_last,
             keep_within: Some(backups.keep_within),
+            allow_last: arguments.allow_last,
         });
     }
     Ok(Policy {
         keep_last: arguments.keep_last.unwrap_or(0),
         keep_within: within.transpose()?,
+        allow_last: arguments.allow_last,
     })
 }
 
@@ -113,5 +118,9 @@ fn table(pruning: &Pruning) -> String {
             ]
         })
         .collect();
-    super::table(&["", "what", "name", "size", "why"], &rows)
+    let mut text = super::table(&["", "what", "name", "size", "why"], &rows);
+    for lost in &pruning.lost {
+        text.push_str(&format!("{}\n", terminal::escape(&lost.describe())));
+    }
+    text
 }

@@ -146,7 +146,15 @@ fn schemas_accept_new_fields_and_miss_each_required_one() {
 fn every_kind_of_report_is_valid() {
     let mut report = real();
     report.undoes = Some("20261123T013000Z-1a2b".to_string());
-    for kind in [RunKind::Rollback, RunKind::Undo, RunKind::Recover] {
+    for kind in [
+        RunKind::Rollback,
+        RunKind::Undo,
+        RunKind::Recover,
+        RunKind::Backup,
+        RunKind::Restore,
+        RunKind::Feature,
+        RunKind::Prune,
+    ] {
         for outcome in [
             RunOutcome::Planned,
             RunOutcome::Done,

@@ -7,15 +7,17 @@ use super::progress::Person;
 use super::run::Changing;
 use crate::error::Result;
 use crate::exit_code::ExitCode;
-use crate::history::{History, undo as taking_back};
+use crate::history::History;
+use crate::history::undo::{self as taking_back, Chosen};
 use crate::host::confine::Mode;
+use crate::report::RunKind;
 use crate::report::text::Telling;
 use crate::run::{Request, alerts};
 
 /// `rollback undo`.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// The run; by default the newest that is not undone
+    /// The run; by default the newest rollback that is not undone and has something to take back
     pub run: Option<String>,
     /// Only this story of the run; may be given several times
     #[arg(long = "story", value_name = "ID")]
@@ -41,17 +43,18 @@ pub fn undo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> 
         drop(crate::run::begin(&context)?);
     }
     let history = History::of(&context);
-    let undone = match &arguments.run {
-        Some(run) => history.load(run)?,
-        None => history.newest_not_undone()?,
-    };
     let request = Request {
+        kind: RunKind::Undo,
         reason: arguments.changing.reason.clone(),
         trigger: arguments.changing.trigger.clone(),
         answers: arguments.changing.answers(),
         dry_run,
         only: arguments.stories.clone(),
         ..Request::default()
+    };
+    let undone = match &arguments.run {
+        Some(run) => Chosen::named(history.load(run)?),
+        None => taking_back::choose(&context, &request)?,
     };
     let telling = Telling {
         verbose: everywhere.verbose > 0,

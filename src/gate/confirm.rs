@@ -50,6 +50,9 @@ impl std::fmt::Debug for Confirm {
     }
 }
 
+/// Why an operation was left out that a person did not want.
+pub const DECLINED: &str = "declined at the question";
+
 /// A person's answer about one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Said(Answer);
@@ -66,6 +69,12 @@ impl std::fmt::Display for Said {
 }
 
 impl Said {
+    /// Whether somebody said no, and may go on to the next.
+    #[must_use]
+    pub fn is_no(self) -> bool {
+        self.0 == Answer::No
+    }
+
     /// Goes on only with a yes.
     ///
     /// # Errors

@@ -104,6 +104,43 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Whether it is about what another step is about, or about something in or above that; or whether only that step
+    /// makes it uncertain.
+    fn rests_on(&self, other: &Self) -> bool {
+        let within = |path: &str, above: &str| {
+            path.strip_prefix(above)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let about = |step: &Self| -> Vec<String> {
+            let mut about = vec![step.target.clone()];
+            about.extend(step.facts.iter().map(|fact| fact.about.clone()));
+            // Where things go, which is not there before.
+            for place in ["move", "to"].iter().filter_map(|key| step.effect.get(key)) {
+                texts(place, &mut about);
+            }
+            about.retain(|about| !about.is_empty());
+            about
+        };
+        let theirs = about(other);
+        (self.uncertain && !other.uncertain)
+            || about(self).iter().any(|own| {
+                theirs
+                    .iter()
+                    .any(|their| within(own, their) || within(their, own))
+            })
+    }
+}
+
+/// All texts in a value.
+fn texts(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::String(text) => into.push(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| texts(value, into)),
+        _ => {}
+    }
+}
+
 /// What certain steps rest on, each fact with its step.
 fn certain_facts(steps: &[Step]) -> impl Iterator<Item = (&Step, &Fact)> {
     let certain = steps.iter().filter(|step| !step.uncertain);
@@ -157,6 +194,8 @@ pub struct Expected {
     asks: bool,
     /// Whether something was changed already.
     acted: bool,
+    /// What a person declined.
+    declined: Vec<String>,
 }
 
 impl Expected {
@@ -210,14 +249,42 @@ impl Expected {
             )));
         };
         self.next += absent;
+        let mut shown = planned.clone();
+        if !self.declined.is_empty() && planned.risk == Risk::None {
+            // What the run itself writes down of what was done tells of what was declined too.
+            shown.effect.clone_from(&now.effect);
+        }
         // It failed in the preview too, and the script goes on with that.
         if planned.outcome != Outcome::Failed
-            && let Some(what) = planned.difference(now)
+            && let Some(what) = shown.difference(now)
         {
             return Err(self.differs(what));
         }
         self.next += 1;
         Ok(planned)
+    }
+
+    /// A person declined this step of the plan: it is left out, where nothing that is still to come rests on it.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotApproved`] naming what does.
+    pub fn decline(&mut self, step: &Step) -> Result<()> {
+        let rest = self.steps.get(self.next..).unwrap_or_default();
+        let resting: Vec<String> = rest
+            .iter()
+            .filter(|later| later.risk > Risk::None && later.rests_on(step))
+            .map(Step::name)
+            .collect();
+        if resting.is_empty() {
+            self.declined.push(step.name());
+            return Ok(());
+        }
+        let what = format!("{} was declined", step.name());
+        Err(Error::not_approved(format!(
+            "{what}, and what is still to come rests on it: {}",
+            resting.join(", ")
+        ))
+        .hint("a step can be left out on which none that comes later rests"))
     }
 
     /// A word that refuses to propose: it did so in the preview, or the pass ends here.
@@ -268,14 +335,17 @@ impl Expected {
         let unknown = self.steps.iter().take(self.next).any(|step| {
             step.story == left.story && (self.may_be_absent(step) || step.outcome == Outcome::Unknown)
         });
-        if unknown && left.risk == Risk::None {
+        if (unknown || !self.declined.is_empty()) && left.risk == Risk::None {
             return Ok(());
         }
         Err(self.differs(format!("{} of the plan did not come about", left.name())))
     }
 
     /// The run is not the plan.
-    fn differs(&self, what: String) -> Error {
+    fn differs(&self, mut what: String) -> Error {
+        if !self.declined.is_empty() {
+            what = format!("{what}, after {} was declined", self.declined.join(", "));
+        }
         if self.acted {
             return Error::changed(format!("the run is not the plan: {what}"))
                 .hint("it stops here; what was done before stands, is recorded, and can be taken back")

@@ -1,4 +1,5 @@
-//! Taking an edit back from a file that later operations of ours edited too: the edit goes, theirs stay.
+//! Taking an edit of ours back from a file that was changed after it, by later operations or by others: the edit goes, what
+//! came after it stays.
 
 use serde_json::Value;
 
@@ -7,30 +8,51 @@ use crate::edit::{Edited, json, yaml};
 use crate::error::Result;
 use crate::flags::Flags;
 use crate::gate::audit::segments;
-use crate::operation::{Saved, Undo};
+use crate::history::three_way;
+use crate::operation::Undo;
+use crate::operation::editing::kept_after;
 use crate::view::{TEXT_LIMIT, View};
 use crate::workspace::Place;
 
+/// A file without an edit of ours.
+#[derive(Debug)]
+pub struct Merged {
+    /// Its contents.
+    pub text: String,
+    /// What came after the edit and stays: "lines 3 and 7-9".
+    pub stays: String,
+}
+
 /// The contents of a file without one edit of it, and with what came after: a three-way merge of the text before the
-/// edit, the text after it (which a later operation saved), and the text now. `None` where a text is missing, where both
-/// changed the same lines, or where the result would no longer be what the file is.
+/// edit, the text after it (which the run or a later operation kept), and the text now. `before` is empty for a file
+/// that the edit made. `None` where a text is missing, where both changed the same lines, or where the result would no
+/// longer be what the file is.
 ///
 /// # Errors
 /// What the log says.
-pub fn without(history: &History, view: &View, edit: &Saved) -> Result<Option<String>> {
-    let Some(after) = edit.after.as_deref() else {
-        return Ok(None);
-    };
-    let place = view.workspace.place(&edit.path)?;
+pub fn without(
+    history: &History,
+    view: &View,
+    run: &str,
+    path: &str,
+    (before, after): (Option<&str>, &str),
+) -> Result<Option<Merged>> {
+    let place = view.workspace.place(path)?;
     let text = |place: &Place| {
         let bytes = view.read(place, TEXT_LIMIT).ok()?;
         String::from_utf8(bytes).ok()
     };
-    let (Some(now), Some(before), Some(after)) = (
-        text(&place),
-        text(&view.workspace.place(&edit.saved)?),
-        saved_text(history, view, &edit.path, after)?,
-    ) else {
+    let before = match before {
+        Some(saved) => text(&view.workspace.place(saved)?),
+        None => Some(String::new()),
+    };
+    let kept = text(&kept_after(&view.workspace, run, after))
+        .filter(|text| blake3::hash(text.as_bytes()).to_hex().as_str() == after);
+    let after = match kept {
+        Some(text) => Some(text),
+        None => saved_text(history, view, path, after)?,
+    };
+    let (Some(now), Some(before), Some(after)) = (text(&place), before, after) else {
         return Ok(None);
     };
     let is_flags = place == view.workspace.flags_file();
@@ -40,16 +62,17 @@ pub fn without(history: &History, view: &View, edit: &Saved) -> Result<Option<St
     } else {
         (before, after)
     };
-    let Ok(merged) = diffy::merge(&after, &now, &before) else {
+    let Some(text) = three_way::merge(&after, &before, &now) else {
         return Ok(None);
     };
     let whole = match place.absolute.extension().and_then(std::ffi::OsStr::to_str) {
-        _ if is_flags => Flags::parse(&merged).is_ok(),
-        Some("yaml" | "yml") => yaml::get(&merged, "x").is_ok(),
-        Some("json") => json::get(&merged, "x").is_ok(),
+        _ if is_flags => Flags::parse(&text).is_ok(),
+        Some("yaml" | "yml") => yaml::get(&text, "x").is_ok(),
+        Some("json") => json::get(&text, "x").is_ok(),
         _ => true,
     };
-    Ok(whole.then_some(merged))
+    let stays = three_way::changed_lines(&after, &now);
+    Ok(whole.then_some(Merged { text, stays }))
 }
 
 /// Contents with this digest that some operation saved before it edited the file.

@@ -6,9 +6,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Active, Begun, History, undo};
+use super::undo::{self, Chosen};
+use super::{Active, Begun, History};
 use crate::error::{Error, Result};
 use crate::gate::audit::{AuditLog, Intent, segments};
+use crate::operation::editing::AFTER;
 use crate::operation::reverting::{Ready, Revert};
 use crate::operation::sweeping::CutOff;
 use crate::operation::{Operation, Risk, Undo, UndoClass};
@@ -47,7 +49,8 @@ fn marked(context: &Context) -> Result<Active> {
     }
     history.active().ok_or_else(|| {
         Error::corrupt("`.rollback/active` cannot be read").hint(
-            "`rollback audit show` tells which run it was; remove the file after looking at `rollback history`",
+            "the log names no run that was begun and not ended, so that nothing was changed under this mark: look at \
+             `rollback history`, then move it aside: mv .rollback/active .rollback/active.aside",
         )
     })
 }
@@ -96,23 +99,27 @@ pub fn run(
         history.save(&closed)?;
         closed
     };
-    let mut report = match (&unfinished_undo, then) {
+    let report = match (&unfinished_undo, then) {
         (Some(undone), _) => {
             let request = Request {
+                kind: RunKind::Recover,
                 only: active.asked.stories.clone(),
                 finishes: true,
                 ..request.clone()
             };
-            undo::carry_out(context, undone, &request, audience)?
+            undo::carry_out(context, &Chosen::named(undone.clone()), &request, audience)?
         }
-        (None, Then::Undo) => undo::carry_out(context, &closed, request, audience)?,
+        (None, Then::Undo) => {
+            let request = Request {
+                kind: RunKind::Recover,
+                ..request.clone()
+            };
+            undo::carry_out(context, &Chosen::named(closed), &request, audience)?
+        }
         (None, Then::Resume) => crate::run::go_on(context, lock, request, audience)?,
     };
     if !request.dry_run && report.outcome == RunOutcome::Done {
         history.deactivate()?;
-    }
-    if then == Then::Undo || unfinished_undo.is_some() {
-        report.kind = RunKind::Recover;
     }
     Ok(report)
 }
@@ -124,8 +131,9 @@ pub fn run(
 fn settle(context: &Context, active: &Active, then: Then, force: bool) -> Result<Option<AuditHead>> {
     let host = &context.host;
     host.records.prepare()?;
-    host.records
-        .sweep(&context.workspace.state().join("runs").join(&active.run))?;
+    let store = context.workspace.run_directory(&active.run);
+    host.records.sweep(&store)?;
+    host.records.sweep(&store.join(AFTER))?;
     let open = if force {
         AuditLog::open_after_damage
     } else {
@@ -266,6 +274,7 @@ fn closed_report(context: &Context, active: &Active, head: Option<AuditHead>) ->
     report.mode = Mode::Real;
     if active.undoes.is_some() {
         report.kind = RunKind::Undo;
+        report.about = None;
         report.undoes.clone_from(&active.undoes);
     }
     report.outcome = RunOutcome::Interrupted;

@@ -1,11 +1,13 @@
-//! Taking a run back: its recorded undos in reverse, as a new run with its own preview, approval and records.
+//! Taking a run back: its recorded undos in reverse, as a new run with its own preview, approval and records. It explains
+//! itself: what it takes back, what it can't and why, what was changed since, what stays.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use serde_json::json;
 
-use super::{Active, Begun, History, merge, recover};
-use crate::error::{Error, Result};
+use super::{Active, Begun, History, hindrance, merge, recover};
+use crate::error::{Error, Kind, Result};
 use crate::exit_code::ExitCode;
 use crate::gate::audit::AuditLog;
 use crate::gate::confirm::Confirm;
@@ -14,18 +16,108 @@ use crate::gate::{Pass, Scene};
 use crate::operation::editing::Edit;
 use crate::operation::reverting::{Ready, Revert, describe, target};
 use crate::operation::{Outcome, Proposal, Undo};
-use crate::report::{FailureRecord, Mode, Report, RunKind, RunOutcome};
+use crate::report::explanation::{Explanation, Remark};
+use crate::report::{FailureRecord, Mode, Report, RunKind, RunOutcome, heading};
 use crate::run::records::Mark;
 use crate::run::{Audience, Context, Request, alerts, approval, begin, plan, records};
 use crate::script::session::{Listener, Questions, Session, Silent};
 use crate::view::Errand;
 
+/// The run that is to be taken back.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// The run.
+    pub report: Report,
+    /// Newer ones that have nothing to take back, and why.
+    pub passed_over: Vec<String>,
+}
+
+impl Chosen {
+    /// The one that somebody named.
+    #[must_use]
+    pub fn named(report: Report) -> Self {
+        Self {
+            report,
+            passed_over: Vec::new(),
+        }
+    }
+}
+
+/// The newest rollback, by the order of the log, that is not undone and has something to take back.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`] where there is none, naming those that were passed over.
+pub fn choose(context: &Context, request: &Request) -> Result<Chosen> {
+    let history = History::of(context);
+    let chronicle = history.chronicle()?;
+    let reports = history.list_of(&chronicle)?;
+    let mut passed_over = Vec::new();
+    for report in reports
+        .iter()
+        .rev()
+        .filter(|report| report.kind == RunKind::Rollback)
+    {
+        if History::undone_by(&reports, &report.run).is_some() {
+            continue;
+        }
+        let why = match chronicle.pruned(context.workspace.root(), &report.run) {
+            Some(at) => format!("its store was pruned on {at}"),
+            None if has_something(context, &history, report, request)? => {
+                return Ok(Chosen {
+                    report: report.clone(),
+                    passed_over,
+                });
+            }
+            None => {
+                // Only a log that can be trusted says that there is nothing.
+                if !request.answers.force {
+                    history.require_sound(report)?;
+                }
+                "it has nothing to take back".to_owned()
+            }
+        };
+        passed_over.push(format!("run {} was passed over: {why}", report.run));
+    }
+    let hint = "`rollback history` lists the runs; other kinds than rollbacks are taken back by naming them";
+    passed_over.push(hint.to_owned());
+    Err(Error::usage("there is no run to take back").hint(passed_over.join("; ")))
+}
+
+/// Whether a run has something that can be taken back, or that should be and can't.
+fn has_something(context: &Context, history: &History, report: &Report, request: &Request) -> Result<bool> {
+    let operations = history.operations(&report.run)?;
+    let undoing = Undoing {
+        context,
+        history,
+        undone: report,
+        operations: &operations,
+        request,
+        passed_over: &[],
+    };
+    if operations.iter().all(|begun| undoing.is_nobodys(begun)) {
+        return Ok(false);
+    }
+    let errand = Errand {
+        dry_run: true,
+        stories: report.stories.clone(),
+        ..Errand::begin(&context.host.clock)
+    };
+    let (session, _, error) = undoing.rehearse(&errand)?;
+    let journal = session.journal.borrow();
+    Ok(error.is_some()
+        || journal
+            .operations
+            .iter()
+            .any(|operation| operation.outcome != Outcome::NotPresent))
+}
+
 /// Takes a run back, or one that a cut left half done.
 ///
 /// # Errors
 /// What keeps the run from beginning.
-pub fn run(context: &Context, undone: &Report, request: &Request, audience: &dyn Audience) -> Result<Report> {
+pub fn run(context: &Context, chosen: &Chosen, request: &Request, audience: &dyn Audience) -> Result<Report> {
     let _lock = begin(context)?;
+    let undone = &chosen.report;
     let reports = History::of(context).list()?;
     if let Some(by) = History::undone_by(&reports, &undone.run) {
         return Err(
@@ -33,27 +125,7 @@ pub fn run(context: &Context, undone: &Report, request: &Request, audience: &dyn
                 .hint(format!("to do it again, take that back: rollback undo {by}")),
         );
     }
-    carry_out(context, undone, request, audience)
-}
-
-/// Takes a run back right after it failed, for `--atomic`: the caller holds the workspace.
-///
-/// # Errors
-/// What the second run says.
-pub fn take_back(context: &Context, run: &str, request: &Request, audience: &dyn Audience) -> Result<Report> {
-    let undone = History::of(context).load(run)?;
-    let mut request = request.clone();
-    request.answers.force = true;
-    request.atomic = false;
-    let report = carry_out(context, &undone, &request, audience)?;
-    if report.outcome == RunOutcome::Done {
-        return Ok(report);
-    }
-    let why = report.error.map(|error| error.message).unwrap_or_default();
-    Err(Error::failed(format!(
-        "run {} could not take everything back: {why}",
-        report.run
-    )))
+    carry_out(context, chosen, request, audience)
 }
 
 /// The preview and the real pass of an undo.
@@ -62,12 +134,13 @@ pub fn take_back(context: &Context, run: &str, request: &Request, audience: &dyn
 /// As [`run`].
 pub fn carry_out(
     context: &Context,
-    undone: &Report,
+    chosen: &Chosen,
     request: &Request,
     audience: &dyn Audience,
 ) -> Result<Report> {
     let history = History::of(context);
-    if let Some(at) = history.pruned(&undone.run) {
+    let undone = &chosen.report;
+    if let Some(at) = history.chronicle()?.pruned(context.workspace.root(), &undone.run) {
         return Err(Error::failed(format!(
             "run {} can't be taken back: its store was pruned on {at}",
             undone.run
@@ -87,15 +160,17 @@ pub fn carry_out(
         stories: undone.stories.clone(),
         ..Errand::begin(&context.host.clock)
     };
-    let rehearse = || -> Result<(Rc<Session>, Option<Error>)> {
-        let silent = Box::new(Silent);
-        let session = context.session(errand.clone(), Pass::Preview, Questions::Preview, silent)?;
-        let error = replay(&history, &session, &operations, request).err();
-        Ok((session, error.map(|error| context.by_signal(error))))
+    let undoing = Undoing {
+        context,
+        history: &history,
+        undone,
+        operations: &operations,
+        request,
+        passed_over: &chosen.passed_over,
     };
-    let (preview, error) = rehearse()?;
+    let (preview, explanation, error) = undoing.rehearse(&errand)?;
     let steps = preview.journal.borrow().steps.clone();
-    let mut shown = report_of(&preview, request, &errand, undone);
+    let mut shown = undoing.report(&preview, &errand, explanation);
     shown.plan = plan::id(&shown, &steps, &[], request);
     if let Some(error) = error {
         shown.outcome = plan::outcome_of(&error);
@@ -103,16 +178,15 @@ pub fn carry_out(
         shown.error = Some(FailureRecord::of("", &error));
         return Ok(shown);
     }
-    if request.dry_run {
-        return Ok(shown);
-    }
     if !shown
         .operations
         .iter()
         .any(|operation| operation.outcome == Outcome::Planned)
     {
-        shown.warnings.push("there is nothing to take back".to_owned());
-        return Ok(plan::nothing_to_do(shown, false));
+        return Ok(undoing.nothing(shown));
+    }
+    if request.dry_run {
+        return Ok(shown);
     }
     audience.show_plan(&shown)?;
     let question = if request.only.is_empty() {
@@ -121,7 +195,7 @@ pub fn carry_out(
         format!("Take back {} of run {}?", undone.stories.join(", "), undone.run)
     };
     let again = || {
-        let (session, error) = rehearse()?;
+        let (session, _, error) = undoing.rehearse(&errand)?;
         let steps = session.journal.borrow().steps.clone();
         Ok((steps, error))
     };
@@ -129,98 +203,319 @@ pub fn carry_out(
         Ok(approval) => approval,
         Err(error) => return Ok(plan::not_begun(shown, &context.by_signal(error))),
     };
-    real_pass(
-        context,
-        undone,
-        request,
-        (&shown, steps),
-        errand,
-        &operations,
-        &approval.said,
-        audience.listener(),
-    )
+    undoing.real_pass((&shown, steps), errand, &approval.said, audience.listener())
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "everything that the preview settled, used once"
-)]
-fn real_pass(
-    context: &Context,
-    undone: &Report,
-    request: &Request,
-    (shown, steps): (&Report, Vec<Step>),
-    errand: Errand,
-    operations: &[Begun],
-    said: &[(String, String)],
-    listener: Box<dyn Listener>,
-) -> Result<Report> {
-    let host = &context.host;
-    host.records.prepare()?;
-    let open = if request.answers.force {
-        AuditLog::open_after_damage
-    } else {
-        AuditLog::open
-    };
-    let mut audit = open(&host.records, &host.clock, &errand.run)?;
-    let history = History::of(context);
-    history.activate(&Active::of_undo(&errand, undone, request))?;
-    audit.run_started(json!({
-        "kind": "undo", "undoes": undone.run, "plan": shown.plan, "stories": undone.stories,
-        "reason": request.reason, "trigger": request.trigger, "user": shown.user, "host": shown.host,
-    }))?;
-    for (question, answer) in said {
-        audit.answered(question, answer)?;
+/// An undo of one run, in whichever pass.
+struct Undoing<'a> {
+    context: &'a Context,
+    history: &'a History,
+    undone: &'a Report,
+    operations: &'a [Begun],
+    request: &'a Request,
+    passed_over: &'a [String],
+}
+
+impl Undoing<'_> {
+    fn rehearse(&self, errand: &Errand) -> Result<(Rc<Session>, Explanation, Option<Error>)> {
+        let silent = Box::new(Silent);
+        let context = self.context;
+        let session = context.session(errand.clone(), Pass::Preview, Questions::Preview, silent)?;
+        let explanation = RefCell::default();
+        let error = self.replay(&session, &explanation).err();
+        let error = error.map(|error| context.by_signal(error));
+        Ok((session, explanation.take(), error))
     }
-    let pass = Pass::Real {
-        confirm: Confirm::of_plan(steps),
-        audit: Box::new(audit),
-    };
-    let session = context.session(errand.clone(), pass, Questions::Yes, listener)?;
-    if let Some(warning) = alerts::begun(context, shown, &errand.run) {
-        session.warn(&warning);
-    }
-    let result = replay(&history, &session, operations, request).map_err(|error| context.by_signal(error));
-    let mut report = report_of(&session, request, &errand, undone);
-    report.started.clone_from(&shown.started);
-    report.plan.clone_from(&shown.plan);
-    report.mode = Mode::Real;
-    match &result {
-        Ok(()) => {
-            report.outcome = RunOutcome::Done;
-            report.exit_code = ExitCode::Done.number();
+
+    fn report(&self, session: &Session, errand: &Errand, explanation: Explanation) -> Report {
+        let mut report = plan::report(
+            session,
+            self.request,
+            errand,
+            session.view.host.clock.timestamp(),
+            crate::report::Flags::default(),
+        );
+        report.undoes = Some(self.undone.run.clone());
+        report.stories.clone_from(&self.undone.stories);
+        if self.undone.kind != RunKind::Rollback {
+            report.about = Some(heading::subject(self.undone));
         }
-        Err(error) => {
-            report.outcome = plan::outcome_of(error);
-            let touched = session.journal.borrow().touched;
-            report.exit_code = plan::code_after_changes(error, touched).number();
-            report.error = Some(FailureRecord::of("", error));
-            if touched {
-                plan::tell_what_stands(&mut report, &context.workspace);
+        report.explanation = Some(explanation);
+        report
+    }
+
+    /// An undo of which nothing would be done: that is an end of a recovery, and else no success.
+    fn nothing(&self, mut shown: Report) -> Report {
+        if self.request.kind == RunKind::Recover {
+            if !self.request.dry_run {
+                shown.warnings.push("there is nothing to take back".to_owned());
+                shown = plan::nothing_to_do(shown, false);
+            }
+            return shown;
+        }
+        let explanation = shown.explanation.clone().unwrap_or_default();
+        let left: Vec<String> = explanation
+            .cannot
+            .iter()
+            .chain(&explanation.stays)
+            .map(|remark| format!("`{}`: {}", remark.target, remark.why))
+            .collect();
+        let run = &self.undone.run;
+        let error = if left.is_empty() {
+            Error::usage(format!("run {run} has nothing to take back"))
+                .hint(format!("`rollback show {run}` tells what it did"))
+        } else {
+            Error::failed(format!(
+                "nothing of run {run} can be taken back: {}",
+                left.join("; ")
+            ))
+        };
+        let mode = shown.mode;
+        let mut shown = plan::not_begun(shown, &error);
+        shown.mode = if self.request.dry_run { mode } else { Mode::Real };
+        shown
+    }
+
+    fn real_pass(
+        &self,
+        (shown, steps): (&Report, Vec<Step>),
+        errand: Errand,
+        said: &[(String, String)],
+        listener: Box<dyn Listener>,
+    ) -> Result<Report> {
+        let (context, request, undone) = (self.context, self.request, self.undone);
+        let host = &context.host;
+        host.records.prepare()?;
+        let open = if request.answers.force {
+            AuditLog::open_after_damage
+        } else {
+            AuditLog::open
+        };
+        let mut audit = open(&host.records, &host.clock, &errand.run)?;
+        let active = Active::of_undo(&errand, undone, request);
+        self.history.activate(&active)?;
+        audit.run_started(json!({
+            "kind": shown.kind, "undoes": undone.run, "plan": shown.plan, "stories": undone.stories,
+            "about": shown.about, "reason": request.reason, "trigger": request.trigger, "user": shown.user,
+            "host": shown.host, "asked": active.asked,
+        }))?;
+        for (question, answer) in said {
+            audit.answered(question, answer)?;
+        }
+        let pass = Pass::Real {
+            confirm: Confirm::of_plan(steps),
+            audit: Box::new(audit),
+        };
+        let session = context.session(errand.clone(), pass, Questions::Yes, listener)?;
+        if let Some(warning) = alerts::begun(context, shown, &errand.run) {
+            session.warn(&warning);
+        }
+        let explanation = RefCell::default();
+        let result = self.replay(&session, &explanation);
+        let result = result.map_err(|error| context.by_signal(error));
+        let mut report = self.report(&session, &errand, explanation.take());
+        report.started.clone_from(&shown.started);
+        report.plan.clone_from(&shown.plan);
+        report.mode = Mode::Real;
+        match &result {
+            Ok(()) => {
+                report.outcome = RunOutcome::Done;
+                report.exit_code = ExitCode::Done.number();
+            }
+            Err(error) => {
+                report.outcome = plan::outcome_of(error);
+                let touched = session.journal.borrow().touched;
+                report.exit_code = plan::code_after_changes(error, touched).number();
+                report.error = Some(FailureRecord::of("", error));
+                if touched {
+                    plan::tell_what_stands(&mut report, &context.workspace);
+                }
+            }
+        }
+        report.next = vec![
+            format!("rollback undo {}", report.run),
+            format!("rollback show {}", report.run),
+        ];
+        records::finish(context, &session, &mut report, Mark::Goes)?;
+        alerts::ended(context, &mut report);
+        Ok(report)
+    }
+
+    /// A message can't be unsaid, and what a recovery swept away was nobody's.
+    #[expect(clippy::unused_self, reason = "asked of an undo")]
+    fn is_nobodys(&self, begun: &Begun) -> bool {
+        matches!(begun.op.as_str(), "notify" | recover::WORD)
+    }
+
+    /// Takes each operation back, the newest first. What was changed since where we can't tell our own from others' stops
+    /// the undo, with all of it named.
+    fn replay(&self, session: &Rc<Session>, explanation: &RefCell<Explanation>) -> Result<()> {
+        for passed_over in self.passed_over {
+            session.warn(passed_over);
+        }
+        let mut conflicts: Vec<Error> = Vec::new();
+        for begun in self.operations.iter().rev() {
+            session.journal.borrow_mut().scene = Scene {
+                story: begun.story.clone(),
+                phase: "undo".to_owned(),
+                steps: vec![format!("Take back {}", begun.op)],
+                ..Scene::default()
+            };
+            if self.is_nobodys(begun) {
+                continue;
+            }
+            match self.take_one_back(session, begun, explanation) {
+                Ok(()) => {}
+                Err(error) if error.kind() == Kind::Changed && session.view.errand.preview => {
+                    conflicts.push(error);
+                }
+                Err(_) if !conflicts.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        session.journal.borrow_mut().scene = Scene::default();
+        if let Some(error) = hindrance::all(conflicts) {
+            return Err(error);
+        }
+        if let Some(expected) = session.gate.borrow_mut().expected() {
+            expected.end(None)?;
+        }
+        Ok(())
+    }
+
+    fn take_one_back(
+        &self,
+        session: &Rc<Session>,
+        begun: &Begun,
+        explanation: &RefCell<Explanation>,
+    ) -> Result<()> {
+        let about = target(&begun.undo);
+        let about = if about.is_empty() {
+            begun.target.clone()
+        } else {
+            about
+        };
+        let told = || explanation.borrow_mut();
+        let remark = |why: &str| Remark::new(&about, why);
+        let (revert, ready) = Revert::new(&session.view, begun.undo.clone())?;
+        let settled = |outcome: Outcome, why: &str| {
+            session.submit(&Proposal::settled(
+                "undo",
+                about.clone(),
+                outcome,
+                why,
+                Vec::new(),
+            ))
+        };
+        let act = |proposal: &Proposal| {
+            told().takes_back.push(remark("").target);
+            session.submit(proposal)
+        };
+        let force = self.request.answers.force;
+        let recovers = self.request.kind == RunKind::Recover;
+        match ready {
+            Ready::Nothing(why) => match revert.late() {
+                Some(rest) if self.request.finishes => session.submit(&Proposal::act(
+                    "undo",
+                    about.clone(),
+                    format!("put back the times around `{about}`"),
+                    rest,
+                )),
+                _ => settled(Outcome::NotPresent, &why),
+            },
+            Ready::Never(why) => {
+                told().cannot.push(remark(&why));
+                settled(Outcome::Kept, &why)
+            }
+            Ready::Lacking(why) if force => {
+                told().cannot.push(remark(&why));
+                settled(Outcome::Unknown, &why)
+            }
+            Ready::Lacking(why) => Err(Error::not_found(format!("`{about}` can't be taken back: {why}"))
+                .hint("put it in place, then undo again; --force takes the rest back without it")),
+            Ready::ChangedSince(why) if let Undo::MoveBack { moves, .. } = &begun.undo => {
+                let hindered = hindrance::of(&session.view, moves)?;
+                if recovers && force {
+                    let why = hindered.left();
+                    told().cannot.push(remark(&why));
+                    return settled(Outcome::Kept, &why);
+                }
+                Err(hindered.error(&about, &why, &self.undone.run, recovers))
+            }
+            Ready::ChangedSince(_) if self.stands_in_later_ones(session, begun)? => {
+                let why = "later operations added to it";
+                told().stays.push(remark(why));
+                settled(Outcome::Kept, why)
+            }
+            Ready::ChangedSince(_) if let Some((edit, stays)) = self.merged(session, begun)? => {
+                told()
+                    .changed_since
+                    .push(remark(&format!("{stays}, which stays")));
+                match edit {
+                    Some(edit) => act(&edit),
+                    None => settled(Outcome::NotPresent, "the change is not there any more"),
+                }
+            }
+            Ready::ChangedSince(why) if !force => Err(Error::changed(format!(
+                "`{about}` can't be taken back: {why}"
+            ))
+            .hint("move it aside or keep it; --force overwrites changed contents (they are saved first)")),
+            ready @ (Ready::Yes | Ready::ChangedSince(_)) => {
+                if let Ready::ChangedSince(why) = ready {
+                    let why = format!("{why}; what it is now goes into the store of this undo");
+                    told().changed_since.push(remark(&why));
+                }
+                act(&Proposal::act(
+                    "undo",
+                    about.clone(),
+                    describe(&begun.undo),
+                    revert,
+                ))
             }
         }
     }
-    report.next = vec![
-        format!("rollback undo {}", report.run),
-        format!("rollback show {}", report.run),
-    ];
-    records::finish(context, &session, &mut report, Mark::Goes)?;
-    alerts::ended(context, &mut report);
-    Ok(report)
-}
 
-fn report_of(session: &Session, request: &Request, errand: &Errand, undone: &Report) -> Report {
-    let mut report = plan::report(
-        session,
-        request,
-        errand,
-        session.view.host.clock.timestamp(),
-        crate::report::Flags::default(),
-    );
-    report.kind = RunKind::Undo;
-    report.undoes = Some(undone.run.clone());
-    report.stories.clone_from(&undone.stories);
-    report
+    /// An edit that others, or other operations of ours, built upon, taken out of what they made of it, unless it is out
+    /// already; and what stays.
+    fn merged(&self, session: &Session, begun: &Begun) -> Result<Option<(Option<Proposal>, String)>> {
+        let (path, before, after) = match &begun.undo {
+            Undo::RestoreContents { files, .. } => match files.as_slice() {
+                [file] => (&file.path, Some(file.saved.as_str()), file.after.as_deref()),
+                _ => return Ok(None),
+            },
+            Undo::RemoveCreated { path, after, .. } => (path, None, after.as_deref()),
+            _ => return Ok(None),
+        };
+        let Some(after) = after else { return Ok(None) };
+        let view = &session.view;
+        let Some(merged) = merge::without(self.history, view, &self.undone.run, path, (before, after))?
+        else {
+            return Ok(None);
+        };
+        let place = view.workspace.place(path)?;
+        let now = view.read(&place, crate::view::TEXT_LIMIT)?;
+        if merged.text.as_bytes() == now {
+            return Ok(Some((None, merged.stays)));
+        }
+        let edit = Edit::new(view, &place, Some(&now), merged.text.into_bytes())?;
+        let summary = format!("take the change out of `{place}`, and keep what came after it");
+        let mut proposal = Proposal::act("undo", place.shown, summary, edit);
+        proposal.why = Some(format!("changed since: {}", merged.stays));
+        Ok(Some((Some(proposal), merged.stays)))
+    }
+
+    /// Whether a file that the operation made was edited by later ones of ours: then it stays, with all that is in it.
+    fn stands_in_later_ones(&self, session: &Session, begun: &Begun) -> Result<bool> {
+        let Undo::RemoveCreated {
+            path,
+            after: Some(after),
+            ..
+        } = &begun.undo
+        else {
+            return Ok(false);
+        };
+        Ok(merge::saved_text(self.history, &session.view, path, after)?.is_some())
+    }
 }
 
 /// The run as far as these stories of it go.
@@ -237,106 +532,4 @@ fn only_of(undone: &Report, only: &[String]) -> Result<Report> {
     }
     part.stories.retain(|story| only.contains(story));
     Ok(part)
-}
-
-/// An edit that other operations of ours built upon, taken out of what they made of it.
-fn merged(history: &History, session: &Session, begun: &Begun) -> Result<Option<Proposal>> {
-    let Undo::RestoreContents { files, .. } = &begun.undo else {
-        return Ok(None);
-    };
-    let [file] = files.as_slice() else {
-        return Ok(None);
-    };
-    let view = &session.view;
-    let Some(text) = merge::without(history, view, file)? else {
-        return Ok(None);
-    };
-    let place = view.workspace.place(&file.path)?;
-    let now = view.read(&place, crate::view::TEXT_LIMIT)?;
-    let edit = Edit::new(view, &place, Some(&now), text.into_bytes())?;
-    let summary = format!("take the change out of `{place}`, and keep what came after it");
-    Ok(Some(Proposal::act("undo", place.shown, summary, edit)))
-}
-
-/// Whether a file that the operation made was edited by later ones of ours: then it stays, with all that is in it.
-fn stands_in_later_ones(history: &History, session: &Session, begun: &Begun) -> Result<bool> {
-    let Undo::RemoveCreated {
-        path,
-        after: Some(after),
-        ..
-    } = &begun.undo
-    else {
-        return Ok(false);
-    };
-    Ok(merge::saved_text(history, &session.view, path, after)?.is_some())
-}
-
-/// Takes each operation back, the newest first. What has been changed since is shown, and stops the undo unless forced.
-fn replay(history: &History, session: &Rc<Session>, operations: &[Begun], request: &Request) -> Result<()> {
-    for begun in operations.iter().rev() {
-        session.journal.borrow_mut().scene = Scene {
-            story: begun.story.clone(),
-            phase: "undo".to_owned(),
-            steps: vec![format!("Take back {}", begun.op)],
-            ..Scene::default()
-        };
-        // A message can't be unsaid, and what a recovery swept away was nobody's.
-        if matches!(begun.op.as_str(), "notify" | recover::WORD) {
-            continue;
-        }
-        take_one_back(history, session, begun, request)?;
-    }
-    if let Some(expected) = session.gate.borrow_mut().expected() {
-        expected.end(None)?;
-    }
-    session.journal.borrow_mut().scene = Scene::default();
-    Ok(())
-}
-
-fn take_one_back(history: &History, session: &Rc<Session>, begun: &Begun, request: &Request) -> Result<()> {
-    let about = target(&begun.undo);
-    let about = if about.is_empty() {
-        begun.target.clone()
-    } else {
-        about
-    };
-    let (revert, ready) = Revert::new(&session.view, begun.undo.clone())?;
-    let settled = |outcome: Outcome, why: &str| {
-        session.submit(&Proposal::settled(
-            "undo",
-            about.clone(),
-            outcome,
-            why,
-            Vec::new(),
-        ))
-    };
-    match ready {
-        Ready::Nothing(why) => match revert.late() {
-            Some(rest) if request.finishes => session.submit(&Proposal::act(
-                "undo",
-                about.clone(),
-                format!("put back the times around `{about}`"),
-                rest,
-            )),
-            _ => settled(Outcome::NotPresent, &why),
-        },
-        Ready::Never(why) => settled(Outcome::Kept, &why),
-        Ready::Lacking(why) if request.answers.force => settled(Outcome::Unknown, &why),
-        Ready::Lacking(why) => Err(Error::not_found(format!("`{about}` can't be taken back: {why}"))
-            .hint("put it in place, then undo again; --force takes the rest back without it")),
-        Ready::ChangedSince(_) if let Some(edit) = merged(history, session, begun)? => session.submit(&edit),
-        Ready::ChangedSince(_) if stands_in_later_ones(history, session, begun)? => {
-            settled(Outcome::Kept, "later operations added to it")
-        }
-        Ready::ChangedSince(why) if !request.answers.force || matches!(begun.undo, Undo::MoveBack { .. }) => {
-            Err(Error::changed(format!("`{about}` can't be taken back: {why}"))
-                .hint("move it aside or keep it; --force overwrites changed contents (they are saved first)"))
-        }
-        Ready::Yes | Ready::ChangedSince(_) => session.submit(&Proposal::act(
-            "undo",
-            about.clone(),
-            describe(&begun.undo),
-            revert,
-        )),
-    }
 }

@@ -75,6 +75,12 @@ pub fn timestamp(at: SystemTime) -> String {
     DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
+/// A time in milliseconds since the epoch as RFC 3339 UTC.
+#[must_use]
+pub fn of_millis(at: i64) -> String {
+    timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(at).unwrap_or(0)))
+}
+
 /// An RFC 3339 time as nanoseconds since the epoch.
 #[must_use]
 pub fn nanoseconds(text: &str) -> Option<i64> {

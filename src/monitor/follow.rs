@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use super::events;
 use crate::error::{Error, Result};
 use crate::host::logs::{LOGS, SECURITY_LOG};
+use crate::log_line::{self, Line};
 
 /// The longest line, in bytes; what is longer is passed over.
 pub const LONGEST_LINE: usize = 1 << 20;
@@ -87,10 +87,12 @@ pub struct Follower {
 
 /// Whoever takes the lines.
 pub trait Reader {
+    /// The lines that follow are of another file.
+    fn file(&mut self);
     /// A whole line without its end, and the service whose directory it stands in.
     fn line(&mut self, line: &[u8], service: Option<&str>);
-    /// A line that was too long.
-    fn huge(&mut self);
+    /// A line that was too long, of the service whose directory it stands in.
+    fn huge(&mut self, service: Option<&str>);
     /// Whether to stop here and go on at the next call.
     fn stop(&self) -> bool;
 }
@@ -431,6 +433,7 @@ impl Followed {
         let mut at = began;
         let mut kept = 0;
         buffer.resize(BLOCK + LONGEST_LINE, 0);
+        reader.file();
         while at < size && !reader.stop() {
             let room = usize::try_from(size - at).unwrap_or(BLOCK).min(BLOCK);
             let Some(space) = buffer.get_mut(kept..kept + room) else {
@@ -457,7 +460,7 @@ impl Followed {
             kept = filled - begin;
             if self.position.skipping || kept >= LONGEST_LINE {
                 if !self.position.skipping {
-                    reader.huge();
+                    reader.huge(service);
                 }
                 self.position.skipping = true;
                 kept = 0;
@@ -482,7 +485,7 @@ fn start(file: &File, size: u64, from: i64) -> Option<u64> {
     }
     let mut last = i64::MIN;
     for probe in 0..PROBES {
-        let (_, time) = line_after(file, size / PROBES * probe)?;
+        let (_, time) = line_after(file, size / PROBES * probe, from)?;
         if time < last {
             return None;
         }
@@ -491,7 +494,7 @@ fn start(file: &File, size: u64, from: i64) -> Option<u64> {
     let (mut low, mut high) = (0, size);
     while high - low > SMALL / 4 {
         let middle = low + (high - low) / 2;
-        match line_after(file, middle) {
+        match line_after(file, middle, from) {
             Some((_, time)) if time < from => low = middle,
             Some(_) => high = middle,
             // Near the end there may be no whole line any more.
@@ -504,11 +507,11 @@ fn start(file: &File, size: u64, from: i64) -> Option<u64> {
     if low == 0 {
         return Some(0);
     }
-    line_after(file, low).map(|(begin, _)| begin)
+    line_after(file, low, from).map(|(begin, _)| begin)
 }
 
-/// The first whole line with a time after a place: where it begins, and its time.
-fn line_after(file: &File, place: u64) -> Option<(u64, i64)> {
+/// The first whole line with a time after a place: where it begins, and its time; one without a year is near `near` (ms).
+fn line_after(file: &File, place: u64, near: i64) -> Option<(u64, i64)> {
     const SEEN: usize = 64 << 10;
     let mut piece = vec![0; SEEN];
     let read = file.read_at(&mut piece, place).ok()?;
@@ -520,8 +523,8 @@ fn line_after(file: &File, place: u64) -> Option<(u64, i64)> {
     };
     while let Some(end) = memchr::memchr(b'\n', piece.get(begin..)?) {
         let line = piece.get(begin..begin + end)?;
-        let time = events::time_of(line).or_else(|| match events::read(line) {
-            events::Line::Event(event) => event.at,
+        let time = log_line::time_of(line).or_else(|| match log_line::read(line, near) {
+            Line::Event(event) => event.time(),
             _ => None,
         });
         if let Some(time) = time {

@@ -120,6 +120,7 @@ impl Ledger {
             .map_or_else(Before::default, |standing| Before {
                 alarmed: standing.alarmed.is_some(),
                 forgotten: standing.forgotten.min(now),
+                ..Before::default()
             })
     }
 
@@ -275,7 +276,12 @@ impl Ledger {
                 powers.max_rollbacks
             ));
         }
-        powers.busy.clone()
+        if powers.busy.is_some() {
+            return powers.busy.clone();
+        }
+        // At last: it passes by itself, and all else is of more use to whoever is told.
+        (!judgement.watched)
+            .then(|| "part of it was written while nobody watched, and sets nothing off".to_owned())
     }
 
     /// From now on the story counts as rolled back: whatever becomes of it, it is not tried again within the cooldown.

@@ -1,8 +1,9 @@
 //! From a line of a log to what it counts for.
 
 use super::Watch;
-use super::events::{self, Line};
 use super::follow::Reader;
+use super::metrics::{AHEAD, Unplaced};
+use crate::log_line::{self, Line};
 
 /// What takes the lines of the logs.
 pub(super) struct Lines<'a> {
@@ -14,25 +15,65 @@ pub(super) struct Lines<'a> {
     pub(super) from: i64,
     /// Whether to stop.
     pub(super) stop: &'a dyn Fn() -> bool,
+    /// The newest time of a line, in ms.
+    pub(super) newest: i64,
+    /// The line before, in the same file.
+    pub(super) before: Before,
+}
+
+/// A line that was read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Before {
+    /// When it was written, in ms; of the last one that says so.
+    at: Option<i64>,
+    /// What it may go on with.
+    reader: log_line::Reader,
+}
+
+impl Lines<'_> {
+    /// When a line without a time of its own was written, about.
+    fn place(&self) -> i64 {
+        self.before.at.unwrap_or(self.now)
+    }
 }
 
 impl Reader for Lines<'_> {
+    fn file(&mut self) {
+        self.before = Before::default();
+    }
+
     fn line(&mut self, line: &[u8], service: Option<&str>) {
         // Most of a long log is too old to matter, and need not be parsed.
-        if events::time_of(line).is_some_and(|at| at < self.from) {
+        if let Some(at) = log_line::time_of(line).filter(|at| *at < self.from) {
+            self.before = Before {
+                at: Some(at),
+                ..Before::default()
+            };
             return;
         }
         // What was cut short and grows again begins with a hole.
         let hole = line.iter().take_while(|byte| **byte == 0).count();
-        match events::read(line.get(hole..).unwrap_or_default()) {
+        let line = line.get(hole..).unwrap_or_default();
+        match self.before.reader.read(line, self.now) {
             Line::Empty => {}
-            Line::Broken => self.watch.memory.metrics.intake.broken += 1,
-            Line::Event(event) => self.watch.event(&event, service, self.now),
+            Line::Continued => self.watch.memory.metrics.intake.continued += 1,
+            Line::Broken => self
+                .watch
+                .unplaced(service, Unplaced::Broken, self.place(), self.now),
+            Line::Event(event) => {
+                self.before.at = event.time().or(self.before.at);
+                if let Some(at) = event.time().filter(|at| *at <= self.now.saturating_add(AHEAD)) {
+                    self.newest = self.newest.max(at);
+                }
+                let place = self.place();
+                self.watch.line(&event, service, place, self.now);
+            }
         }
     }
 
-    fn huge(&mut self) {
-        self.watch.memory.metrics.intake.huge += 1;
+    fn huge(&mut self, service: Option<&str>) {
+        self.watch
+            .unplaced(service, Unplaced::Huge, self.place(), self.now);
     }
 
     fn stop(&self) -> bool {

@@ -35,6 +35,40 @@ pub struct Intake {
     pub future: u64,
     /// Events of services beyond those that are told apart.
     pub crowded: u64,
+    /// Of the events, those of an unknown level.
+    #[serde(default)]
+    pub unlevelled: u64,
+    /// Lines of a stack and the like, which go on with what the line before told.
+    #[serde(default)]
+    pub continued: u64,
+}
+
+/// An event, as far as it is counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// When, in ms.
+    pub at: i64,
+    /// Whether it is an error; `None` where its level is not known.
+    pub error: Option<bool>,
+    /// Whether it tells of a crash.
+    pub crash: bool,
+    /// Its response time.
+    pub milliseconds: Option<f64>,
+    /// Whether it stands in the log that services share.
+    pub shared: bool,
+}
+
+/// Why a line can't be put anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unplaced {
+    /// It is in no known form.
+    Broken,
+    /// It is too long.
+    Huge,
+    /// It has no time.
+    Untimed,
+    /// Its time is still to come.
+    Future,
 }
 
 /// How far back is looked, in milliseconds.
@@ -75,19 +109,47 @@ pub struct Service {
     pub series: Series,
     /// Of the baselines, in wider slots; `None` where no trigger has one.
     pub baseline: Option<Series>,
+    /// Whether it is heard from the log that services share.
+    #[serde(default)]
+    pub shared: bool,
+    /// Why the level of one of its events is not known.
+    #[serde(default)]
+    pub odd: Option<String>,
 }
 
 impl Service {
+    fn new(span: Span) -> Self {
+        Self {
+            series: span.series(),
+            baseline: span.baseline(),
+            shared: false,
+            odd: None,
+        }
+    }
+
     /// Counts an event, and says whether there was still room for its time.
-    fn count(&mut self, at: i64, error: bool, crash: bool, milliseconds: Option<f64>) -> bool {
+    fn count(&mut self, seen: &Seen) -> bool {
+        self.shared |= seen.shared;
         let mut counted = false;
         for series in std::iter::once(&mut self.series).chain(self.baseline.as_mut()) {
-            if let Some(slot) = series.at(at) {
-                slot.count(error, crash, milliseconds);
+            if let Some(slot) = series.at(seen.at) {
+                slot.count(seen.error, seen.crash, seen.milliseconds);
                 counted = true;
             }
         }
         counted
+    }
+}
+
+/// Counts a line that can't be put anywhere, at a time (ms).
+fn note(series: &mut Series, unplaced: Unplaced, at: i64) {
+    if let Some(slot) = series.at(at) {
+        let count = match unplaced {
+            Unplaced::Broken | Unplaced::Huge => &mut slot.unreadable,
+            Unplaced::Untimed => &mut slot.untimed,
+            Unplaced::Future => &mut slot.future,
+        };
+        *count = count.saturating_add(1);
     }
 }
 
@@ -97,6 +159,9 @@ pub struct Metrics {
     span: Span,
     services: BTreeMap<String, Service>,
     gauges: BTreeMap<String, Gauge>,
+    /// The lines of the log that services share: all that are no event of a service stand here alone.
+    #[serde(default)]
+    shared: Option<Series>,
     /// What became of the lines.
     pub intake: Intake,
 }
@@ -109,6 +174,7 @@ impl Metrics {
             span,
             services: BTreeMap::new(),
             gauges: BTreeMap::new(),
+            shared: None,
             intake: Intake::default(),
         }
     }
@@ -119,62 +185,102 @@ impl Metrics {
         self.span
     }
 
-    /// Counts an event that happened at `at`, as seen at `now` (both ms).
-    pub fn event(
-        &mut self,
-        service: &str,
-        at: i64,
-        now: i64,
-        (error, crash): (bool, bool),
-        milliseconds: Option<f64>,
-    ) {
-        if at > now.saturating_add(AHEAD) {
-            self.intake.future += 1;
+    /// Counts an event of a service, as seen at `now` (ms).
+    pub fn event(&mut self, service: &str, seen: &Seen, now: i64) {
+        if seen.at > now.saturating_add(AHEAD) {
+            self.unplaced(Some(service), seen.shared, Unplaced::Future, now, now);
             return;
         }
+        if seen.at < now.saturating_sub(self.span.whole()) {
+            self.intake.old += 1;
+            return;
+        }
+        let Some(entry) = self.entry(service, now) else {
+            self.intake.crowded += 1;
+            return;
+        };
+        let counted = entry.count(seen);
+        self.intake.events += u64::from(counted);
+        self.intake.old += u64::from(!counted);
+        self.intake.unlevelled += u64::from(counted && seen.error.is_none());
+        if seen.shared {
+            self.shared_line(seen.at);
+        }
+    }
+
+    /// Counts a line that can't be put anywhere: of a service, or of the log that services share. `at`: when the line before
+    /// it was written, or when it was read.
+    pub fn unplaced(&mut self, service: Option<&str>, shared: bool, unplaced: Unplaced, at: i64, now: i64) {
         if at < now.saturating_sub(self.span.whole()) {
             self.intake.old += 1;
             return;
         }
-        let service = service
-            .get(..service.floor_char_boundary(NAME))
-            .unwrap_or(service);
-        if let Some(entry) = self.services.get_mut(service) {
-            let counted = entry.count(at, error, crash, milliseconds);
-            self.intake.events += u64::from(counted);
-            self.intake.old += u64::from(!counted);
-            return;
-        }
-        if self.services.len() >= SERVICES {
-            self.drop_silent(now);
-        }
-        if self.services.len() >= SERVICES {
-            self.intake.crowded += 1;
-            return;
-        }
-        let mut entry = Service {
-            series: self.span.series(),
-            baseline: self.span.baseline(),
+        let total = match unplaced {
+            Unplaced::Broken => &mut self.intake.broken,
+            Unplaced::Huge => &mut self.intake.huge,
+            Unplaced::Untimed => &mut self.intake.untimed,
+            Unplaced::Future => &mut self.intake.future,
         };
-        entry.count(at, error, crash, milliseconds);
-        self.intake.events += 1;
-        self.services.insert(service.to_owned(), entry);
+        *total += 1;
+        let at = at.min(now);
+        match service {
+            Some(service) => {
+                if let Some(entry) = self.entry(service, now) {
+                    entry.shared |= shared;
+                    note(&mut entry.series, unplaced, at);
+                } else {
+                    self.intake.crowded += 1;
+                }
+                if shared {
+                    self.shared_line(at);
+                }
+            }
+            None => note(self.shared_series(), unplaced, at),
+        }
+    }
+
+    /// Counts a line of the log that services share, which was read.
+    pub fn shared_line(&mut self, at: i64) {
+        if let Some(slot) = self.shared_series().at(at) {
+            slot.events = slot.events.saturating_add(1);
+        }
+    }
+
+    fn shared_series(&mut self) -> &mut Series {
+        let span = self.span;
+        self.shared.get_or_insert_with(|| span.series())
+    }
+
+    /// Keeps why the level of an event of a service is not known, for people.
+    pub fn odd_level(&mut self, service: &str, why: &str) {
+        if let Some(entry) = self.services.get_mut(cut(service))
+            && entry.odd.as_deref() != Some(why)
+        {
+            entry.odd = Some(why.to_owned());
+        }
+    }
+
+    /// A service by its name, which may be too long; `None` where too many are known already.
+    fn entry(&mut self, service: &str, now: i64) -> Option<&mut Service> {
+        let service = cut(service);
+        if !self.services.contains_key(service) {
+            if self.services.len() >= SERVICES {
+                self.drop_silent(now);
+            }
+            if self.services.len() >= SERVICES {
+                return None;
+            }
+            self.services.insert(service.to_owned(), Service::new(self.span));
+        }
+        self.services.get_mut(service)
     }
 
     /// Counts a crash that no log tells of.
     pub fn crash(&mut self, service: &str, now: i64) {
-        let span = self.span;
-        if self.services.len() >= SERVICES && !self.services.contains_key(service) {
+        let Some(entry) = self.entry(service, now) else {
             self.intake.crowded += 1;
             return;
-        }
-        let entry = self
-            .services
-            .entry(service.to_owned())
-            .or_insert_with(|| Service {
-                series: span.series(),
-                baseline: span.baseline(),
-            });
+        };
         for series in std::iter::once(&mut entry.series).chain(entry.baseline.as_mut()) {
             if let Some(slot) = series.at(now) {
                 slot.crashes = slot.crashes.saturating_add(1);
@@ -203,6 +309,9 @@ impl Metrics {
 
     /// The present time: what lies after it was written by a clock that has gone back since.
     pub fn settle(&mut self, now: i64) {
+        if let Some(series) = &mut self.shared {
+            series.forget_after(now.saturating_add(AHEAD));
+        }
         for service in self.services.values_mut() {
             service.series.forget_after(now.saturating_add(AHEAD));
             if let Some(baseline) = &mut service.baseline {
@@ -211,9 +320,13 @@ impl Metrics {
         }
     }
 
-    /// Forgets services of which nothing was heard in the whole look back.
+    /// Forgets services of which nothing was heard in the whole look back, and series of endpoints that are gone as long.
     pub fn drop_silent(&mut self, now: i64) {
         let since = now.saturating_sub(self.span.whole());
+        self.gauges.retain(|name, gauge| {
+            let is_series = name.contains("prometheus/") && name.ends_with('}');
+            !is_series || gauge.newest().is_some_and(|(at, _)| at >= since)
+        });
         self.services.retain(|_, service| {
             let silent = service.series.is_silent_since(since)
                 && service
@@ -237,10 +350,21 @@ impl Metrics {
         self.services.get(name)
     }
 
+    /// The lines of the log that services share.
+    #[must_use]
+    pub fn shared(&self) -> Option<&Series> {
+        self.shared.as_ref()
+    }
+
     /// One gauge.
     #[must_use]
     pub fn gauge_of(&self, name: &str) -> Option<&Gauge> {
         self.gauges.get(name)
+    }
+
+    /// The names of all gauges.
+    pub fn gauges(&self) -> impl Iterator<Item = &str> {
+        self.gauges.keys().map(String::as_str)
     }
 
     /// The names of the gauges that begin like this, without the beginning.
@@ -267,6 +391,11 @@ impl Metrics {
     }
 }
 
+/// A name of a service, as long as one may be.
+fn cut(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(NAME)).unwrap_or(name)
+}
+
 /// How many slots a time fills.
 #[must_use]
 pub fn slots(time: i64, width: i64) -> i64 {
@@ -277,6 +406,16 @@ pub fn slots(time: i64, width: i64) -> i64 {
 mod tests {
     use super::*;
 
+    fn error_at(at: i64) -> Seen {
+        Seen {
+            at,
+            error: Some(true),
+            crash: false,
+            milliseconds: None,
+            shared: false,
+        }
+    }
+
     const SPAN: Span = Span {
         fine: 360_000,
         baseline: 0,
@@ -286,10 +425,10 @@ mod tests {
     fn what_is_too_old_or_in_the_future_is_counted_apart() {
         let mut metrics = Metrics::new(SPAN);
         let now = 1_000_000_000;
-        metrics.event("api", now, now, (true, false), None);
-        metrics.event("api", now + AHEAD, now, (true, false), None);
-        metrics.event("api", now + AHEAD + 1, now, (true, false), None);
-        metrics.event("api", now - 10_000_000, now, (true, false), None);
+        metrics.event("api", &error_at(now), now);
+        metrics.event("api", &error_at(now + AHEAD), now);
+        metrics.event("api", &error_at(now + AHEAD + 1), now);
+        metrics.event("api", &error_at(now - 10_000_000), now);
         let intake = &metrics.intake;
         assert_eq!((intake.events, intake.future, intake.old), (2, 1, 1));
     }
@@ -301,17 +440,15 @@ mod tests {
         for number in 0..10_000 {
             metrics.event(
                 &format!("service {number} {}", "x".repeat(1000)),
+                &error_at(now),
                 now,
-                now,
-                (true, false),
-                None,
             );
         }
         assert_eq!(metrics.services().count(), SERVICES);
         assert_eq!(metrics.intake.crowded, 10_000 - SERVICES as u64);
         assert!(metrics.services().all(|(name, _)| name.len() <= NAME));
         // When they have fallen silent, others find room.
-        metrics.event("api", now + 10_000_000, now + 10_000_000, (false, false), None);
+        metrics.event("api", &error_at(now + 10_000_000), now + 10_000_000);
         assert_eq!(metrics.services().count(), 1);
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::trigger::ms;
 use crate::error::{Error, Result};
 use crate::host::net;
+use crate::known::Known;
 use crate::workspace::monitor_config::{MonitorConfig, ProbeConfig, PrometheusConfig};
 
 /// Bytes of an endpoint's text that are read.
@@ -21,6 +22,9 @@ pub enum Source {
     Prometheus(PrometheusConfig),
 }
 
+/// Series of one entry at most: what is beyond has to be told apart by labels.
+const SERIES: usize = 100;
+
 /// An answer.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -32,15 +36,33 @@ pub struct Asked {
     pub at: i64,
     /// How long it tells something about now, in ms.
     pub fresh: i64,
-    /// The value, or why there is none.
-    pub value: Result<f64, String>,
+    /// The values by what tells them apart (`{queue="mail"}`; nothing where there is one alone), each with why it is none; or
+    /// why there are none at all.
+    pub values: Result<Vec<Value>, String>,
 }
 
+/// A value with the labels that tell it apart.
+pub type Value = (String, Known<f64>);
+
 impl Source {
-    /// All sources of a configuration.
+    /// All sources of a configuration. Several addresses of one service are told apart by what they are.
     #[must_use]
     pub fn all(config: &MonitorConfig) -> Vec<Self> {
-        let probes = config.probes.iter().cloned().map(Self::Probe);
+        let is_alone = |probe: &ProbeConfig| {
+            config
+                .probes
+                .iter()
+                .filter(|other| other.service == probe.service)
+                .count()
+                == 1
+        };
+        let probes = config.probes.iter().map(|probe| {
+            let mut told_apart = probe.clone();
+            if !is_alone(probe) {
+                told_apart.service = format!("{}{{url=\"{}\"}}", probe.service, probe.url);
+            }
+            Self::Probe(told_apart)
+        });
         probes
             .chain(config.prometheus.iter().cloned().map(Self::Prometheus))
             .collect()
@@ -49,16 +71,16 @@ impl Source {
     /// Asks, and waits for the answer at most as long as is configured.
     #[must_use]
     pub fn ask(&self) -> Asked {
-        let (gauge, counter, value) = match self {
+        let (gauge, counter, values) = match self {
             Self::Probe(probe) => (
                 format!("availability/{}", probe.service),
                 false,
-                probe_value(probe),
+                probe_value(probe).map(|value| vec![(String::new(), Known::Yes(value))]),
             ),
             Self::Prometheus(entry) => (
                 format!("prometheus/{}", entry.name),
                 entry.rate,
-                prometheus_value(entry),
+                prometheus_values(entry),
             ),
         };
         Asked {
@@ -66,7 +88,7 @@ impl Source {
             counter,
             at: now(),
             fresh: ms(self.interval() * 3 + self.timeout()),
-            value: value.map_err(|error| error.to_string()),
+            values: values.map_err(|error| error.to_string()),
         }
     }
 
@@ -157,18 +179,43 @@ fn origin(url: &str) -> String {
     format!("{scheme}://{}", host.strip_suffix(port).unwrap_or(&host))
 }
 
-fn prometheus_value(entry: &PrometheusConfig) -> Result<f64> {
+fn prometheus_values(entry: &PrometheusConfig) -> Result<Vec<Value>> {
     let text = net::fetch(&entry.url, entry.timeout, TEXT)?;
-    value_of(&text, &entry.series).map_err(|why| Error::failed(format!("`{}`: {why}", entry.name)))
+    let values = series_of(&text, &entry.series).and_then(|values| {
+        if entry.sum {
+            sum(&entry.series, &values).map(|sum| vec![(String::new(), Known::Yes(sum))])
+        } else {
+            Ok(values)
+        }
+    });
+    values.map_err(|why| Error::failed(format!("`{}`: {why}", entry.name)))
 }
 
-/// The sum of the series that a selector names (`name` or `name{label="value"}`) in a Prometheus text.
+/// The sum of several series: known only where each part is.
+fn sum(selector: &str, values: &[Value]) -> Result<f64, String> {
+    let mut sum = 0.0;
+    for (labels, value) in values {
+        if labels.contains("quantile=\"") || labels.contains("le=\"") {
+            return Err(format!(
+                "`{selector}` has series such as `{labels}`, which can't be summed"
+            ));
+        }
+        match value {
+            Known::Yes(value) => sum += value,
+            Known::Unknown(why) => return Err(format!("the sum of `{selector}` is not known: {why}")),
+        }
+    }
+    Ok(sum)
+}
+
+/// The series that a selector names (`name` or `name{label="value"}`) in a Prometheus text, each with the labels that the
+/// selector does not name.
 ///
 /// # Errors
-/// Why there is none.
-pub fn value_of(text: &str, selector: &str) -> Result<f64, String> {
+/// Why there is none, or that there are too many.
+pub fn series_of(text: &str, selector: &str) -> Result<Vec<Value>, String> {
     let (name, wanted) = labels(selector).ok_or_else(|| format!("`{selector}` is no series"))?;
-    let (mut sum, mut found, mut numbers) = (0.0, 0, 0);
+    let mut values: Vec<Value> = Vec::new();
     for line in text.lines() {
         let line = line.trim();
         if line.starts_with('#') || !line.starts_with(name) {
@@ -187,21 +234,33 @@ pub fn value_of(text: &str, selector: &str) -> Result<f64, String> {
         if own != name || !wanted.iter().all(|label| given.contains(label)) {
             continue;
         }
-        found += 1;
+        let apart: Vec<String> = given
+            .iter()
+            .filter(|label| !wanted.contains(label))
+            .map(|(key, value)| format!("{key}={value:?}"))
+            .collect();
+        let apart = if apart.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", apart.join(","))
+        };
         let value = value
             .split_whitespace()
             .next()
-            .and_then(|value| value.parse::<f64>().ok());
-        if let Some(value) = value.filter(|value| value.is_finite()) {
-            sum += value;
-            numbers += 1;
+            .and_then(|value| value.parse::<f64>().ok())
+            .filter(|value| value.is_finite())
+            .map_or_else(|| Known::Unknown(format!("`{series}` is no number")), Known::Yes);
+        if values.len() == SERIES {
+            return Err(format!(
+                "more than {SERIES} series match `{selector}`: name labels that tell fewer"
+            ));
         }
+        values.push((apart, value));
     }
-    match (found, numbers) {
-        (0, _) => Err(format!("the endpoint has no series `{selector}`")),
-        (_, 0) => Err(format!("`{selector}` is no number")),
-        _ => Ok(sum),
+    if values.is_empty() {
+        return Err(format!("the endpoint has no series `{selector}`"));
     }
+    Ok(values)
 }
 
 /// Right behind the `}` that closes the labels.
@@ -260,25 +319,52 @@ mod tests {
     fn series_are_told_apart_by_name_and_labels() {
         let text = "# HELP depth of \"queues\"\n# TYPE depth gauge\ndepth{queue=\"mail\",a=\"}\"} 3 1700000000\n\
                     depth{queue=\"jobs\"} 4\ndepth_total 100\nother NaN\nmixed{a=\"1\"} NaN\nmixed{a=\"2\"} 2e1\n";
+        let yes = |labels: &str, value: f64| (labels.to_owned(), Known::Yes(value));
         for (selector, expected) in [
-            ("depth", Ok(7.0)),
-            ("depth{queue=\"mail\"}", Ok(3.0)),
-            ("depth{queue=\"jobs\"}", Ok(4.0)),
-            ("depth_total", Ok(100.0)),
-            ("mixed", Ok(20.0)),
+            (
+                "depth",
+                vec![yes("{queue=\"mail\",a=\"}\"}", 3.0), yes("{queue=\"jobs\"}", 4.0)],
+            ),
+            ("depth{queue=\"mail\"}", vec![yes("{a=\"}\"}", 3.0)]),
+            ("depth{queue=\"jobs\"}", vec![yes("", 4.0)]),
+            ("depth_total", vec![yes("", 100.0)]),
         ] {
-            assert_eq!(value_of(text, selector), expected, "{selector}");
+            assert_eq!(series_of(text, selector), Ok(expected), "{selector}");
         }
-        for (selector, named) in [
-            ("other", "no number"),
-            ("missing", "no series"),
-            ("depth{x=1}", "is no series"),
-        ] {
+        let mixed = series_of(text, "mixed").expect("two series");
+        assert_eq!(mixed.get(1), Some(&yes("{a=\"2\"}", 20.0)));
+        assert!(matches!(&mixed.first().expect("one").1, Known::Unknown(why) if why.contains("no number")));
+        for (selector, named) in [("missing", "no series"), ("depth{x=1}", "is no series")] {
             assert!(
-                value_of(text, selector).expect_err(selector).contains(named),
+                series_of(text, selector).expect_err(selector).contains(named),
                 "{selector}"
             );
         }
+    }
+
+    #[test]
+    fn a_sum_is_known_where_each_part_is_and_parts_of_one_thing_are_added() {
+        let of = |text: &str| sum("x", &series_of(text, "x").expect("series"));
+        assert_eq!(of("x{a=\"1\"} 1\nx{a=\"2\"} 2.5\n"), Ok(3.5));
+        assert!(
+            of("x{a=\"1\"} 1\nx{a=\"2\"} NaN\n")
+                .expect_err("unknown")
+                .contains("no number")
+        );
+        assert!(
+            of("x{quantile=\"0.5\"} 1\nx{quantile=\"0.9\"} 2\n")
+                .expect_err("no sum")
+                .contains("quantile")
+        );
+        let many: Vec<String> = (0..=SERIES)
+            .map(|number| format!("x{{a=\"{number}\"}} 1"))
+            .collect();
+        let many = many.join("\n");
+        assert!(
+            series_of(&many, "x")
+                .expect_err("too many")
+                .contains("more than 100")
+        );
     }
 
     #[test]

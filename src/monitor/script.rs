@@ -67,7 +67,7 @@ pub fn evaluate(script: &Script, limits: &Limits, trigger: &Trigger, watch: &Wat
 }
 
 /// What the function is given: `at`, `memory`, and by service `events`, `errors`, `error_rate`, `mean_ms`, `p95_ms`,
-/// `crashes` over the trigger's window. What is not known is `()`.
+/// `crashes`, `lines`, `unreadable`, `unlevelled` over the trigger's window. What is not known is `()`.
 fn metrics(trigger: &Trigger, watch: &Watch, now: i64) -> Dynamic {
     let metrics = &watch.memory.metrics;
     let known = |value: Option<f64>| value.map_or(Dynamic::UNIT, Dynamic::from);
@@ -75,13 +75,14 @@ fn metrics(trigger: &Trigger, watch: &Watch, now: i64) -> Dynamic {
     let mut services = Map::new();
     for (name, _) in metrics.services() {
         let totals = metrics.totals(name, now, trigger.window);
-        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-        let rate = (totals.events > 0).then(|| totals.errors as f64 / totals.events as f64);
         let mut service = Map::new();
         service.insert("events".into(), count(totals.events));
         service.insert("errors".into(), count(totals.errors));
         service.insert("crashes".into(), count(totals.crashes));
-        service.insert("error_rate".into(), known(rate));
+        service.insert("lines".into(), count(totals.lines()));
+        service.insert("unreadable".into(), count(totals.unplaced()));
+        service.insert("unlevelled".into(), count(totals.unlevelled));
+        service.insert("error_rate".into(), known(totals.error_rate()));
         service.insert("mean_ms".into(), known(totals.mean()));
         service.insert("p95_ms".into(), known(totals.quantile(0.95)));
         services.insert(name.into(), service.into());

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::events::Event;
 use super::metrics::AHEAD;
 use super::shown::time;
 use super::trigger::ms;
+use crate::log_line::Event;
 use crate::workspace::monitor_config::SecurityConfig;
 
 /// Addresses that are followed at most.
@@ -138,7 +138,7 @@ impl Security {
         let Some(pattern) = event.name.as_deref().and_then(Pattern::of) else {
             return;
         };
-        let Some(at) = event.at else { return };
+        let Some(at) = event.time() else { return };
         if at > now.saturating_add(AHEAD) || at < now.saturating_sub(window) {
             return;
         }
@@ -255,7 +255,7 @@ mod tests {
 
     fn failure(address: &'static str, account: &'static str, at: i64) -> Event<'static> {
         Event {
-            at: Some(at),
+            at: crate::known::Known::Yes(at),
             name: Some("auth_failed".into()),
             address: Some(address.into()),
             account: Some(account.into()),

@@ -27,10 +27,10 @@ pub fn sparkline(metrics: &Metrics, service: &str, now: i64, window: i64) -> Str
             let from = last - length + length * part / SPARK;
             let to = last - length + length * (part + 1) / SPARK;
             let totals = series.totals(from, to);
-            if totals.events == 0 {
+            if totals.levelled() == 0 {
                 return ' ';
             }
-            let share = totals.errors.saturating_mul(8).div_ceil(totals.events).min(8);
+            let share = totals.errors.saturating_mul(8).div_ceil(totals.levelled()).min(8);
             let height = usize::try_from(share.saturating_sub(1)).unwrap_or(0);
             HEIGHTS.get(height).copied().unwrap_or(' ')
         })
@@ -45,17 +45,14 @@ pub fn services(metrics: &Metrics, now: i64, window: i64) -> String {
         .map(|(name, _)| {
             let totals = metrics.totals(name, now, window);
             #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-            let (events, errors, seconds) =
-                (totals.events as f64, totals.errors as f64, window as f64 / 1000.0);
+            let (events, seconds) = (totals.events as f64, window as f64 / 1000.0);
             let time = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0} ms"));
             vec![
                 redact(name),
                 format!("{:.1}/s", events / seconds),
-                if totals.events == 0 {
-                    "-".to_owned()
-                } else {
-                    format!("{:.1} %", errors / events * 100.0)
-                },
+                totals
+                    .error_rate()
+                    .map_or_else(|| "-".to_owned(), |rate| format!("{:.1} %", rate * 100.0)),
                 time(totals.mean()),
                 time(totals.quantile(0.95)),
                 sparkline(metrics, name, now, window),
@@ -90,6 +87,12 @@ pub fn triggers(round: &Round, style: &Style) -> String {
             .as_deref()
             .map(|service| format!(" of {}", redact(service)))
             .unwrap_or_default();
+        let reads = told
+            .judgement
+            .reads
+            .as_ref()
+            .map(|reads| format!(" ({})", reads.told()))
+            .unwrap_or_default();
         let step = match &told.step {
             Step::Nothing => String::new(),
             Step::Alert(None) => " [told]".to_owned(),
@@ -98,7 +101,7 @@ pub fn triggers(round: &Round, style: &Style) -> String {
             Step::Recovery => " [well again]".to_owned(),
         };
         let line = format!(
-            "{}{service}: {}{step}",
+            "{}{service}: {}{reads}{step}",
             told.trigger.name,
             redact(&told.judgement.why)
         );

@@ -1,9 +1,13 @@
 //! Single rules of the judge, each in the smallest scene that shows it.
 
-use super::events::Event;
+/// Tables at the boundary values.
+mod arithmetic;
+
 use super::ledger::{Powers, Step};
 use super::verdict::Verdict;
 use super::{Told, Watch};
+use crate::known::Known;
+use crate::log_line::{Event, Level};
 use crate::workspace::config::Config;
 
 const NOW: i64 = 1_795_397_400_000;
@@ -24,9 +28,9 @@ fn events(
     for second in from..to {
         let at = NOW + second * 1000;
         let event = Event {
-            at: Some(at),
+            at: Known::Yes(at),
             service: Some("api".into()),
-            error: is_bad(second),
+            level: Known::Yes(if is_bad(second) { Level::Error } else { Level::Info }),
             milliseconds: time(second),
             ..Event::default()
         };

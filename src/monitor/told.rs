@@ -11,15 +11,8 @@ use super::trigger::Trigger;
 use super::verdict::Verdict;
 use super::watching::Round;
 use crate::gate::redact::redact;
-use crate::host::clock;
+pub use crate::host::clock::of_millis as timestamp;
 use crate::workspace::monitor_config::Wanted;
-
-/// A time in ms as RFC 3339 UTC.
-#[must_use]
-pub fn timestamp(at: i64) -> String {
-    let since = std::time::Duration::from_millis(u64::try_from(at).unwrap_or(0));
-    clock::timestamp(std::time::SystemTime::UNIX_EPOCH + since)
-}
 
 /// The document of a round.
 #[must_use]
@@ -53,6 +46,10 @@ fn trigger(told: &Told) -> Value {
         "metric": told.trigger.metric.name(), "value": judgement.value.filter(|value| value.is_finite()),
         "threshold": judgement.threshold, "samples": judgement.samples, "verdict": judgement.verdict,
         "why": redact(&judgement.why), "action": action, "sustained": judgement.sustained, "held_ms": judgement.held,
+        "intake": judgement.reads.as_ref().map(|reads| json!({
+            "lines": reads.lines, "unreadable": reads.unreadable, "untimed": reads.untimed, "future": reads.future,
+            "unlevelled": reads.unlevelled, "lost": reads.lost(told.trigger.metric),
+        })),
         "done": done, "held_back": held_back, "story": told.trigger.story,
     })
 }
@@ -135,6 +132,12 @@ pub fn exposition(
     family("window_events", "gauge", "Events in the window", events);
     family("window_errors", "gauge", "Errors in the window", errors);
     let intake = &metrics.intake;
+    family(
+        "unlevelled_total",
+        "counter",
+        "Events of an unknown level",
+        vec![(String::new(), count(intake.unlevelled))],
+    );
     let lines = [
         ("counted", intake.events),
         ("broken", intake.broken),
@@ -143,6 +146,7 @@ pub fn exposition(
         ("old", intake.old),
         ("future", intake.future),
         ("crowded", intake.crowded),
+        ("continued", intake.continued),
     ];
     family(
         "lines_total",

@@ -65,6 +65,8 @@ pub struct Trigger {
     pub story: Option<String>,
     /// What a sustained breach does.
     pub action: Wanted,
+    /// Share of the lines beyond which nothing is judged where they can't be read.
+    pub unreadable: f64,
     /// The entry of `prometheus:`.
     pub source: Option<String>,
 }
@@ -125,6 +127,10 @@ impl Trigger {
             severity: Severity::Critical,
             story: None,
             action: Wanted::Alert,
+            unreadable: match config.unreadable {
+                Threshold::Value(share) => share,
+                Threshold::Baseline(_) => 0.0,
+            },
             source: None,
         }
     }
@@ -167,6 +173,8 @@ impl Trigger {
     /// Whether it is about this service.
     #[must_use]
     pub fn is_about(&self, service: &str) -> bool {
+        // Several addresses of one service are told apart by what stands behind its name.
+        let service = service.split('{').next().unwrap_or(service);
         self.service
             .as_ref()
             .is_none_or(|(text, glob)| text == service || glob.matches(service))

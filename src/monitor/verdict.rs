@@ -3,13 +3,18 @@
 //! The same metrics are judged at each slot back to `sustained_for` ago, so that how long a breach has held does not depend
 //! on how often somebody looked.
 
+/// Metrics that are looked at.
+mod looks;
+
 use serde::Serialize;
 
+use super::intake::Reads;
 use super::metrics::{Metrics, slots};
-use super::shown::{duration, number, percent, plural, show, time};
+use super::shown::{duration, percent, plural, show, time};
 use super::trigger::{Limit, Trigger};
-use super::window::{Gauge, Totals};
+use super::window::Totals;
 use crate::workspace::monitor_config::Metric;
+use looks::Looks;
 
 /// How many standard deviations an excess must lie beyond chance before anything is rolled back for it.
 const SIGMAS: f64 = 4.0;
@@ -49,12 +54,24 @@ impl Verdict {
 }
 
 /// What a judgement needs to know of the judgements before it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Before {
     /// Whether the trigger is in alarm: then `clear` decides, not the threshold.
     pub alarmed: bool,
     /// What happened up to this time (ms) does not count: a rollback has made an end of it.
     pub forgotten: i64,
+    /// What was written up to this time (ms) was written while nobody watched.
+    pub watched: i64,
+}
+
+impl Default for Before {
+    fn default() -> Self {
+        Self {
+            alarmed: false,
+            forgotten: 0,
+            watched: i64::MIN,
+        }
+    }
 }
 
 /// A judgement of one service by one trigger.
@@ -74,6 +91,10 @@ pub struct Judgement {
     pub sustained: bool,
     /// Whether the excess is more than chance.
     pub sure: bool,
+    /// Whether what was written while somebody watched says the same by itself.
+    pub watched: bool,
+    /// What was read of the logs; `None` for what comes of none.
+    pub reads: Option<Reads>,
     /// One line with the numbers.
     pub why: String,
 }
@@ -94,11 +115,24 @@ pub fn judge(
     before: Before,
     now: i64,
 ) -> Judgement {
-    if trigger.metric.is_of_events() {
-        Events::new(trigger, metrics, service, before, now).judge()
-    } else {
-        Looks::new(trigger, metrics, service, before, now).judge()
+    if !trigger.metric.is_of_events() {
+        let mut judgement = Looks::new(trigger, metrics, service, before, now).judge();
+        if trigger.metric == Metric::Script {
+            // What it was given goes back over the whole window.
+            let begin = now
+                .saturating_sub(trigger.window)
+                .saturating_sub(trigger.sustained);
+            judgement.watched = begin >= before.watched;
+        }
+        return judgement;
     }
+    let judge = |since| Events::new(trigger, metrics, service, before, since, now).judge();
+    let mut judgement = judge(before.forgotten);
+    if judgement.sustained && before.watched > before.forgotten {
+        let alone = judge(before.watched);
+        judgement.watched = alone.sustained && alone.sure;
+    }
+    judgement
 }
 
 /// Whether a value lies beyond a threshold, on the bad side.
@@ -137,6 +171,8 @@ struct Events<'a> {
     metrics: &'a Metrics,
     service: Option<&'a str>,
     before: Before,
+    /// What was logged up to this time (ms) does not count in the window.
+    since: i64,
     now: i64,
 }
 
@@ -146,6 +182,7 @@ impl<'a> Events<'a> {
         metrics: &'a Metrics,
         service: Option<&'a str>,
         before: Before,
+        since: i64,
         now: i64,
     ) -> Self {
         Self {
@@ -153,17 +190,48 @@ impl<'a> Events<'a> {
             metrics,
             service,
             before,
+            since,
             now,
         }
     }
 
+    /// What was read of the logs of the service in the window.
+    fn reads(&self, own: &Totals) -> Reads {
+        let is_shared = self
+            .service
+            .and_then(|service| self.metrics.service(service))
+            .is_none_or(|service| service.shared);
+        let log = self.metrics.shared().filter(|_| is_shared).map(|series| {
+            let last = series.number(self.now);
+            let first = (last - slots(self.trigger.window, series.width())).max(series.number(self.since));
+            series.totals(first, last)
+        });
+        Reads::of(own, log.as_ref())
+    }
+
+    /// Why too much can't be read for a verdict.
+    fn illegible(&self, reads: &Reads) -> Option<String> {
+        let lost = reads.lost(self.trigger.metric);
+        (lost > self.trigger.unreadable).then(|| {
+            let odd = self
+                .service
+                .and_then(|service| self.metrics.service(service)?.odd.as_deref())
+                .filter(|_| reads.unlevelled > 0 && self.trigger.metric.is_of_levels())
+                .map(|why| format!("; {why}"))
+                .unwrap_or_default();
+            format!(
+                "{} of the lines tell nothing, more than {}{odd}",
+                percent(lost),
+                percent(self.trigger.unreadable)
+            )
+        })
+    }
+
     fn reading(&self, totals: &Totals) -> Reading {
-        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-        let share = |part: u64, all: u64| (all > 0).then(|| part as f64 / all as f64);
         let (value, samples) = match self.trigger.metric {
-            Metric::ErrorRate => (share(totals.errors, totals.events), totals.events),
+            Metric::ErrorRate => (totals.error_rate(), totals.levelled()),
             #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-            Metric::Crashes => (Some(totals.crashes as f64), totals.events.max(totals.crashes)),
+            Metric::Crashes => (Some(totals.crashes as f64), totals.levelled().max(totals.crashes)),
             metric => match metric.quantile() {
                 Some(quantile) => (totals.quantile(quantile), totals.timed),
                 None => (totals.mean(), totals.timed),
@@ -226,17 +294,21 @@ impl<'a> Events<'a> {
             .and_then(|service| Some(&self.metrics.service(service)?.series))
         else {
             let threshold = self.threshold().unwrap_or_default();
-            return self.inconclusive(
-                &nothing,
-                threshold,
-                format!("no events in {}", time(trigger.window)),
-            );
+            let why = self
+                .illegible(&self.reads(&nothing))
+                .unwrap_or_else(|| format!("no events in {}", time(trigger.window)));
+            return self.inconclusive(&nothing, threshold, why);
         };
         let length = slots(trigger.window, series.width());
         let last = series.number(self.now);
-        let forgotten = series.number(self.before.forgotten);
+        let forgotten = series.number(self.since);
         let mut totals = series.totals((last - length).max(forgotten), last);
-        let threshold = match self.threshold() {
+        let reads = self.reads(&totals);
+        let threshold = self.threshold();
+        if let Some(why) = self.illegible(&reads) {
+            return self.inconclusive(&totals, threshold.unwrap_or_default(), why);
+        }
+        let threshold = match threshold {
             Ok(threshold) => threshold,
             Err(why) => return self.inconclusive(&totals, 0.0, why),
         };
@@ -292,7 +364,7 @@ impl<'a> Events<'a> {
             || lately
                 .value
                 .is_some_and(|value| is_beyond(trigger.metric, value, threshold));
-        conclude(
+        let judgement = conclude(
             trigger,
             &reading,
             threshold,
@@ -304,12 +376,19 @@ impl<'a> Events<'a> {
                 alarmed: self.before.alarmed,
             },
             &told,
-        )
+        );
+        Judgement {
+            reads: Some(reads),
+            ..judgement
+        }
     }
 
     fn inconclusive(&self, totals: &Totals, threshold: f64, why: String) -> Judgement {
         let reading = self.reading(totals);
-        inconclusive(&reading, threshold, why)
+        Judgement {
+            reads: Some(self.reads(totals)),
+            ..inconclusive(&reading, threshold, why)
+        }
     }
 
     fn tell(&self, totals: &Totals, reading: &Reading) -> String {
@@ -318,7 +397,7 @@ impl<'a> Events<'a> {
             Metric::ErrorRate => format!(
                 "{} of {} are errors ({})",
                 totals.errors,
-                plural(totals.events, "event"),
+                plural(totals.levelled(), "event"),
                 percent(value)
             ),
             Metric::Crashes => plural(totals.crashes, "crash"),
@@ -341,7 +420,7 @@ impl<'a> Events<'a> {
     /// Whether the excess is more than chance: one slow answer or a few errors among few are not.
     fn is_sure(&self, totals: &Totals, threshold: f64, sigmas: f64) -> bool {
         match self.trigger.metric {
-            Metric::ErrorRate => wilson(totals.errors, totals.events, sigmas) > threshold,
+            Metric::ErrorRate => wilson(totals.errors, totals.levelled(), sigmas) > threshold,
             Metric::Crashes => true,
             metric => match metric.quantile() {
                 Some(quantile) => {
@@ -356,147 +435,23 @@ impl<'a> Events<'a> {
     }
 }
 
-/// Metrics that are looked at.
-struct Looks<'a> {
-    trigger: &'a Trigger,
-    gauge: Option<&'a Gauge>,
-    before: Before,
-    now: i64,
-}
-
 /// The name of the gauge of a metric.
 #[must_use]
 pub fn gauge_name(trigger: &Trigger, service: Option<&str>) -> String {
     match trigger.metric {
         Metric::Memory => "memory".to_owned(),
-        Metric::Prometheus => format!("prometheus/{}", trigger.source.as_deref().unwrap_or_default()),
+        Metric::Prometheus => {
+            // Of several series each has its labels for a name.
+            let labels = service
+                .filter(|service| service.starts_with('{'))
+                .unwrap_or_default();
+            format!(
+                "prometheus/{}{labels}",
+                trigger.source.as_deref().unwrap_or_default()
+            )
+        }
         Metric::Script => format!("script/{}", trigger.name),
         metric => format!("{}/{}", metric.name(), service.unwrap_or_default()),
-    }
-}
-
-impl<'a> Looks<'a> {
-    fn new(
-        trigger: &'a Trigger,
-        metrics: &'a Metrics,
-        service: Option<&'a str>,
-        before: Before,
-        now: i64,
-    ) -> Self {
-        Self {
-            gauge: metrics.gauge_of(&gauge_name(trigger, service)),
-            trigger,
-            before,
-            now,
-        }
-    }
-
-    fn reading(&self, at: i64) -> Reading {
-        let Some(gauge) = self.gauge else {
-            return Reading::default();
-        };
-        let (mut sum, mut samples, mut newest) = (0.0, 0_u64, None);
-        for (_, value) in gauge.between((at - self.trigger.window).max(self.before.forgotten), at) {
-            sum += value;
-            samples += 1;
-            newest = Some(value);
-        }
-        #[expect(clippy::cast_precision_loss, reason = "samples are far below 2^52")]
-        let mean = (samples > 0).then(|| sum / samples as f64);
-        Reading {
-            value: if self.trigger.metric == Metric::Script {
-                newest
-            } else {
-                mean
-            },
-            samples,
-        }
-    }
-
-    fn judge(&self) -> Judgement {
-        let trigger = self.trigger;
-        let Limit::Value(threshold) = trigger.limit else {
-            return inconclusive(&Reading::default(), 0.0, "it has no baseline".to_owned());
-        };
-        let reading = self.reading(self.now);
-        if reading.samples < trigger.min_samples.max(1) {
-            let why = format!(
-                "{} in {}, fewer than {}",
-                plural(reading.samples, "sample"),
-                time(trigger.window),
-                trigger.min_samples.max(1)
-            );
-            return inconclusive(&reading, threshold, why);
-        }
-        let newest = self.gauge.and_then(Gauge::newest);
-        let age = newest.map_or(0, |(at, _)| self.now - at);
-        if self
-            .gauge
-            .and_then(|gauge| gauge.fresh)
-            .is_some_and(|fresh| age > fresh)
-        {
-            let why = format!("the newest sample is {} old", time(age / 1000 * 1000));
-            return inconclusive(&reading, threshold, why);
-        }
-        let step = (trigger.sustained / STEPS).max(1000);
-        let mut held = None;
-        let mut back = 0;
-        let sustained = loop {
-            if !is_bad(trigger, &self.reading(self.now - back), threshold) {
-                break false;
-            }
-            held = Some(back);
-            if back >= trigger.sustained {
-                break true;
-            }
-            back = (back + step).min(trigger.sustained);
-        };
-        let value = reading.value.unwrap_or_default();
-        let told = match trigger.metric {
-            Metric::Memory => format!("{} of the memory is in use", percent(value)),
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "bytes of memory fit"
-            )]
-            Metric::ProcessMemory => format!("{} resident", bytesize::ByteSize(value as u64)),
-            Metric::Availability => format!(
-                "{} of {} were good",
-                percent(value),
-                plural(reading.samples, "answer")
-            ),
-            Metric::Script => {
-                "fn trigger(metrics) says".to_owned() + if value > threshold { " yes" } else { " no" }
-            }
-            _ => format!("the value is {}", number(value)),
-        };
-        conclude(
-            trigger,
-            &reading,
-            threshold,
-            &Lasting {
-                held,
-                whole: sustained,
-                goes_on: newest.is_some_and(|(_, value)| is_beyond(trigger.metric, value, threshold)),
-                sure: self.is_sure(&reading, threshold),
-                alarmed: self.before.alarmed,
-            },
-            &told,
-        )
-    }
-
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "samples are far below 2^52"
-    )]
-    fn is_sure(&self, reading: &Reading, threshold: f64) -> bool {
-        if self.trigger.metric != Metric::Availability {
-            return true;
-        }
-        let bad = ((1.0 - reading.value.unwrap_or(1.0)) * reading.samples as f64).round() as u64;
-        wilson(bad, reading.samples, 2.0) > 1.0 - threshold
     }
 }
 
@@ -509,6 +464,8 @@ fn inconclusive(reading: &Reading, threshold: f64, why: String) -> Judgement {
         held: 0,
         sustained: false,
         sure: false,
+        watched: true,
+        reads: None,
         why,
     }
 }
@@ -580,6 +537,8 @@ fn conclude(
         held: lasting.held.unwrap_or(0),
         sustained: lasting.whole && lasting.goes_on && lasting.held.is_some(),
         sure: lasting.sure,
+        watched: true,
+        reads: None,
         why,
     }
 }

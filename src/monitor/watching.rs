@@ -1,6 +1,9 @@
 //! The monitor at work: it reads the logs, looks at memory and processes, has the triggers judged, and does what follows.
 //! The judging itself is pure and lies elsewhere.
 
+/// What is looked at.
+mod looking;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::rc::Rc;
@@ -9,24 +12,21 @@ use std::time::Duration;
 
 use super::follow::Follower;
 use super::ledger::{Powers, Step, Uptime};
-use super::lines::Lines;
 use super::notice::{Notice, Sink};
-use super::probes::{Asked, Source};
+use super::probes::Source;
 use super::security::Incident;
 use super::state::{Attempt, Loaded, Store};
 use super::verdict::Verdict;
-use super::{Told, Watch, script};
+use super::{Told, Watch};
 use crate::error::{Error, Kind, Result};
 use crate::flags::Flags;
 use crate::history::History;
 use crate::host::clock;
 use crate::host::launch::{Ended, Launcher, Order};
-use crate::host::processes::{self, Query, Scope};
 use crate::run::Context;
 use crate::workspace::catalogue::{Catalogue, Story};
-use crate::workspace::config::ProcessScope;
 use crate::workspace::lock::Lock;
-use crate::workspace::monitor_config::{Metric, Wanted};
+use crate::workspace::monitor_config::Wanted;
 
 /// What happened at one judgement.
 #[derive(Debug, Default)]
@@ -212,129 +212,6 @@ impl Watching {
         self.context.catalogue = Rc::new(catalogue);
         self.warnings = warnings;
         self.save(now)
-    }
-
-    /// Reads what is new in the logs, and looks at memory, processes and scripts. Gives what could not be seen.
-    pub fn look(&mut self, now: i64, stop: &dyn Fn() -> bool) -> Vec<String> {
-        let from = now.saturating_sub(self.watch.memory.metrics.span().whole());
-        let mut lines = Lines {
-            watch: &mut self.watch,
-            now,
-            from,
-            stop,
-        };
-        let mut problems = self.follower.poll(now, from, &mut lines);
-        match processes::memory() {
-            Ok(memory) => {
-                #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
-                let used = 1.0 - memory.available as f64 / (memory.total as f64).max(1.0);
-                self.watch.memory.metrics.gauge("memory", now, used);
-            }
-            Err(error) => problems.push(error.to_string()),
-        }
-        self.look_at_processes(now, &mut problems);
-        self.ask_scripts(now, &mut problems);
-        problems
-    }
-
-    fn look_at_processes(&mut self, now: i64, problems: &mut Vec<String>) {
-        let root = self.context.workspace.root().to_path_buf();
-        let scope = match self.context.workspace.config().policy.processes.scope {
-            ProcessScope::Workspace => Scope::Workspace(root.clone()),
-            ProcessScope::User => Scope::User,
-        };
-        for watched in &self.watch.config.processes {
-            let query = Query {
-                pid_file: watched.pid_file.as_ref().map(|file| root.join(file)),
-                name: watched.name.clone(),
-                command: watched.command.clone(),
-                port: watched.port,
-                ..Query::default()
-            };
-            let found = match self.context.host.eyes.find(&query, &scope, None) {
-                Ok(found) => found.processes,
-                Err(error) => {
-                    problems.push(format!("processes of `{}`: {error}", watched.service));
-                    continue;
-                }
-            };
-            let metrics = &mut self.watch.memory.metrics;
-            if found.is_empty() {
-                metrics.forget_gauge(&format!("process_memory/{}", watched.service));
-            } else {
-                #[expect(clippy::cast_precision_loss, reason = "bytes of memory are below 2^52")]
-                let bytes = found.iter().map(|process| process.memory).sum::<u64>() as f64;
-                metrics.gauge(&format!("process_memory/{}", watched.service), now, bytes);
-            }
-            let alive: Vec<(i32, u64)> = found
-                .iter()
-                .map(|process| (process.pid, process.started_ticks))
-                .collect();
-            let before = self
-                .processes
-                .insert(watched.service.clone(), alive.clone())
-                .unwrap_or_default();
-            for _ in before.iter().filter(|process| !alive.contains(process)) {
-                metrics.crash(&watched.service, now);
-            }
-        }
-    }
-
-    fn ask_scripts(&mut self, now: i64, problems: &mut Vec<String>) {
-        let limits = self.context.workspace.config().policy.limits.clone();
-        let asked: Vec<_> = self
-            .watch
-            .triggers
-            .iter()
-            .filter(|trigger| trigger.metric == Metric::Script)
-            .filter_map(|trigger| {
-                let story =
-                    story_of(&self.context.catalogue, trigger.story.as_deref(), &trigger.name).ok()??;
-                let value = script::evaluate(&story.script, &limits, trigger, &self.watch, now);
-                Some((trigger.name.clone(), value))
-            })
-            .collect();
-        for (name, value) in asked {
-            match value {
-                Ok(value) => self
-                    .watch
-                    .memory
-                    .metrics
-                    .gauge(&format!("script/{name}"), now, value),
-                Err(error) => {
-                    problems.push(format!("trigger `{name}`: {error}"));
-                    // What it said before no longer holds.
-                    self.watch.memory.metrics.forget_gauge(&format!("script/{name}"));
-                }
-            }
-        }
-    }
-
-    /// Takes an answer. Gives why there is none.
-    pub fn take(&mut self, asked: &Asked) -> Option<String> {
-        let value = match &asked.value {
-            Ok(value) => *value,
-            Err(why) => return Some(why.clone()),
-        };
-        let metrics = &mut self.watch.memory.metrics;
-        metrics.keep_fresh(&asked.gauge, asked.fresh);
-        if !asked.counter {
-            metrics.gauge(&asked.gauge, asked.at, value);
-            return None;
-        }
-        let raw = format!("counter {}", asked.gauge);
-        let before = metrics.gauge_of(&raw).and_then(super::window::Gauge::newest);
-        metrics.gauge(&raw, asked.at, value);
-        if let Some((at, last)) = before
-            // A counter that is smaller began anew.
-            && value >= last
-            && asked.at > at
-        {
-            #[expect(clippy::cast_precision_loss, reason = "a time between two questions")]
-            let seconds = (asked.at - at) as f64 / 1000.0;
-            metrics.gauge(&asked.gauge, asked.at, (value - last) / seconds);
-        }
-        None
     }
 
     /// Why nothing can be rolled back now.

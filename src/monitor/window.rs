@@ -37,17 +37,27 @@ pub struct Slot {
     pub squares: f64,
     /// Response times by step, in the order of the steps.
     pub steps: Vec<(u16, u32)>,
+    /// Events whose level is not known.
+    pub unlevelled: u32,
+    /// Lines that are no events and count at the time at which they were read, or of the line before them: in no known form
+    /// or too long.
+    pub unreadable: u32,
+    /// Without a time.
+    pub untimed: u32,
+    /// With a time that is still to come.
+    pub future: u32,
 }
 
 impl Slot {
     fn is_empty(&self) -> bool {
-        self.events == 0 && self.crashes == 0
+        self.events == 0 && self.crashes == 0 && self.unreadable == 0 && self.untimed == 0 && self.future == 0
     }
 
-    /// Counts an event.
-    pub fn count(&mut self, error: bool, crash: bool, milliseconds: Option<f64>) {
+    /// Counts an event; `error` is `None` where its level is not known.
+    pub fn count(&mut self, error: Option<bool>, crash: bool, milliseconds: Option<f64>) {
         self.events = self.events.saturating_add(1);
-        self.errors = self.errors.saturating_add(u32::from(error));
+        self.errors = self.errors.saturating_add(u32::from(error == Some(true)));
+        self.unlevelled = self.unlevelled.saturating_add(u32::from(error.is_none()));
         self.crashes = self.crashes.saturating_add(u32::from(crash));
         let Some(milliseconds) = milliseconds else { return };
         self.timed = self.timed.saturating_add(1);
@@ -113,6 +123,14 @@ pub struct Totals {
     pub micros: u64,
     /// Sum of the squares of the response times, in square milliseconds.
     pub squares: f64,
+    /// Events whose level is not known.
+    pub unlevelled: u64,
+    /// Lines in no known form, or too long.
+    pub unreadable: u64,
+    /// Lines without a time.
+    pub untimed: u64,
+    /// Lines from the future.
+    pub future: u64,
     /// Response times by step; empty until there is one.
     steps: Vec<u64>,
 }
@@ -126,6 +144,10 @@ impl Totals {
         self.timed += u64::from(slot.timed);
         self.micros = self.micros.saturating_add(slot.micros);
         self.squares += slot.squares;
+        self.unlevelled += u64::from(slot.unlevelled);
+        self.unreadable += u64::from(slot.unreadable);
+        self.untimed += u64::from(slot.untimed);
+        self.future += u64::from(slot.future);
         if !slot.steps.is_empty() && self.steps.is_empty() {
             self.steps = vec![0; STEPS];
         }
@@ -144,11 +166,40 @@ impl Totals {
         self.timed = self.timed.saturating_sub(u64::from(slot.timed));
         self.micros = self.micros.saturating_sub(slot.micros);
         self.squares = (self.squares - slot.squares).max(0.0);
+        self.unlevelled = self.unlevelled.saturating_sub(u64::from(slot.unlevelled));
+        self.unreadable = self.unreadable.saturating_sub(u64::from(slot.unreadable));
+        self.untimed = self.untimed.saturating_sub(u64::from(slot.untimed));
+        self.future = self.future.saturating_sub(u64::from(slot.future));
         for (step, count) in &slot.steps {
             if let Some(total) = self.steps.get_mut(usize::from(*step)) {
                 *total = total.saturating_sub(u64::from(*count));
             }
         }
+    }
+
+    /// Events of which it is known whether they are errors.
+    #[must_use]
+    pub fn levelled(&self) -> u64 {
+        self.events.saturating_sub(self.unlevelled)
+    }
+
+    /// Share of the errors among them, 0 to 1.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub fn error_rate(&self) -> Option<f64> {
+        (self.levelled() > 0).then(|| self.errors as f64 / self.levelled() as f64)
+    }
+
+    /// Lines that could not be put anywhere.
+    #[must_use]
+    pub fn unplaced(&self) -> u64 {
+        self.unreadable + self.untimed + self.future
+    }
+
+    /// All lines.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.events + self.unplaced()
     }
 
     /// The mean response time in milliseconds.
@@ -328,10 +379,22 @@ mod sparse {
 
     use super::Slot;
 
-    type Row = (usize, u32, u32, u32, u32, u64, f64, Vec<(u16, u32)>);
+    /// A slot with its place, written as a list. What a list of an earlier program ends before is nothing.
+    #[derive(Deserialize)]
+    struct Row(
+        usize,
+        u32,
+        u32,
+        u32,
+        u32,
+        u64,
+        f64,
+        Vec<(u16, u32)>,
+        #[serde(default)] [u32; 4],
+    );
 
     pub fn serialize<S: Serializer>(slots: &VecDeque<Slot>, serializer: S) -> Result<S::Ok, S::Error> {
-        let rows: Vec<Row> = slots
+        let rows: Vec<_> = slots
             .iter()
             .enumerate()
             .filter(|(_, slot)| !slot.is_empty())
@@ -344,7 +407,8 @@ mod sparse {
                     slot.timed,
                     slot.micros,
                     slot.squares,
-                    slot.steps.clone(),
+                    &slot.steps,
+                    [slot.unlevelled, slot.unreadable, slot.untimed, slot.future],
                 )
             })
             .collect();
@@ -359,7 +423,8 @@ mod sparse {
             return Err(serde::de::Error::custom("too many slots"));
         }
         let mut slots = VecDeque::from(vec![Slot::default(); length]);
-        for (at, events, errors, crashes, timed, micros, squares, steps) in rows {
+        for Row(at, events, errors, crashes, timed, micros, squares, steps, lines) in rows {
+            let [unlevelled, unreadable, untimed, future] = lines;
             let slot = slots
                 .get_mut(at)
                 .ok_or_else(|| serde::de::Error::custom("a slot beyond the last"))?;
@@ -371,6 +436,10 @@ mod sparse {
                 micros,
                 squares,
                 steps,
+                unlevelled,
+                unreadable,
+                untimed,
+                future,
             };
         }
         Ok(slots)
@@ -443,7 +512,7 @@ mod tests {
             series
                 .at(second * 1000)
                 .expect("now")
-                .count(second % 2 == 0, false, None);
+                .count(Some(second % 2 == 0), false, None);
         }
         let totals = series.totals(14, 19);
         assert_eq!((totals.events, totals.errors), (5, 2));
@@ -454,10 +523,31 @@ mod tests {
     }
 
     #[test]
+    fn slots_of_an_earlier_program_are_read_and_their_lines_are_none() {
+        let old = r#"{"width":1000,"keep":12,"first":5,"slots":[3,[[1,4,2,0,0,0,0.0,[]]]]}"#;
+        let series: Series = serde_json::from_str(old).expect("a series");
+        let totals = series.totals(0, 100);
+        assert_eq!(
+            (totals.events, totals.errors, totals.lines(), totals.levelled()),
+            (4, 2, 4, 4)
+        );
+        let mut series = Series::new(1000, 10_000);
+        let slot = series.at(0).expect("now");
+        (slot.unlevelled, slot.unreadable, slot.untimed, slot.future) = (1, 2, 3, 4);
+        let text = serde_json::to_string(&series).expect("text");
+        let read: Series = serde_json::from_str(&text).expect("a series");
+        assert_eq!(read.totals(-1, 1), series.totals(-1, 1));
+        assert_eq!(read.totals(-1, 1).unplaced(), 9);
+    }
+
+    #[test]
     fn a_long_gap_forgets_all_before_it() {
         let mut series = Series::new(1000, 10_000);
-        series.at(0).expect("now").count(true, false, None);
-        series.at(86_400_000).expect("now").count(false, false, None);
+        series.at(0).expect("now").count(Some(true), false, None);
+        series
+            .at(86_400_000)
+            .expect("now")
+            .count(Some(false), false, None);
         assert_eq!(series.totals(-1, 86_400).events, 1);
     }
 
@@ -482,7 +572,7 @@ mod tests {
         ) {
             let mut series = Series::new(1000, 1_000_000);
             for (second, error, time) in &events {
-                series.at(second * 1000 + 7).expect("kept").count(*error, false, *time);
+                series.at(second * 1000 + 7).expect("kept").count(Some(*error), false, *time);
             }
             let last = after + length;
             let inside: Vec<_> = events.iter().filter(|(second, ..)| *second > after && *second <= last).collect();
@@ -507,7 +597,7 @@ mod tests {
         fn percentiles_are_near_those_of_a_sorted_list(times in proptest::collection::vec(1.0..1e6_f64, 1..200)) {
             let mut slot = Slot::default();
             for time in &times {
-                slot.count(false, false, Some(*time));
+                slot.count(Some(false), false, Some(*time));
             }
             let mut totals = Totals::default();
             totals.add(&slot);

@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::host::files::{Demand, Expect, Renamed};
 use crate::operation::{Capability, Done, Fact, Operation, Risk, Saved, Undo};
 use crate::view::View;
-use crate::workspace::Place;
+use crate::workspace::{Place, Workspace};
 
 /// New contents for a file.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Edit {
     length: u64,
     after: Vec<u8>,
     saved: Place,
+    /// Where the new contents are kept too: with them the edit can be taken out of what others make of the file.
+    kept: Place,
     risk: Risk,
     times: Vec<(String, i64)>,
     made: Vec<String>,
@@ -38,8 +40,10 @@ impl Edit {
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
+        let kept = kept_after(&view.workspace, &view.errand.run, &digest(&after));
         let digest = before.map(digest);
         Ok(Self {
+            kept,
             facts: vec![view.fact(place)?],
             // Where a program that was not run makes the contents, what becomes of them is known only in the run.
             effect: if view.own().is_unsettled(&place.absolute) {
@@ -59,6 +63,19 @@ impl Edit {
         })
     }
 
+    fn keep(&self, permit: &Permit, host: &Host) -> Result<()> {
+        let kept = &self.kept.absolute;
+        if host.files.stat(kept)?.is_some() {
+            return Ok(());
+        }
+        if let Some(store) = kept.parent() {
+            host.files.make_directories(permit, store)?;
+        }
+        host.files.write(permit, kept, &self.after, &Expect::Absent)?;
+        // The file may be closed to others.
+        host.files.set_mode(permit, kept, 0o600)
+    }
+
     /// An edit that the host itself asks for, with nothing of the user's at stake. Its own text holds the date, so that
     /// `effect` says what is written.
     #[must_use]
@@ -67,6 +84,15 @@ impl Edit {
         self.effect = effect;
         self
     }
+}
+
+/// What the store of a run keeps of the contents that it gave to files.
+pub const AFTER: &str = "after";
+
+/// Where the store of a run keeps the contents with this digest that it gave a file.
+#[must_use]
+pub fn kept_after(workspace: &Workspace, run: &str, digest: &str) -> Place {
+    workspace.show(&workspace.run_directory(run).join(AFTER).join(digest))
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -84,11 +110,19 @@ impl Operation for Edit {
 
     fn demands(&self) -> Vec<Demand> {
         let (place, saved) = (self.place.absolute.clone(), self.saved.absolute.clone());
+        let kept = self.kept.absolute.clone();
         let new = Demand::Contents {
             path: place.clone(),
             bytes: self.after.len() as u64,
         };
-        match self.before {
+        let after = [
+            Demand::Make(kept.clone()),
+            Demand::Contents {
+                path: kept,
+                bytes: self.after.len() as u64,
+            },
+        ];
+        let mut demands = match self.before {
             None => vec![Demand::Make(place), new],
             Some(_) => vec![
                 Demand::Make(saved.clone()),
@@ -99,7 +133,9 @@ impl Operation for Edit {
                 Demand::Replace(place),
                 new,
             ],
-        }
+        };
+        demands.extend(after);
+        demands
     }
 
     fn undo(&self) -> Undo {
@@ -137,6 +173,7 @@ impl Operation for Edit {
     }
 
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
+        self.keep(permit, host)?;
         match &self.before {
             None => {
                 let path = &self.place.absolute;

@@ -48,6 +48,8 @@ pub struct Revert {
     times: Vec<(String, i64)>,
     /// Permission bits as they are now, of the directories that go with what it takes away.
     modes: Vec<(String, u32)>,
+    /// The digests of the contents that it puts back.
+    put: Vec<Option<String>>,
     /// Whether only the times are still to be set.
     is_late: bool,
     workspace: Workspace,
@@ -74,6 +76,7 @@ impl Revert {
         let mut modes = Vec::new();
         let mut demands = Vec::new();
         let mut staying = Vec::new();
+        let mut put = Vec::new();
         let mut times = times::now(view, &workspace, &undo)?;
         let ready = match &undo {
             Undo::Nothing { why } => Ready::Never(why.clone()),
@@ -184,6 +187,7 @@ impl Revert {
                 };
                 for file in files {
                     facts.push(view.fact(&place(&file.path)?)?);
+                    put.push(view.digest(&place(&file.saved)?).ok());
                     let aside = view.slot("saved", name_of(&file.path));
                     let (from, to) = (place(&file.path)?.absolute, aside.absolute.clone());
                     // What a package manager makes first can't be asked for.
@@ -247,6 +251,7 @@ impl Revert {
                 missing,
                 times,
                 modes,
+                put,
                 is_late: false,
                 workspace,
                 staying,
@@ -418,11 +423,11 @@ impl Operation for Revert {
             Undo::RestoreContents { files, .. } => Undo::RestoreContents {
                 files: files
                     .iter()
-                    .zip(&self.displaced)
-                    .map(|(file, displaced)| Saved {
+                    .zip(self.displaced.iter().zip(&self.put))
+                    .map(|(file, (displaced, put))| Saved {
                         path: file.path.clone(),
                         saved: displaced.spelled(),
-                        after: None,
+                        after: put.clone(),
                     })
                     .collect(),
                 times: self.times.clone(),

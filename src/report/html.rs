@@ -1,12 +1,12 @@
 //! A report as one HTML page that needs nothing else: the Markdown, rendered, in a frame of ours.
 //!
-//! On disk: `rollback_reports/rollback_<story>_<YYYYMMDD_HHMMSS>.html`, written by others.
+//! On disk: `rollback_reports/<kind>_<story>_<YYYYMMDD_HHMMSS>.html`, written by others.
 
 use std::collections::BTreeMap;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-use super::text::purpose;
+use super::heading::purpose;
 use super::{Report, RunOutcome, markdown};
 use crate::cli::terminal::escape;
 

@@ -1,11 +1,13 @@
 //! A report as Markdown (with the tables and task lists of GitHub), for reading and for reviews.
 //!
-//! On disk: `rollback_reports/rollback_<story>_<YYYYMMDD_HHMMSS>.md`, written by others.
+//! On disk: `rollback_reports/<kind>_<story>_<YYYYMMDD_HHMMSS>.md`, written by others.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::text::{blocks, elapsed, finding, heading, lead, purpose, result, step, told, touched};
+use super::explanation::Explanation;
+use super::heading::purpose;
+use super::text::{blocks, elapsed, finding, heading, lead, result, step, told, touched};
 use super::{Mode, OperationRecord, Report, RunOutcome};
 use crate::cli::terminal::{bytes, duration, escape, plural};
 use crate::operation::{Outcome, Risk, UndoClass};
@@ -17,6 +19,13 @@ pub fn render(report: &Report, titles: &BTreeMap<String, String>) -> String {
     summary(&mut page, report);
     operations(&mut page, report, titles);
     left_alone(&mut page, report);
+    let explained: Vec<String> = report
+        .explanation
+        .iter()
+        .flat_map(Explanation::remarks)
+        .map(|(lead, remark)| format!("{lead}{remark}"))
+        .collect();
+    list(&mut page, "What is not plainly taken back", "", &explained);
     backups(&mut page, report);
     checks(&mut page, report);
     flags(&mut page, report);

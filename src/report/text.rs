@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::page::Page;
-use super::{CheckRecord, Mode, OperationRecord, Report, RunKind, RunOutcome};
+use super::explanation::Explanation;
+use super::heading::purpose;
+use super::{CheckRecord, Mode, OperationRecord, Report, RunOutcome};
 use crate::cli::terminal::{Ink, Style, bytes, duration, plural};
 use crate::operation::{Outcome, Risk, UndoClass};
 
@@ -53,6 +55,7 @@ pub fn plan(report: &Report, style: &Style, telling: &Telling) -> String {
     flags(&mut page, report);
     backups(&mut page, report);
     checks(&mut page, report);
+    explanation(&mut page, report);
     irreversible(&mut page, report);
     closing(&mut page, report);
     page.hanging(
@@ -77,6 +80,7 @@ pub fn outcome(report: &Report, style: &Style, telling: &Telling) -> String {
     flags(&mut page, report);
     backups(&mut page, report);
     checks(&mut page, report);
+    explanation(&mut page, report);
     verdict(&mut page, report);
     closing(&mut page, report);
     next(&mut page, report);
@@ -121,21 +125,6 @@ pub fn touched(report: &Report) -> bool {
         && report.operations.iter().any(|record| {
             matches!(record.outcome, Outcome::Done | Outcome::Failed) && record.risk != Risk::None
         })
-}
-
-/// What the run is for, as a phrase: "roll back 1.3", "undo run `…`".
-pub(super) fn purpose(report: &Report) -> String {
-    let stories = report.stories.join(", ");
-    let what = match (report.kind, &report.undoes) {
-        (RunKind::Rollback, _) => format!("roll back {stories}"),
-        (RunKind::Undo, Some(run)) => format!("undo run `{run}` ({stories})"),
-        (RunKind::Undo, None) => format!("undo the rollback of {stories}"),
-        (RunKind::Recover, _) => format!("settle the run of {stories} that was cut off"),
-    };
-    match report.mode {
-        Mode::DryRun => format!("{what} (dry run)"),
-        Mode::Real => what,
-    }
 }
 
 /// The time that a run took, in milliseconds, where both ends can be read.
@@ -507,6 +496,12 @@ fn irreversible(page: &mut Page<'_>, report: &Report) {
         page.hanging("  x ", Ink::Danger, &record.summary);
     }
     page.blank();
+}
+
+fn explanation(page: &mut Page<'_>, report: &Report) {
+    for (lead, remark) in report.explanation.iter().flat_map(Explanation::remarks) {
+        page.hanging(lead, Ink::Caution, &remark);
+    }
 }
 
 fn verdict(page: &mut Page<'_>, report: &Report) {

@@ -179,8 +179,9 @@ fn with_facts(context: &Context, alert: Alert, report: &Report, run: &str) -> Al
 /// What a run is, as the subject of a sentence.
 fn subject(report: &Report) -> String {
     match (report.kind, &report.undoes) {
-        (RunKind::Rollback, _) | (_, None) => format!("rollback of {}", report.stories.join(", ")),
-        (_, Some(undoes)) => format!("undo of run {undoes}"),
+        (RunKind::Rollback, _) => format!("rollback of {}", report.stories.join(", ")),
+        (RunKind::Undo | RunKind::Recover, Some(undoes)) => format!("undo of run {undoes}"),
+        _ => crate::report::heading::subject(report),
     }
 }
 

@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use crate::gate::confirm::{self, Answers, Approval};
 use crate::gate::expected::{self, Step};
-use crate::report::Report;
+use crate::report::{OperationRecord, Report};
+use crate::script::session::Session;
 
 use super::Audience;
 
@@ -30,6 +31,15 @@ pub fn approve(
         still_so(steps, again)?;
     }
     Ok(approval)
+}
+
+/// Every step that would have changed something was declined: a run like one that was not approved.
+#[must_use]
+pub fn all_declined(session: &Session) -> Option<Error> {
+    let journal = session.journal.borrow();
+    let declined = |operation: &OperationRecord| operation.why.as_deref() == Some(confirm::DECLINED);
+    (!journal.touched && journal.operations.iter().any(declined))
+        .then(|| Error::not_approved("every step was declined; nothing was changed"))
 }
 
 /// Makes a plan again and compares.

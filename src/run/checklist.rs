@@ -9,12 +9,14 @@ use serde_json::Value;
 use super::switches;
 use crate::backup;
 use crate::cli::terminal::plural;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
+use crate::host::clock;
 use crate::host::files::EntryKind;
 use crate::host::packages::Manager;
 use crate::host::processes::{Does, Query};
 use crate::host::sight::Look;
 use crate::known::Known;
+use crate::log_line::{self, Event, Line, Reader};
 use crate::operation::{Outcome, Risk};
 use crate::script::session::Session;
 use crate::view::View;
@@ -403,48 +405,84 @@ const LOG_TAIL: usize = 1 << 20;
 
 fn logs_are_clean(session: &Session, story: &Story) -> Result<Option<Finding>> {
     let view = &session.view;
-    let since = &session.since;
-    let mut wrong = Vec::new();
     let log = view.workspace.place("logs/security.log")?;
     // Past the view, which shows scripts no line of the run itself.
     view.look(Look::Logs, &log)?;
     if view.host.files.stat(&log.absolute)?.is_none() {
-        return Ok(Some(Finding::of(wrong)));
+        return Ok(Some(Finding::default()));
     }
+    let since = log_line::time(&session.since)
+        .ok_or_else(|| Error::bug(format!("`{}` is no time", session.since)))?;
     let bytes = view.host.files.read(&log.absolute, u64::MAX)?;
-    let tail = bytes
-        .get(bytes.len().saturating_sub(LOG_TAIL)..)
-        .unwrap_or_default();
-    let mut unread = 0_u64;
+    let cut = bytes.len().saturating_sub(LOG_TAIL);
+    let tail = bytes.get(cut..).unwrap_or_default();
+    let (mut wrong, mut unread) = (Vec::new(), Unread::default());
+    if cut > 0 {
+        unread.note("what stands before the end of it was not looked at");
+    }
+    let mut reader = Reader::default();
     for line in tail.split(|byte| *byte == b'\n') {
-        let Ok(event) = serde_json::from_slice::<Value>(line) else {
-            unread += u64::from(!line.trim_ascii().is_empty());
-            continue;
+        let event = match reader.read(line, since) {
+            Line::Empty | Line::Continued => continue,
+            Line::Broken => {
+                unread.note("it is in no form that is known");
+                continue;
+            }
+            Line::Event(event) => event,
         };
-        let time = text(&event, "timestamp");
-        let concerns = text(&event, "storyId") == story.id
-            || story
-                .feature
-                .as_deref()
-                .is_some_and(|feature| text(&event, "feature") == feature);
-        let is_error = concerns && text(&event, "level") == "ERROR";
-        if time.is_empty() {
-            unread += u64::from(is_error);
-        } else if time < since.as_str() {
+        if event.time().is_some_and(|at| at < since) {
             // Lines are appended: what stands before one of an earlier time is earlier still.
-            unread = 0;
-        } else if is_error {
-            wrong.push(format!("{time} {}", text(&event, "event")));
+            unread = Unread::default();
+            continue;
+        }
+        let concerns = concerns(&event, story, line);
+        if concerns == Some(false) || event.is_error() == Some(false) {
+            continue;
+        }
+        match (&event.at, &event.level, concerns) {
+            (Known::Unknown(why), ..) | (_, Known::Unknown(why), _) => unread.note(why),
+            (.., None) => unread.note("it does not say whose error it is"),
+            (Known::Yes(at), ..) => {
+                let name = event.name.as_deref().unwrap_or("an error");
+                wrong.push(format!("{} {name}", clock::of_millis(*at)));
+            }
         }
     }
     let mut finding = Finding::of(wrong);
-    if unread > 0 {
-        let lines = plural(unread, "line");
+    if let Some(why) = unread.why {
+        let lines = plural(unread.lines, "line");
         finding
             .unknown
-            .push(format!("{lines} of `{log}` could not be read"));
+            .push(format!("{lines} of `{log}` could not be read: {why}"));
     }
     Ok(Some(finding))
+}
+
+/// Lines that may tell of an error.
+#[derive(Default)]
+struct Unread {
+    lines: u64,
+    /// Why the first one does not say so.
+    why: Option<String>,
+}
+
+impl Unread {
+    fn note(&mut self, why: &str) {
+        self.lines += 1;
+        self.why.get_or_insert_with(|| why.to_owned());
+    }
+}
+
+/// Whether an event is about a story; `None` where a line of text names nothing that it is about.
+fn concerns(event: &Event<'_>, story: &Story, line: &[u8]) -> Option<bool> {
+    let names = [&event.story, &event.feature, &event.service];
+    let is_ours = event.story.as_deref() == Some(story.id.as_str())
+        || story
+            .feature
+            .as_deref()
+            .is_some_and(|feature| names.iter().skip(1).any(|name| name.as_deref() == Some(feature)));
+    let says = names.iter().any(|name| name.is_some()) || line.trim_ascii_start().starts_with(b"{");
+    (is_ours || says).then_some(is_ours)
 }
 
 fn core_works(session: &Session, story: &Story) -> Result<Option<Finding>> {

@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::gate::confirm::Approval;
 use crate::operation::Proposal;
 use crate::operation::sealing::{Seal, TrialRestore};
+use crate::report::RunKind;
 use crate::script::session::Silent;
 
 /// How a backup is checked; each level does what those before it do.
@@ -167,8 +168,9 @@ pub fn seal(context: &Context, listed: &Listed) -> Result<()> {
     let backup = context.workspace.show(&directory(context, listed));
     own::carry_out(
         context,
-        "seal",
-        about(listed),
+        (RunKind::Backup, "seal"),
+        &format!("seal `{}`", listed.name),
+        Map::new(),
         &|_| Ok(Approval::default()),
         Box::new(Silent),
         &|session| {
@@ -193,8 +195,9 @@ fn trial(context: &Context, listed: &Listed) -> Result<()> {
     let trial = context.workspace.show(&place);
     own::carry_out(
         context,
-        "trial-restore",
-        about(listed),
+        (RunKind::Backup, "trial-restore"),
+        &format!("put `{}` back on trial", listed.name),
+        Map::new(),
         &|_| Ok(Approval::default()),
         Box::new(Silent),
         &|session| {
@@ -209,12 +212,6 @@ fn trial(context: &Context, listed: &Listed) -> Result<()> {
             ))
         },
     )
-}
-
-fn about(listed: &Listed) -> Map<String, Value> {
-    let mut about = Map::new();
-    about.insert("backup".to_owned(), json!(listed.name));
-    about
 }
 
 /// Where the newest verdict on a backup stands.

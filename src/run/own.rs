@@ -1,16 +1,16 @@
 //! A command of the program itself that changes something it keeps: previewed, approved, and recorded like a story's
-//! operations, but no run of the history.
+//! operations.
 
 use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Context, Request, approval, plan};
+use super::{Context, Request, approval, plan, records};
 use crate::error::Result;
 use crate::gate::Pass;
 use crate::gate::audit::AuditLog;
 use crate::gate::confirm::{Approval, Confirm};
-use crate::report::{Flags, Report};
+use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
 use crate::script::session::{Listener, Questions, Session, Silent};
 
 /// Approval of a preview.
@@ -19,20 +19,23 @@ pub type Approve<'a> = &'a dyn Fn(&Report) -> Result<Approval>;
 /// Submits operations to a session.
 pub type Act<'a> = &'a dyn Fn(&Rc<Session>) -> Result<()>;
 
-/// Previews what `act` submits, has it approved, and submits it for real. `kind` and `about` stand in the record of its
-/// start. The caller holds the workspace.
+/// Previews what `act` submits, has it approved, and submits it for real. Its kind, its word, what it is about and `more`
+/// stand in the record of its start. The caller holds the workspace.
 ///
 /// # Errors
 /// What the preview, the approval or an operation says; what was done before stays done.
 pub fn carry_out(
     context: &Context,
-    kind: &str,
-    about: Map<String, Value>,
+    (kind, word): (RunKind, &str),
+    about: &str,
+    more: Map<String, Value>,
     approve: Approve<'_>,
     listener: Box<dyn Listener>,
     act: Act<'_>,
 ) -> Result<()> {
     let request = Request {
+        kind,
+        about: Some(about.to_owned()),
         trigger: "manual".to_owned(),
         ..Request::default()
     };
@@ -61,12 +64,14 @@ pub fn carry_out(
     host.records.prepare()?;
     let mut audit = AuditLog::open(&host.records, &host.clock, &errand.run)?;
     let mut start = Map::new();
-    start.insert("kind".to_owned(), kind.into());
+    start.insert("kind".to_owned(), json!(kind));
+    start.insert("word".to_owned(), word.into());
+    start.insert("about".to_owned(), about.into());
     start.insert("plan".to_owned(), shown.plan.clone().into());
     start.insert("stories".to_owned(), json!([]));
     start.insert("user".to_owned(), shown.user.clone().into());
     start.insert("host".to_owned(), shown.host.clone().into());
-    start.extend(about);
+    start.extend(more);
     audit.run_started(Value::Object(start))?;
     for (question, answer) in approval.said {
         audit.answered(&question, &answer)?;
@@ -75,16 +80,20 @@ pub fn carry_out(
         confirm: Confirm::of_plan(steps),
         audit: Box::new(audit),
     };
-    let session = context.session(errand, pass, Questions::Yes, listener)?;
+    let session = context.session(errand.clone(), pass, Questions::Yes, listener)?;
     let result = act(&session).map_err(|error| context.by_signal(error));
-    if let Some(audit) = session.gate.borrow_mut().audit() {
-        // What stays is told by the next run.
-        super::leftovers::sweep(context, audit)?;
-        let (outcome, code) = match &result {
-            Ok(()) => ("done", 0),
-            Err(error) => ("failed", error.exit_code().number()),
-        };
-        audit.run_finished(json!({ "outcome": outcome, "exit_code": code }))?;
+    let started = shown.started.clone();
+    let mut report = plan::report(&session, &request, &errand, started, Flags::default());
+    report.plan.clone_from(&shown.plan);
+    report.mode = Mode::Real;
+    report.outcome = result
+        .as_ref()
+        .map_or_else(plan::outcome_of, |()| RunOutcome::Done);
+    if let Err(error) = &result {
+        report.exit_code = error.exit_code().number();
+        report.error = Some(FailureRecord::of("", error));
     }
-    result
+    // What it could not remove is told by the next run. It has no mark that could go.
+    let closed = records::close(context, &session, &mut report, records::Mark::Stays);
+    result.and(closed)
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind};
 use crate::exit_code::ExitCode;
 use crate::gate::expected::Step;
 use crate::operation::Outcome;
-use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
+use crate::report::{FailureRecord, Flags, Mode, Report, RunOutcome};
 use crate::script::session::{Journal, Session};
 use crate::view::Errand;
 use crate::workspace::Workspace;
@@ -38,7 +38,7 @@ pub fn report(
         schema: "rollback.report/1".to_owned(),
         run: errand.run.clone(),
         plan: String::new(),
-        kind: RunKind::Rollback,
+        kind: request.kind,
         mode: Mode::DryRun,
         stories: errand.stories.clone(),
         reason: request.reason.as_deref().map(crate::gate::redact::redact),
@@ -58,6 +58,8 @@ pub fn report(
         audit_head: None,
         error: journal.failures.first().cloned(),
         undoes: None,
+        about: request.about.clone(),
+        explanation: None,
     }
 }
 
@@ -276,7 +278,7 @@ pub fn next_of_preview(report: &Report, request: &Request) -> Vec<String> {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "=._-/:,+@".contains(character);
     if word.chars().all(plain) {
         return word.to_owned();

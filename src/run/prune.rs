@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Audience, Context, begin, own};
@@ -12,10 +13,11 @@ use crate::cli::terminal::{bytes, plural, plural_as};
 use crate::error::{Error, Result};
 use crate::gate::confirm::{self, Answers, Approval};
 use crate::history::History;
+use crate::history::chronicle::{self, Chronicle};
 use crate::host::files::{EntryKind, Step};
 use crate::operation::Proposal;
 use crate::operation::pruning::{ASIDE, Prune};
-use crate::report::Report;
+use crate::report::{Report, RunKind, heading};
 use crate::script::session::Session;
 use crate::workspace::Place;
 
@@ -32,8 +34,36 @@ pub struct Item {
     pub bytes: u64,
     /// Why it stays; nothing where it goes.
     pub kept: Option<String>,
+    /// The run that it belongs to; empty where unknown.
+    run: String,
     /// What is removed.
     places: Vec<Place>,
+}
+
+/// A run that can be taken back now, and no longer after it, or not as a whole.
+#[derive(Debug, Clone, Serialize)]
+pub struct Lost {
+    /// The run.
+    pub run: String,
+    /// Its kind.
+    pub kind: RunKind,
+    /// What it is, as its heading says.
+    pub what: String,
+    /// When it began.
+    pub started: String,
+    /// What of it goes.
+    pub why: String,
+}
+
+impl Lost {
+    /// In one line.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        format!(
+            "run {} ({}) can't be taken back any more: {}",
+            self.run, self.what, self.why
+        )
+    }
 }
 
 /// What stays and what goes.
@@ -41,6 +71,8 @@ pub struct Item {
 pub struct Pruning {
     /// Everything that was looked at: backups by name, then runs, oldest first.
     pub items: Vec<Item>,
+    /// The runs that can't be taken back after it.
+    pub lost: Vec<Lost>,
 }
 
 impl Pruning {
@@ -86,7 +118,7 @@ impl Pruning {
             "schema": "rollback.prune/1", "mode": if done { "real" } else { "dry-run" },
             "removed": told(self.going().collect()),
             "kept": told(self.items.iter().filter(|item| item.kept.is_some()).collect()),
-            "bytes": self.bytes(),
+            "bytes": self.bytes(), "no_longer_undoable": self.lost,
         })
     }
 }
@@ -103,36 +135,95 @@ pub fn look(context: &Context, policy: &Policy) -> Result<Pruning> {
         );
     }
     let now = context.host.clock.now();
-    let mut items = backups(context, policy, now)?;
-    items.extend(runs(context, policy, now)?);
-    Ok(Pruning { items })
+    let history = History::of(context);
+    let chronicle = history.chronicle()?;
+    let reports = history.list_of(&chronicle)?;
+    let mut items = backups(context, policy, now, &reports)?;
+    items.extend(runs(context, policy, now, &chronicle, &reports)?);
+    let lost = lost(context, &chronicle, &reports, &items);
+    Ok(Pruning { items, lost })
 }
 
-fn backups(context: &Context, policy: &Policy, now: SystemTime) -> Result<Vec<Item>> {
+/// The runs of which something goes that takes them back.
+fn lost(context: &Context, chronicle: &Chronicle, reports: &[Report], items: &[Item]) -> Vec<Lost> {
+    let is_undoable = |report: &&Report| {
+        History::undone_by(reports, &report.run).is_none()
+            && chronicle.pruned(context.workspace.root(), &report.run).is_none()
+    };
+    let of = |report: &Report| {
+        let going = items
+            .iter()
+            .filter(|item| item.kept.is_none() && item.run == report.run);
+        let what: Vec<String> = going
+            .map(|item| match item.kind {
+                "backup" => format!("its backup `{}` goes", item.name),
+                _ => "its store goes".to_owned(),
+            })
+            .collect();
+        (!what.is_empty()).then(|| Lost {
+            run: report.run.clone(),
+            kind: report.kind,
+            what: heading::subject(report),
+            started: report.started.clone(),
+            why: what.join(", "),
+        })
+    };
+    reports.iter().filter(is_undoable).filter_map(of).collect()
+}
+
+/// When each of these was made, in the order of the log: a backup of a run stands where its run does, another one where
+/// the clock puts it.
+fn in_order(listed: &mut [catalogue::Listed], reports: &[Report]) {
+    let places = chronicle::places(reports);
+    listed.sort_by_key(|backup| {
+        let place = places.get(backup.run.as_str()).copied().unwrap_or_else(|| {
+            let before = |report: &Report| report.started <= backup.created;
+            reports.iter().rposition(before).unwrap_or(0)
+        });
+        (place, backup.created.clone(), backup.name.clone())
+    });
+}
+
+fn backups(context: &Context, policy: &Policy, now: SystemTime, reports: &[Report]) -> Result<Vec<Item>> {
     let directory = context.workspace.backups();
     let files = &context.host.files;
     let listed = catalogue::list(files, &directory)?;
-    let (whole, broken): (Vec<_>, Vec<_>) = listed
+    let (mut whole, broken): (Vec<_>, Vec<_>) = listed
         .into_iter()
         .partition(|backup| backup.complete && time(&backup.created).is_some());
+    in_order(&mut whole, reports);
+    let times = chronicle::monotone(whole.iter().map(|backup| time(&backup.created).unwrap_or(now)));
     let candidates: Vec<Candidate> = whole
         .iter()
-        .map(|backup| Candidate {
+        .zip(times)
+        .map(|(backup, created)| Candidate {
             group: backup.source.clone(),
-            created: time(&backup.created).unwrap_or(now),
+            created,
+            counts: true,
         })
         .collect();
+    let mut decided = decide(policy, now, &candidates);
+    for (place, candidate) in candidates.iter().enumerate() {
+        let is_last = candidates
+            .iter()
+            .skip(place + 1)
+            .all(|other| other.group != candidate.group);
+        if let (Some(kept @ None), true, false) = (decided.get_mut(place), is_last, policy.allow_last) {
+            *kept = Some("the last (--allow-last lets it go)".to_owned());
+        }
+    }
     let item = |backup: catalogue::Listed, kept: Option<String>| Item {
         kind: "backup",
         places: vec![context.workspace.show(&directory.join(&backup.name))],
         name: backup.name,
         source: backup.source,
         bytes: backup.bytes,
+        run: backup.run,
         kept,
     };
     let mut items: Vec<Item> = whole
         .into_iter()
-        .zip(decide(policy, now, &candidates))
+        .zip(decided)
         .map(|(backup, kept)| {
             let kept = kept.map(|why| format!("{why} from `{}`", backup.source));
             item(backup, kept)
@@ -170,46 +261,63 @@ fn left_by_a_cut(
                 name,
                 source: source.to_owned(),
                 kept: None,
+                run: String::new(),
                 places: vec![place],
             })
         })
         .collect()
 }
 
-fn runs(context: &Context, policy: &Policy, now: SystemTime) -> Result<Vec<Item>> {
-    let mut stores: Vec<(Report, Vec<Place>)> = Vec::new();
-    for report in History::of(context).list()? {
+/// Only rollbacks that can be taken back are counted; the stores of other runs stay with those before which they began.
+fn runs(
+    context: &Context,
+    policy: &Policy,
+    now: SystemTime,
+    chronicle: &Chronicle,
+    reports: &[Report],
+) -> Result<Vec<Item>> {
+    let mut stores: Vec<(&Report, SystemTime, Vec<Place>)> = Vec::new();
+    let times = chronicle::monotone(reports.iter().map(|report| time(&report.started).unwrap_or(now)));
+    for (report, began) in reports.iter().zip(times) {
         let directory = context.workspace.run_directory(&report.run);
-        let places: Vec<Place> = context
-            .host
-            .files
+        let files = &context.host.files;
+        let is_directory = |stat: crate::host::files::Stat| stat.kind == EntryKind::Directory;
+        if !files.stat(&directory)?.is_some_and(is_directory) {
+            continue;
+        }
+        let places: Vec<Place> = files
             .list(&directory)?
             .into_iter()
             .filter(|(_, kind)| *kind == EntryKind::Directory)
             .map(|(name, _)| context.workspace.show(&directory.join(name)))
             .collect();
         if !places.is_empty() {
-            stores.push((report, places));
+            stores.push((report, began, places));
         }
     }
     let candidates: Vec<Candidate> = stores
         .iter()
-        .map(|(report, _)| Candidate {
+        .map(|(report, began, _)| Candidate {
             group: String::new(),
-            created: time(&report.started).unwrap_or(now),
+            created: *began,
+            counts: report.kind == RunKind::Rollback
+                && chronicle.has_done(&report.run)
+                && History::undone_by(reports, &report.run).is_none()
+                && chronicle.pruned(context.workspace.root(), &report.run).is_none(),
         })
         .collect();
     stores
         .into_iter()
         .zip(decide(policy, now, &candidates))
-        .map(|((report, places), kept)| {
+        .map(|((report, _, places), kept)| {
             let mut bytes = 0_u64;
             for place in &places {
                 bytes = bytes.saturating_add(size(context, place)?);
             }
             Ok(Item {
                 kind: "run",
-                name: report.run,
+                name: report.run.clone(),
+                run: report.run.clone(),
                 source: String::new(),
                 bytes,
                 kept,
@@ -259,26 +367,26 @@ pub fn carry_out(
         return Ok(pruning);
     }
     show(&pruning);
-    let question = format!("Remove {} for good?", pruning.describe());
-    let mut about = serde_json::Map::new();
-    about.insert("keep_last".to_owned(), policy.keep_last.into());
+    let mut question = format!("Remove {} for good?", pruning.describe());
+    let lost: Vec<&str> = pruning.lost.iter().map(|lost| lost.run.as_str()).collect();
+    if !lost.is_empty() {
+        question = format!("{} can't be taken back any more. {question}", lost.join(", "));
+    }
+    let mut more = serde_json::Map::new();
+    more.insert("keep_last".to_owned(), policy.keep_last.into());
     let within = policy.keep_within.map(|within| within.as_secs());
-    about.insert("keep_within_s".to_owned(), json!(within));
-    let result = own::carry_out(
+    more.insert("keep_within_s".to_owned(), json!(within));
+    more.insert("no_longer_undoable".to_owned(), json!(lost));
+    own::carry_out(
         context,
-        "prune",
-        about,
+        (RunKind::Prune, "prune"),
+        &pruning.describe(),
+        more,
         &|_| approve(&question, answers, audience),
         audience.listener(),
         &|session| remove(session, &pruning),
-    );
-    for item in pruning.going().filter(|item| item.kind == "run") {
-        // What is only half gone can't be taken back either.
-        if item.places.iter().any(|place| !place.absolute.exists()) {
-            History::of(context).mark_pruned(&item.name, &context.host.clock.timestamp())?;
-        }
-    }
-    result.map(|()| pruning)
+    )?;
+    Ok(pruning)
 }
 
 /// Space is asked for, data is lost: `--yes` and `--force` say so too, since nobody prunes by accident.

@@ -277,13 +277,16 @@ fn named(stories: &[String]) -> String {
 
 /// Writes the three files of `rollback_reports/`, and gives the page.
 fn write_reports(context: &Context, session: &Session, report: &Report) -> Result<String> {
-    let stories = named(&report.stories);
+    let mut stem = report.kind.name().to_owned();
+    if !report.stories.is_empty() {
+        stem = format!("{stem}_{}", named(&report.stories));
+    }
     let base = context.workspace.root().join(REPORTS);
     let stamp = &session.view.errand.stamp;
-    let mut name = format!("rollback_{stories}_{stamp}");
+    let mut name = format!("{stem}_{stamp}");
     let mut number = 2;
     while base.join(format!("{name}.json")).exists() {
-        name = format!("rollback_{stories}_{stamp}_{number}");
+        name = format!("{stem}_{stamp}_{number}");
         number += 1;
     }
     let titles = context.catalogue.titles();

@@ -16,13 +16,17 @@ use crate::operation::Outcome;
 use crate::primitive::Action;
 use crate::primitives;
 use crate::report::text::touched;
-use crate::report::{FailureRecord, Flags, Mode, Report, RunOutcome};
+use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
 use crate::run::Audience;
 use crate::script::session::{Questions, Session, Silent};
 use crate::view::Errand;
 
 /// A word with its arguments.
 pub struct Single {
+    /// What kind of run it is.
+    pub kind: RunKind,
+    /// What it is about, in a few words.
+    pub about: String,
     /// The word.
     pub word: &'static str,
     /// Its arguments.
@@ -30,6 +34,15 @@ pub struct Single {
 }
 
 impl Single {
+    fn request(&self) -> Request {
+        Request {
+            kind: self.kind,
+            about: Some(self.about.clone()),
+            trigger: "manual".to_owned(),
+            ..Request::default()
+        }
+    }
+
     fn say(&self, session: &Session) -> Result<()> {
         let word = primitives::find(self.word)
             .ok_or_else(|| Error::bug(format!("there is no word `{}`", self.word)))?;
@@ -65,10 +78,7 @@ pub fn preview(context: &Context, single: &Single, errand: &Errand) -> Result<(R
         Box::new(Silent),
     )?;
     single.say(&session)?;
-    let request = Request {
-        trigger: "manual".to_owned(),
-        ..Request::default()
-    };
+    let request = single.request();
     let started = context.host.clock.timestamp();
     let mut report = plan::report(&session, &request, errand, started, Flags::default());
     let steps = session.journal.borrow().steps.clone();
@@ -121,17 +131,15 @@ fn real_pass(
         return Ok(plan::nothing_to_do(shown, false));
     }
     let host = &context.host;
-    let request = Request {
-        trigger: "manual".to_owned(),
-        ..Request::default()
-    };
+    let request = single.request();
     host.records.prepare()?;
     let mut audit = AuditLog::open(&host.records, &host.clock, &errand.run)?;
     let history = History::of(context);
-    history.activate(&Active::of_run(&errand, &request))?;
+    let active = Active::of_run(&errand, &request);
+    history.activate(&active)?;
     audit.run_started(json!({
-        "kind": "rollback", "plan": shown.plan, "stories": [], "word": single.word, "user": shown.user,
-        "host": shown.host,
+        "kind": shown.kind, "plan": shown.plan, "stories": [], "about": shown.about, "word": single.word,
+        "user": shown.user, "host": shown.host, "asked": active.asked,
     }))?;
     for (question, answer) in said {
         audit.answered(question, answer)?;

@@ -115,13 +115,17 @@ fn run_one(context: &Context, session: &Rc<Session>, story: &Rc<Story>) -> Resul
         return Ok(());
     }
     let count = crate::cli::terminal::plural(failed.len() as u64, "check");
-    Err(Error::failed(format!(
+    let error = Error::failed(format!(
         "{count} of story {} failed: {}",
         story.id,
         failed.join("; ")
-    ))
-    .hint("what was done is done and recorded; `rollback undo` takes it back")
-    .after_changes())
+    ));
+    if !session.journal.borrow().touched {
+        return Err(error);
+    }
+    Err(error
+        .hint("what was done is done and recorded; `rollback undo` takes it back")
+        .after_changes())
 }
 
 fn context_is_preview(session: &Session) -> bool {

@@ -83,7 +83,7 @@ pub struct Backups {
     /// How many of a name stay.
     pub keep_last: u32,
     /// How long they stay.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "retention")]
     pub keep_within: Duration,
     /// Bytes of a run up to which digests are computed at once; 0: never at once.
     #[serde(deserialize_with = "bytes")]
@@ -287,6 +287,12 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     humantime::parse_duration(&text).map_err(|error| {
         serde::de::Error::custom(format!("`{text}` is not a duration such as `30m`: {error}"))
     })
+}
+
+/// A duration by which data is removed.
+fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    crate::backup::retention::duration(&text).map_err(serde::de::Error::custom)
 }
 
 pub(super) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

@@ -7,6 +7,11 @@ use serde::{Deserialize, Deserializer};
 
 use super::config::duration;
 
+/// What is measured.
+mod metric;
+
+pub use metric::Metric;
+
 /// The longest window, baseline, cooldown or other time.
 const LONGEST: Duration = Duration::from_hours(24 * 7);
 
@@ -30,6 +35,8 @@ pub struct MonitorConfig {
     pub cooldown: Duration,
     /// Automatic rollbacks in an hour, of all triggers together.
     pub max_rollbacks: u32,
+    /// Share of the lines of a log beyond which nothing is judged where they can't be read, 0 to 1.
+    pub unreadable: Threshold,
     /// Loopback address and port of `/metrics` and `/healthz`.
     pub listen: Option<String>,
     /// Whether the triggers `error-rate`, `memory` and `response-time` stand beside those that are listed.
@@ -55,6 +62,7 @@ impl Default for MonitorConfig {
             min_samples: 20,
             cooldown: Duration::from_mins(30),
             max_rollbacks: 1,
+            unreadable: Threshold::Value(0.2),
             listen: None,
             default_triggers: true,
             triggers: Vec::new(),
@@ -63,104 +71,6 @@ impl Default for MonitorConfig {
             prometheus: Vec::new(),
             security: SecurityConfig::default(),
         }
-    }
-}
-
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Share of a service's events that are errors, 0 to 1.
-    ErrorRate,
-    /// Mean response time of a service, in milliseconds.
-    ResponseTime,
-    /// Median response time, in milliseconds.
-    ResponseTimeP50,
-    /// 90th percentile of the response time, in milliseconds.
-    ResponseTimeP90,
-    /// 95th percentile of the response time, in milliseconds.
-    ResponseTimeP95,
-    /// 99th percentile of the response time, in milliseconds.
-    ResponseTimeP99,
-    /// Crashes of a service in the window.
-    Crashes,
-    /// Share of the machine's memory in use, 0 to 1.
-    Memory,
-    /// Resident memory of a service's processes, in bytes.
-    ProcessMemory,
-    /// Share of the answers of a probe that were good, 0 to 1. Bad is what lies below the threshold.
-    Availability,
-    /// A value of a Prometheus endpoint.
-    Prometheus,
-    /// What `fn trigger(metrics)` of a story says.
-    Script,
-}
-
-impl Metric {
-    /// As `rollback.yaml` writes it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ErrorRate => "error_rate",
-            Self::ResponseTime => "response_time",
-            Self::ResponseTimeP50 => "response_time_p50",
-            Self::ResponseTimeP90 => "response_time_p90",
-            Self::ResponseTimeP95 => "response_time_p95",
-            Self::ResponseTimeP99 => "response_time_p99",
-            Self::Crashes => "crashes",
-            Self::Memory => "memory",
-            Self::ProcessMemory => "process_memory",
-            Self::Availability => "availability",
-            Self::Prometheus => "prometheus",
-            Self::Script => "script",
-        }
-    }
-
-    /// The word of `run --trigger` for it.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::ErrorRate => "error-rate",
-            Self::Memory | Self::ProcessMemory => "memory",
-            Self::ResponseTime
-            | Self::ResponseTimeP50
-            | Self::ResponseTimeP90
-            | Self::ResponseTimeP95
-            | Self::ResponseTimeP99 => "response-time",
-            Self::Crashes => "crashes",
-            Self::Availability => "availability",
-            Self::Prometheus | Self::Script => "custom",
-        }
-    }
-
-    /// The quantile, for percentiles.
-    #[must_use]
-    pub const fn quantile(self) -> Option<f64> {
-        match self {
-            Self::ResponseTimeP50 => Some(0.5),
-            Self::ResponseTimeP90 => Some(0.9),
-            Self::ResponseTimeP95 => Some(0.95),
-            Self::ResponseTimeP99 => Some(0.99),
-            _ => None,
-        }
-    }
-
-    /// Whether it is counted from the events of logs.
-    #[must_use]
-    pub const fn is_of_events(self) -> bool {
-        matches!(self, Self::ErrorRate | Self::ResponseTime | Self::Crashes) || self.quantile().is_some()
-    }
-
-    /// Whether it is a share from 0 to 1.
-    #[must_use]
-    pub const fn is_share(self) -> bool {
-        matches!(self, Self::ErrorRate | Self::Memory | Self::Availability)
-    }
-
-    /// Whether low values are the bad ones.
-    #[must_use]
-    pub const fn is_bad_below(self) -> bool {
-        matches!(self, Self::Availability)
     }
 }
 
@@ -346,8 +256,11 @@ pub struct PrometheusConfig {
     pub service: Option<String>,
     /// The endpoint.
     pub url: String,
-    /// The series: `queue_depth` or `queue_depth{queue="mail"}`; what matches is added up.
+    /// The series: `queue_depth` or `queue_depth{queue="mail"}`; each that matches is judged by itself.
     pub series: String,
+    /// Whether what matches is added up, which only numbers can be that are parts of one.
+    #[serde(default)]
+    pub sum: bool,
     /// Whether the series is a counter, whose growth a second is meant.
     #[serde(default)]
     pub rate: bool,
@@ -431,8 +344,16 @@ impl MonitorConfig {
                 self.security.high, self.security.medium
             ));
         }
+        if !matches!(self.unreadable, Threshold::Value(share) if (0.0..=1.0).contains(&share)) {
+            return Err("monitor.unreadable must be a share from 0 to 1, or `20 %`".to_owned());
+        }
         if let Some(listen) = &self.listen {
             listen_address(listen)?;
+        }
+        for entry in self.prometheus.iter().filter(|entry| entry.sum) {
+            if let Some(why) = entry.not_additive() {
+                return Err(format!("monitor.prometheus: `{}`: {why}", entry.name));
+            }
         }
         let mut names = Vec::new();
         for trigger in &self.triggers {
@@ -497,6 +418,18 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     } else {
         Err(format!(
             "monitor.listen `{text}` is not on the loopback interface: use 127.0.0.1 or [::1], and a proxy for others"
+        ))
+    }
+}
+
+impl PrometheusConfig {
+    /// Why the values of the series can't be added up, as far as its name tells.
+    fn not_additive(&self) -> Option<String> {
+        let name = self.series.split('{').next().unwrap_or_default().trim();
+        let ends = ["_ratio", "_percent", "_percentage", "_average", "_mean", "_info"];
+        let end = ends.iter().find(|end| name.ends_with(**end))?;
+        Some(format!(
+            "a series whose name ends with `{end}` can't be summed: leave `sum` out, and each is judged by itself"
         ))
     }
 }
@@ -662,6 +595,12 @@ mod tests {
             ("window: 0s", "window"),
             ("security: { medium: 5, high: 3 }", "high"),
             ("processes: [{ service: api }]", "names no process"),
+            ("unreadable: 1.5", "unreadable"),
+            ("unreadable: 2 x baseline", "unreadable"),
+            (
+                "prometheus: [{ name: d, url: 'http://127.0.0.1', series: disk_used_ratio, sum: true }]",
+                "can't be summed",
+            ),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.message().contains(named), "{text}: {error}");

@@ -4,8 +4,9 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use rollback_manager::known::Known;
+use rollback_manager::log_line::{self, Event, Level, Line};
 use rollback_manager::monitor::Watch;
-use rollback_manager::monitor::events::{self, Event, Line};
 use rollback_manager::monitor::ledger::{Powers, Step, Uptime};
 use rollback_manager::workspace::config::Config;
 
@@ -269,9 +270,9 @@ pub fn day(number: u64, scenario: Scenario) -> Tally {
                     nonsense(&mut watch, &mut random, shown(at), shown(to));
                 }
                 let event = Event {
-                    at: Some(shown(at)),
+                    at: Known::Yes(shown(at)),
                     service: Some(service.name.as_str().into()),
-                    error,
+                    level: Known::Yes(if error { Level::Error } else { Level::Info }),
                     ..Event::default()
                 };
                 watch.event(&event, None, shown(to));
@@ -361,7 +362,7 @@ fn nonsense(watch: &mut Watch, random: &mut Random, at: i64, now: i64) {
             .to_owned(),
         _ => "\u{0}\u{fffd}[".to_owned(),
     };
-    if let Line::Event(event) = events::read(line.as_bytes()) {
+    if let Line::Event(event) = log_line::read(line.as_bytes(), now) {
         watch.event(&event, None, now);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::cli::terminal::{Ink, Style, escape};
 use crate::cli::{Everywhere, print};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gate::audit::segments;
 use crate::workspace::Workspace;
 
@@ -40,7 +40,17 @@ pub(super) fn show(
         }
     };
     match run {
-        Some(run) => segments::read_run(&directory, run, &mut take)?,
+        Some(run) => {
+            let mut is_known = false;
+            segments::read_run(&directory, run, |record| {
+                is_known = true;
+                take(record);
+            })?;
+            if !is_known {
+                return Err(Error::usage(format!("the audit log knows no run `{run}`"))
+                    .hint("`rollback history` lists the runs"));
+            }
+        }
         None => segments::read(&directory, &mut take)?,
     }
     for record in &last {

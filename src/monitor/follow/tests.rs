@@ -23,7 +23,9 @@ impl Reader for Lines {
         self.lines.push(format!("{}:{text}", service.unwrap_or("-")));
     }
 
-    fn huge(&mut self) {
+    fn file(&mut self) {}
+
+    fn huge(&mut self, _: Option<&str>) {
         self.huge += 1;
     }
 
@@ -246,7 +248,7 @@ fn the_start_of_a_window_is_found_in_a_sorted_log_and_not_guessed_in_another() {
     let size = file.metadata().expect("a size").len();
     let from = 50_000_000;
     let begin = start(&file, size, from).expect("sorted");
-    let (_, time) = line_after(&file, begin - 1).expect("a line");
+    let (_, time) = line_after(&file, begin - 1, 0).expect("a line");
     assert!(time <= from && begin > size / 2, "{time} {begin} of {size}");
     std::fs::write(&path, text(&mut (0..60_000).rev())).expect("a log");
     assert_eq!(start(&open(&path).expect("a log"), size, from), None);

@@ -202,6 +202,8 @@ pub(crate) fn preview() -> Report {
         audit_head: None,
         error: None,
         undoes: None,
+        about: None,
+        explanation: None,
     }
 }
 
