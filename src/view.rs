@@ -58,6 +58,9 @@ mod links;
 /// What a preview has seen already.
 mod moment;
 
+/// Which packages may go.
+mod packages;
+
 /// Parts of stories: where they stand, what names them, to whom they belong.
 mod parts;
 

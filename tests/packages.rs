@@ -385,6 +385,92 @@ fn what_pip_installed_unasked_is_unasked_again_after_an_undo() {
     assert_eq!(after.to_vec(), before);
 }
 
+/// Two packages, of which the file `tests/__init__.py` of the second stands where both list it; and what plays uv, by the lists.
+fn sharing(sandbox: &Sandbox, place: &str) -> String {
+    let site = format!("{place}/lib/python3.11/site-packages");
+    for name in ["duckdb", "stays"] {
+        environment(sandbox, place, name);
+        let record = format!("{site}/{name}-1.0.dist-info/RECORD");
+        let text = sandbox.read(&record);
+        sandbox.write(&record, format!("{text}tests/__init__.py,sha256=x,0\n"));
+    }
+    sandbox.write(&format!("{site}/tests/__init__.py"), "# of stays\n");
+    let root = sandbox.path(&site);
+    let root = root.display();
+    provide(
+        sandbox,
+        "uv",
+        &format!(
+            "#!/bin/sh\ncd {root} || exit 1\ninfo=duckdb-1.0.dist-info\n\
+             if [ \"$2\" = uninstall ]; then\n\
+             [ ! -e fails ] || exit 1\n\
+             /bin/mkdir aside; /bin/cp -R duckdb.py $info aside/\n\
+             while IFS=, read -r file rest; do [ \"$file\" = \"$info/RECORD\" ] || /bin/rm -f \"$file\"; done < $info/RECORD\n\
+             /bin/rm -r $info\n\
+             else /bin/mv aside/* .; echo tests/__init__.py,sha256=x,0 >> $info/RECORD; echo '# of duckdb' > tests/__init__.py; fi\n"
+        ),
+    );
+    site
+}
+
+// R26, kind "one thing that two own".
+#[test]
+fn r26_a_file_that_two_packages_list_stays_with_the_one_that_stays() {
+    let sandbox = with_story("uninstall_packages(\"pip\", [\"duckdb\"]);");
+    let site = sharing(&sandbox, ".venv");
+    let record = format!("{site}/duckdb-1.0.dist-info/RECORD");
+    let before = sandbox.read(&record);
+    for arguments in [
+        &["run", "9.1", "-n", "--json"] as &[&str],
+        &["run", "9.1", "-y", "--json"],
+    ] {
+        let report = run_with(&sandbox, &[], arguments).assert_code(0).json();
+        let operations = report["operations"].as_array().unwrap();
+        let kept = operations
+            .iter()
+            .find(|operation| operation["outcome"] == "kept")
+            .unwrap();
+        assert_eq!(kept["target"], format!("{site}/tests/__init__.py"), "{report:#}");
+        assert_eq!(kept["why"], "stays lists it as its own too", "{report:#}");
+    }
+    assert!(!sandbox.exists(&format!("{site}/duckdb.py")) && !sandbox.exists(&record));
+    assert_eq!(sandbox.read(&format!("{site}/tests/__init__.py")), "# of stays\n");
+    run_with(&sandbox, &[], &["undo", "-y"]).assert_code(0);
+    assert!(sandbox.exists(&format!("{site}/duckdb.py")));
+    assert_eq!(sandbox.read(&record), before);
+    assert_eq!(sandbox.read(&format!("{site}/tests/__init__.py")), "# of stays\n");
+}
+
+// R26: a manager that fails leaves the lists as they were.
+#[test]
+fn r26_the_list_of_a_package_that_could_not_be_taken_out_is_as_it_was() {
+    let sandbox = with_story("uninstall_packages(\"pip\", [\"duckdb\"]);");
+    let site = sharing(&sandbox, ".venv");
+    sandbox.write(&format!("{site}/fails"), "");
+    let before = sandbox.read(&format!("{site}/duckdb-1.0.dist-info/RECORD"));
+    run_with(&sandbox, &[], &["run", "9.1", "-y"]).assert_code(1);
+    assert_eq!(
+        sandbox.read(&format!("{site}/duckdb-1.0.dist-info/RECORD")),
+        before
+    );
+}
+
+// R26: where no list may be changed, the package stays.
+#[test]
+fn r26_a_package_of_an_environment_elsewhere_that_shares_a_file_stays() {
+    let sandbox = with_story("uninstall_packages(\"pip\", [\"duckdb\"]);");
+    sharing(&sandbox, "inside");
+    let elsewhere = sandbox.home().join("elsewhere");
+    std::fs::rename(sandbox.path("inside"), &elsewhere).unwrap();
+    let python = elsewhere.display().to_string();
+    sandbox.write(
+        "rollback.yaml",
+        format!("version: 1\npython: {python}\ndocker: /nowhere/docker\n"),
+    );
+    let plan = run_with(&sandbox, &[], &["run", "9.1", "-n"]).assert_code(0);
+    assert_says(&plan, &["stays (lists a file of it as its own)"]);
+}
+
 // P10. What packages really are where the workspace is.
 #[test]
 fn an_environment_that_a_link_shares_is_refused_in_the_preview() {

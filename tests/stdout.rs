@@ -68,6 +68,7 @@ const ROWS: &[(&str, &str, Kind)] = &[
     ("script doc", "script doc", Data(0)),
     ("script doc", "script doc note", Data(0)),
     ("script list", "script list", Data(0)),
+    ("script schema", "script schema", Data(0)),
     ("script new", "script new fresh", Changes(0)),
     ("script check", "script check rollback/test.rhai", Data(0)),
     ("script test", "script test rollback/test.rhai", Data(0)),

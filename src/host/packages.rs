@@ -20,6 +20,9 @@ pub mod npm;
 /// Python packages.
 pub mod pip;
 
+/// The lists of files of packages, and what two of them list.
+pub mod record;
+
 /// Where packages are read from.
 pub mod tree;
 

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::{Demand, EntryKind, Expect, Mounts};
+use crate::host::packages::Manager;
 use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Saved, Undo};
 use crate::view::View;
 use crate::workspace::{Place, Workspace};
@@ -195,8 +196,13 @@ impl Revert {
                     facts.push(view.fact(&place(&file.path)?)?);
                     put.push(view.digest(&place(&file.saved)?).ok());
                     let aside = view.slot("saved", name_of(&file.path));
-                    if let Some(stat) = view.stat(&place(&file.saved)?.absolute)? {
-                        let (from, to) = (place(&file.path)?.absolute, aside.absolute.clone());
+                    let (from, to) = (place(&file.path)?.absolute, aside.absolute.clone());
+                    // What a package manager makes first can't be asked for.
+                    let has_directory = match from.parent() {
+                        Some(directory) => view.exists(directory)?,
+                        None => true,
+                    };
+                    if let (Some(stat), true) = (view.stat(&place(&file.saved)?.absolute)?, has_directory) {
                         demands.extend([
                             Demand::Make(to.clone()),
                             Demand::Room {
@@ -547,10 +553,17 @@ impl Operation for Revert {
                 automatic,
                 files,
             } => {
-                self.restore_contents(permit, host, files)?;
+                // npm installs what its manifests say; what pip has written over is put back after it.
+                let says_what = manager == Manager::Npm.name();
+                if says_what {
+                    self.restore_contents(permit, host, files)?;
+                }
                 host.packages
                     .install(permit, &host.cancelled, manager, packages)?;
                 host.packages.unmark(permit, &host.files, automatic)?;
+                if !says_what {
+                    self.restore_contents(permit, host, files)?;
+                }
             }
             Undo::SetMode { path, was, .. } => {
                 host.files.set_mode(permit, &self.place(path)?.absolute, *was)?;

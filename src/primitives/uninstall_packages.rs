@@ -1,6 +1,6 @@
 //! `uninstall_packages(manager, names)`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::{Demand, Expect};
 use crate::host::packages::installer::{self, Installer};
+use crate::host::packages::record::Shared;
 use crate::host::packages::{self, Manager, Packages, Removal, tree};
 use crate::known::Known;
 use crate::operation::{Capability, Done, Fact, Operation, Outcome, Proposal, Risk, Saved, Undo};
@@ -51,6 +52,10 @@ struct Uninstall {
     /// Paths below node_modules that go.
     gone: Vec<Place>,
     manifest: Option<(Place, String)>,
+    /// Lists of files of packages that go, and what they say while the manager takes them out: without what others list too.
+    lists: Vec<(Place, String)>,
+    /// Files that others list too, and who.
+    shared: BTreeMap<Place, BTreeSet<String>>,
 }
 
 fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
@@ -146,6 +151,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 value.extend(removal.remove.keys().cloned().map(rhai::Dynamic::from));
                 let name = installer.name();
                 let operation = Uninstall::new(view, manager, installer, removal.remove)?;
+                proposals.extend(operation.kept_files(&needs));
                 proposals.push(Proposal::act(
                     WORD.name,
                     format!("{} {}", manager.name(), names.join(", ")),
@@ -233,6 +239,49 @@ fn keep_what_npm_would_tear_out(view: &View, installed: &Packages, removal: &mut
 }
 
 impl Uninstall {
+    /// The files that stay because others list them too, told once for each who.
+    fn kept_files(&self, needs: &[Capability]) -> Vec<Proposal> {
+        let mut by_owners: BTreeMap<&BTreeSet<String>, Vec<&Place>> = BTreeMap::new();
+        for (place, owners) in &self.shared {
+            by_owners.entry(owners).or_default().push(place);
+        }
+        let told = |(owners, places): (&BTreeSet<String>, Vec<&Place>)| {
+            let target = match places.as_slice() {
+                [first] => first.shown.clone(),
+                [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+                [] => return None,
+            };
+            let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
+            let verb = if owners.len() == 1 { "lists" } else { "list" };
+            let why = format!("{} {verb} it as its own too", owners.join(", "));
+            Some(Proposal::settled(
+                WORD.name,
+                target,
+                Outcome::Kept,
+                why,
+                needs.to_vec(),
+            ))
+        };
+        by_owners.into_iter().filter_map(told).collect()
+    }
+
+    /// Lists them again as they were: the manager has not taken the packages out.
+    fn restore_lists(&self, permit: &Permit, host: &Host) -> Result<()> {
+        for (place, text) in &self.lists {
+            let Some((_, slot)) = self.saved.iter().find(|(saved, _)| saved == place) else {
+                continue;
+            };
+            if host.files.stat(&place.absolute)?.is_some()
+                && host.files.digest(&place.absolute)? == blake3::hash(text.as_bytes()).to_hex().as_str()
+            {
+                let bytes = host.files.read(&slot.absolute, crate::view::TEXT_LIMIT)?;
+                let expect = Expect::Digest(blake3::hash(text.as_bytes()).to_hex().to_string());
+                host.files.write(permit, &place.absolute, &bytes, &expect)?;
+            }
+        }
+        Ok(())
+    }
+
     /// npm writes its manifest in a format of its own; where it says the same, the file keeps its formatting.
     fn keep_formatting(&self, permit: &Permit, host: &Host) -> Result<()> {
         let Some((place, text)) = &self.manifest else {
@@ -312,6 +361,26 @@ impl Uninstall {
             Manager::Npm => Some(root.join("node_modules")),
             Manager::Pip => packages::pip::environment(view, root, &view.workspace.config().python)?,
         };
+        let mut lists = Vec::new();
+        let mut shared = BTreeMap::new();
+        if manager == Manager::Pip {
+            let Shared {
+                files,
+                records: named,
+            } = view.shared_files(&all)?;
+            for (file, owners) in &files {
+                let place = view.workspace.show(file);
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                // What is installed again overwrites it.
+                saved.push((place.clone(), view.slot("saved", &name)));
+                shared.insert(place, owners.clone());
+            }
+            for record in &named {
+                let place = view.workspace.show(&record.path);
+                saved.push((place.clone(), view.slot("saved", "RECORD")));
+                lists.push((place, record.without(&files)));
+            }
+        }
         Ok(Self {
             manager,
             installed,
@@ -323,6 +392,8 @@ impl Uninstall {
             saved,
             gone,
             manifest,
+            lists,
+            shared,
         })
     }
 }
@@ -381,7 +452,12 @@ impl Operation for Uninstall {
     }
 
     fn effect(&self) -> Value {
-        json!({ "uninstall": self.names, "automatic": self.automatic })
+        let mut effect = json!({ "uninstall": self.names, "automatic": self.automatic });
+        if !self.shared.is_empty() {
+            let kept = self.shared.iter();
+            effect["kept"] = kept.map(|(place, owners)| json!([place.shown, owners])).collect();
+        }
+        effect
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -401,7 +477,11 @@ impl Operation for Uninstall {
         for place in &self.gone {
             overlay.remove(&place.absolute);
         }
-        for (place, _) in &self.saved {
+        for (place, _) in self
+            .saved
+            .iter()
+            .filter(|(place, _)| !self.shared.contains_key(place))
+        {
             overlay.doubt(&place.absolute, format!("{} writes it", self.manager.name()));
         }
         if let Some((place, text)) = &self.manifest {
@@ -422,9 +502,21 @@ impl Operation for Uninstall {
         for (place, slot) in &self.saved {
             crate::operation::editing::save(permit, host, place, slot)?;
         }
+        for (place, text) in &self.lists {
+            let before = host.files.digest(&place.absolute)?;
+            host.files
+                .write(permit, &place.absolute, text.as_bytes(), &Expect::Digest(before))?;
+        }
         let output = host
             .packages
-            .uninstall(permit, &host.cancelled, self.manager, &self.names)?;
+            .uninstall(permit, &host.cancelled, self.manager, &self.names);
+        let output = match output {
+            Ok(output) => output,
+            Err(error) => {
+                self.restore_lists(permit, host).map_err(Error::after_changes)?;
+                return Err(error);
+            }
+        };
         self.keep_formatting(permit, host)?;
         Ok(Done {
             output: Some(output),

@@ -9,7 +9,7 @@ use super::finding::outermost;
 use crate::error::{Kind, Result};
 use crate::gate::overlay::Node;
 use crate::host::files::EntryKind;
-use crate::host::packages::{self, Manager, Packages, Removal, tree};
+use crate::host::packages::{Manager, tree};
 use crate::host::sight::Look;
 use crate::pattern::{self, is_pattern};
 use crate::references::{Index, Reference};
@@ -304,29 +304,6 @@ impl View {
             }
         }
         Ok(files)
-    }
-
-    /// Which of some packages may go, and what goes along: see [`packages::removable_along`].
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn removable_packages(
-        &self,
-        manager: Manager,
-        installed: &Packages,
-        names: &[String],
-    ) -> Result<Removal> {
-        let unlisted = match (manager, self.host.packages.environment(self)?) {
-            (Manager::Pip, Some(environment)) => packages::pip::unlisted(self, &environment, names)?,
-            _ => Vec::new(),
-        };
-        packages::removable_along(manager, installed, names, &|name| {
-            let mut needed_by = self.sources_that_need(manager, name)?;
-            if unlisted.iter().any(|unlisted| unlisted == name) {
-                needed_by.push(packages::UNLISTED.to_owned());
-            }
-            Ok(needed_by)
-        })
     }
 
     /// Whether a source still holds the reference: it may have been removed or edited since the index was made.

@@ -3,6 +3,7 @@ use std::time::{Duration, SystemTime};
 use rollback_manager::demo;
 
 use super::*;
+use crate::sandbox::assert_says;
 
 // Row 6. Matching by name killed an editor, a reader of a log, another team's programs and one with a similar name.
 #[test]
@@ -196,11 +197,7 @@ fn row_11_a_process_that_ignores_term_is_known_to_need_more() {
     let sandbox = deployed();
     let stubborn = sandbox.spawn_stubborn("bin/dagster", &["daemon", "run"]);
     let plan = sandbox.run(&["plan", "1.5"]).assert_code(0);
-    assert!(
-        plan.stdout.contains("TERM is ignored by"),
-        "{}",
-        plan.transcript()
-    );
+    assert_says(&plan, &["TERM is ignored by"]);
     let killed = report(&sandbox, &["run", "1.5", "-y"], 0);
     assert_eq!(stubborn.wait_ended(), Some(9));
     let done = operations(&killed, "stop_processes", "done");

@@ -8,13 +8,10 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::host::commands::Invocation;
 use crate::host::packages::tree::{self, Disk, Tree};
-use crate::host::packages::{Manager, Package, Packages, check_version};
+use crate::host::packages::{Manager, Package, Packages, check_version, record};
 
 /// How much of a metadata file is read, in bytes. Its headers come first; the rest is a description.
 const HEADER_LIMIT: u64 = 256 * 1024;
-
-/// The largest list of a package's files, in bytes.
-const RECORD_LIMIT: u64 = 16 << 20;
 
 /// The file with which pip marks, in its metadata, a package that it was asked for. What it installed because another
 /// needed it has none.
@@ -148,21 +145,15 @@ pub fn written(tree: &dyn Tree, environment: &Path, names: &[String]) -> Result<
     let mut directories = BTreeSet::new();
     for site in site_packages(tree, environment)? {
         for entry in list(tree, &site)? {
-            if !read_distribution(tree, &entry)?.is_some_and(|(name, _)| names.contains(&name)) {
-                continue;
+            if name_of(tree, &entry)?.is_some_and(|name| names.contains(&name)) {
+                directories.insert(site.clone());
             }
-            directories.insert(site.clone());
-            let record = entry.join("RECORD");
-            let listed = tree::read(tree, &record, RECORD_LIMIT)
-                .map_err(|error| Error::io(format_args!("read `{}`", record.display()), &error))?;
-            for line in String::from_utf8_lossy(&listed.unwrap_or_default()).lines() {
-                // A field in quotes holds a comma.
-                let file = match line.strip_prefix('"') {
-                    Some(quoted) => quoted.split('"').next(),
-                    None => line.split(',').next(),
-                };
-                directories.extend(file.and_then(|file| Some(site.join(file).parent()?.to_path_buf())));
-            }
+        }
+    }
+    for record in record::all(tree, environment)? {
+        if names.contains(&record.package) {
+            let above = |file: PathBuf| Some(file.parent()?.to_path_buf());
+            directories.extend(record.files().filter_map(above));
         }
     }
     Ok(directories.into_iter().collect())
@@ -276,7 +267,8 @@ pub fn site_packages(tree: &dyn Tree, place: &Path) -> Result<Vec<PathBuf>> {
     Ok(sites)
 }
 
-fn list(tree: &dyn Tree, directory: &Path) -> Result<Vec<PathBuf>> {
+/// The paths in a directory.
+pub(super) fn list(tree: &dyn Tree, directory: &Path) -> Result<Vec<PathBuf>> {
     let named = tree::list(tree, directory)
         .map_err(|error| Error::io(format_args!("list `{}`", directory.display()), &error))?;
     Ok(named.into_iter().map(|(_, path)| path).collect())
@@ -284,6 +276,11 @@ fn list(tree: &dyn Tree, directory: &Path) -> Result<Vec<PathBuf>> {
 
 fn file_name(path: &Path) -> &str {
     path.file_name().and_then(OsStr::to_str).unwrap_or_default()
+}
+
+/// The package whose metadata these are.
+pub(super) fn name_of(tree: &dyn Tree, metadata: &Path) -> Result<Option<String>> {
+    Ok(read_distribution(tree, metadata)?.map(|(name, _)| name))
 }
 
 /// Reads `<name>-<version>.dist-info`, or `.egg-info` as a directory or a file. What pip left half removed (`~name`)
