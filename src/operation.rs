@@ -113,6 +113,10 @@ pub struct Saved {
     /// BLAKE3 of the former contents, in hexadecimal, where they were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
+    /// Other names that the file had in the workspace: each keeps the former contents, and the file is made one with them
+    /// again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
 }
 
 /// How to take an operation back, written to the audit log before the operation happens.
@@ -503,6 +507,13 @@ impl Proposal {
     #[must_use]
     pub fn warning(mut self, warning: impl Into<String>) -> Self {
         self.warning = Some(warning.into());
+        self
+    }
+
+    /// Adds a remark, if there is one.
+    #[must_use]
+    pub fn remarking(mut self, why: Option<String>) -> Self {
+        self.why = why.or(self.why);
         self
     }
 

@@ -58,6 +58,9 @@ mod links;
 /// What a preview has seen already.
 mod moment;
 
+/// Other names of files.
+mod names;
+
 /// Which packages may go.
 mod packages;
 
@@ -76,6 +79,7 @@ mod world;
 pub use alias::Known;
 pub use databases::Database;
 pub use errand::Errand;
+pub use names::OtherNames;
 pub use size::Size;
 
 /// The largest file that a script may read or edit, in bytes.

@@ -20,6 +20,7 @@ mod hollow;
 mod look;
 mod meter;
 mod mounts;
+mod rejoin;
 mod remove;
 mod rename;
 mod resolve;

@@ -7,7 +7,7 @@ use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::{Demand, Expect, Renamed};
 use crate::operation::{Capability, Done, Fact, Operation, Risk, Saved, Undo};
-use crate::view::View;
+use crate::view::{OtherNames, View};
 use crate::workspace::{Place, Workspace};
 
 /// New contents for a file.
@@ -27,6 +27,7 @@ pub struct Edit {
     needs: Vec<Capability>,
     facts: Vec<Fact>,
     effect: Value,
+    names: OtherNames,
 }
 
 impl Edit {
@@ -59,8 +60,15 @@ impl Edit {
             times: view.parent_times(&[place])?,
             made: view.absent_parents(place)?,
             needs: vec![view.write(place, false)],
+            names: view.other_names(place)?,
             place: place.clone(),
         })
+    }
+
+    /// What becomes of the other names of the file, where it has any.
+    #[must_use]
+    pub fn remark(&self) -> Option<String> {
+        self.names.remark()
     }
 
     fn keep(&self, permit: &Permit, host: &Host) -> Result<()> {
@@ -154,6 +162,7 @@ impl Operation for Edit {
                     saved: self.saved.spelled(),
                     after,
                     before: self.before.clone(),
+                    names: self.names.spelled(),
                 }],
                 times: self.times.clone(),
             },

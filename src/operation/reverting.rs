@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
-use crate::host::files::{Demand, EntryKind, Expect, Mounts};
+use crate::host::files::{Demand, EntryKind, Mounts};
 use crate::host::packages::Manager;
 use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Saved, Undo};
 use crate::view::View;
@@ -15,6 +15,9 @@ use crate::workspace::{Place, Workspace};
 
 /// Putting packages back.
 mod installing;
+
+/// Putting contents back.
+mod restoring;
 
 /// Whether what is put back is what was put away.
 pub mod proven;
@@ -28,6 +31,7 @@ mod times;
 /// An undo in words.
 mod telling;
 
+use restoring::Put;
 pub use standing::Ready;
 use standing::{contents, is_left, only_for, own_place};
 pub use telling::{describe, target};
@@ -51,8 +55,8 @@ pub struct Revert {
     times: Vec<(String, i64)>,
     /// Permission bits as they are now, of the directories that go with what it takes away.
     modes: Vec<(String, u32)>,
-    /// The digests of the contents that it puts back.
-    put: Vec<Option<String>>,
+    /// What it puts back, file by file.
+    put: Vec<Put>,
     /// Whether only the times are still to be set.
     is_late: bool,
     workspace: Workspace,
@@ -194,7 +198,7 @@ impl Revert {
                 };
                 for file in files {
                     facts.push(view.fact(&place(&file.path)?)?);
-                    put.push(view.digest(&place(&file.saved)?).ok());
+                    put.push(Put::of(view, file)?);
                     let aside = view.slot("saved", name_of(&file.path));
                     let (from, to) = (place(&file.path)?.absolute, aside.absolute.clone());
                     // What a package manager makes first can't be asked for.
@@ -333,27 +337,6 @@ impl Revert {
         }
         Ok(())
     }
-
-    fn restore_contents(&self, permit: &Permit, host: &Host, files: &[Saved]) -> Result<()> {
-        for (file, displaced) in files.iter().zip(&self.displaced) {
-            let place = self.place(&file.path)?;
-            let saved = self.place(&file.saved)?;
-            let Some(stat) = host.files.stat(&saved.absolute)? else {
-                continue;
-            };
-            let bytes = host.files.read(&saved.absolute, crate::view::TEXT_LIMIT)?;
-            let expect = match host.files.stat(&place.absolute)? {
-                Some(_) => {
-                    super::editing::save(permit, host, &place, displaced)?;
-                    Expect::Digest(host.files.digest(&place.absolute)?)
-                }
-                None => Expect::Absent,
-            };
-            host.files.write(permit, &place.absolute, &bytes, &expect)?;
-            host.files.set_mtime(permit, &place.absolute, stat.mtime_ns)?;
-        }
-        Ok(())
-    }
 }
 
 fn name_of(shown: &str) -> &str {
@@ -437,8 +420,9 @@ impl Operation for Revert {
                     .map(|(file, (displaced, put))| Saved {
                         path: file.path.clone(),
                         saved: displaced.spelled(),
-                        after: put.clone(),
+                        after: put.digest.clone(),
                         before: None,
+                        names: put.names.clone(),
                     })
                     .collect(),
                 times: self.times.clone(),

@@ -281,7 +281,10 @@ pub fn blind_edit(
         return Ok(vec![already(word, view, place, "nothing of it is there")]);
     };
     let edit = Edit::new(view, place, Some(text.as_bytes()), after.into_bytes())?;
-    Ok(vec![Proposal::act(word, place.shown.clone(), summary, edit)])
+    let remark = edit.remark();
+    Ok(vec![
+        Proposal::act(word, place.shown.clone(), summary, edit).remarking(remark),
+    ])
 }
 
 /// Refuses a source that a process has open for writing; what is below `keep` (relative to it) doesn't count.

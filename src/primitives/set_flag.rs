@@ -119,6 +119,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         summary = format!("{summary} and with it {}", others.join(", "));
     }
     let edit = Edit::new(view, &place, Some(text.as_bytes()), after.into_bytes())?;
+    let remark = edit.remark();
     let switch = Switch {
         edit,
         features: changed.clone(),
@@ -129,6 +130,8 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         .map(|name| rhai::Dynamic::from(name.clone()))
         .collect();
     Ok(vec![
-        Proposal::act(WORD.name, name, summary, switch).returning(value),
+        Proposal::act(WORD.name, name, summary, switch)
+            .remarking(remark)
+            .returning(value),
     ])
 }

@@ -446,6 +446,7 @@ impl Operation for Uninstall {
                     saved: slot.shown.clone(),
                     after: None,
                     before: None,
+                    names: Vec::new(),
                 })
                 .collect(),
         }

@@ -47,10 +47,11 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         )]);
     }
     let edit = Edit::new(view, &place, Some(&before), text.into_bytes())?;
-    Ok(vec![Proposal::act(
-        WORD.name,
-        place.shown.clone(),
+    let (remark, summary) = (
+        edit.remark(),
         format!("replace the contents of `{place}` ({size})"),
-        edit,
-    )])
+    );
+    Ok(vec![
+        Proposal::act(WORD.name, place.shown.clone(), summary, edit).remarking(remark),
+    ])
 }

@@ -1,27 +1,28 @@
 //! The validation checklist of the procedures: eight items a story, looked at through the view, so that a preview
 //! checks what the run would leave.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::switches;
 use crate::backup;
 use crate::cli::terminal::plural;
-use crate::error::{Error, Kind, Result};
-use crate::host::clock;
+use crate::error::{Kind, Result};
 use crate::host::files::EntryKind;
 use crate::host::packages::Manager;
-use crate::host::processes::{Does, Query};
-use crate::host::sight::Look;
 use crate::known::Known;
-use crate::log_line::{self, Event, Line, Reader};
-use crate::operation::{Outcome, Risk};
+use crate::operation::Outcome;
 use crate::script::session::Session;
 use crate::view::View;
 use crate::workspace::Place;
-use crate::workspace::catalogue::{Story, entries, texts};
+use crate::workspace::catalogue::{Story, texts};
+
+/// The item of the logs.
+mod logs;
+
+/// The item of the processes.
+mod processes;
 
 /// What an item found: what is wrong, what could not be told, and remarks.
 #[derive(Default)]
@@ -61,12 +62,12 @@ type Item = (&'static str, fn(&Session, &Story) -> Result<Option<Finding>>);
 /// The eight items, in the order of the procedures.
 const ITEMS: [Item; 8] = [
     ("Feature flag is disabled", flags_are_off),
-    ("No related processes running", no_processes),
+    ("No related processes running", processes::none_runs),
     ("Service files removed", files_are_gone),
     ("Data backed up successfully", data_is_backed_up),
     ("Dependencies uninstalled", packages_are_gone),
     ("System functionality restored", system_works),
-    ("No error messages in logs", logs_are_clean),
+    ("No error messages in logs", logs::are_clean),
     ("Core BMad-Method functions normally", core_works),
 ];
 
@@ -113,115 +114,6 @@ fn flags_are_off(session: &Session, story: &Story) -> Result<Option<Finding>> {
         Some(name) => finding.remarking(format!("the flags file knows no feature `{name}`")),
         None => finding,
     }))
-}
-
-/// Asked twice: for what names the services, and, another way, for who still has to do with what went.
-fn no_processes(session: &Session, story: &Story) -> Result<Option<Finding>> {
-    let view = &session.view;
-    let queries = service_queries(view, story)?;
-    // What was stopped may be started again, which takes its time.
-    let settle = if has_stopped_something(session) {
-        view.workspace.config().validation.settle
-    } else {
-        Duration::ZERO
-    };
-    let mut finding = Finding::default();
-    match view.running_after(&queries, settle)? {
-        Known::Yes(running) => finding.wrong.extend(
-            running
-                .iter()
-                .map(|process| format!("process {} (`{}`) is running", process.pid, process.describe())),
-        ),
-        Known::Unknown(why) => finding.unknown.push(why),
-    }
-    let mut witnesses = view.witnesses(&gone(session, story)?)?;
-    // Whom the queries have found is named already.
-    witnesses.found.retain(|witness| {
-        let named = format!("process {} (", witness.process.pid);
-        !finding.wrong.iter().any(|wrong| wrong.starts_with(&named))
-    });
-    for witness in &witnesses.found {
-        let told = witness.told(&view.workspace.show(&witness.path).shown);
-        match witness.does {
-            Does::Runs => finding.wrong.push(told),
-            Does::Writes if !view.errand.allow_open => finding.wrong.push(told),
-            Does::Writes | Does::Reads => finding.remarks.push(told),
-            Does::WorksIn => finding.unknown.push(format!(
-                "{told}, which went: whether it belongs to the story can't be told"
-            )),
-        }
-    }
-    finding.unknown.extend(witnesses.blind);
-    Ok(Some(finding))
-}
-
-fn has_stopped_something(session: &Session) -> bool {
-    let journal = session.journal.borrow();
-    journal
-        .operations
-        .iter()
-        .any(|operation| operation.risk == Risk::Disruptive && operation.outcome == Outcome::Done)
-}
-
-/// The parts of the story that are not there, where they were and, where the run has put them, where they are.
-fn gone(session: &Session, story: &Story) -> Result<Vec<PathBuf>> {
-    let view = &session.view;
-    let header = &story.script.header;
-    let mut places = Vec::new();
-    for part in ["files", "caches"]
-        .iter()
-        .flat_map(|key| texts(header, key))
-        .chain(story.data.iter().cloned())
-    {
-        places.extend(view.parts(&part)?);
-    }
-    let journal = session.journal.borrow();
-    let changed = journal
-        .operations
-        .iter()
-        .filter(|operation| matches!(operation.outcome, Outcome::Done | Outcome::Planned));
-    places.extend(changed.filter_map(|operation| view.workspace.place(&operation.target).ok()));
-    let mut gone = Vec::new();
-    for place in places {
-        if !view.exists(&place.absolute)? {
-            gone.push(place.absolute);
-        }
-    }
-    let backups = view.workspace.backups();
-    gone.extend(journal.backups.iter().map(|backup| backups.join(&backup.name)));
-    Ok(gone)
-}
-
-/// A query for each way to recognise a service of the story.
-fn service_queries(view: &View, story: &Story) -> Result<Vec<Query>> {
-    let mut queries = Vec::new();
-    for service in entries(&story.script.header, "services") {
-        if let Some(path) = service
-            .get("pid_file")
-            .and_then(|path| path.clone().into_string().ok())
-        {
-            queries.push(Query {
-                pid_file: Some(view.workspace.place(&path)?.absolute),
-                ..Query::default()
-            });
-        }
-        for command in texts(&service, "commands") {
-            let words = command.split_whitespace().map(str::to_owned).collect();
-            queries.push(Query {
-                command: Some(words),
-                ..Query::default()
-            });
-        }
-        for path in texts(&service, "holds") {
-            for place in view.parts(&path)? {
-                queries.push(Query {
-                    holds: Some(place.absolute),
-                    ..Query::default()
-                });
-            }
-        }
-    }
-    Ok(queries)
 }
 
 fn files_are_gone(session: &Session, story: &Story) -> Result<Option<Finding>> {
@@ -455,91 +347,6 @@ fn system_works(session: &Session, story: &Story) -> Result<Option<Finding>> {
     let mut finding = Finding::of(wrong);
     finding.unknown.extend(super::not_read(&view.sources_not_read()));
     Ok(Some(finding))
-}
-
-/// How much of the end of a log is looked at, in bytes.
-const LOG_TAIL: usize = 1 << 20;
-
-fn logs_are_clean(session: &Session, story: &Story) -> Result<Option<Finding>> {
-    let view = &session.view;
-    let log = view.workspace.place("logs/security.log")?;
-    // Past the view, which shows scripts no line of the run itself.
-    view.look(Look::Logs, &log)?;
-    if view.host.files.stat(&log.absolute)?.is_none() {
-        return Ok(Some(Finding::default()));
-    }
-    let since = log_line::time(&session.since)
-        .ok_or_else(|| Error::bug(format!("`{}` is no time", session.since)))?;
-    let bytes = view.host.files.read(&log.absolute, u64::MAX)?;
-    let cut = bytes.len().saturating_sub(LOG_TAIL);
-    let tail = bytes.get(cut..).unwrap_or_default();
-    let (mut wrong, mut unread) = (Vec::new(), Unread::default());
-    if cut > 0 {
-        unread.note("what stands before the end of it was not looked at");
-    }
-    let mut reader = Reader::default();
-    for line in tail.split(|byte| *byte == b'\n') {
-        let event = match reader.read(line, since) {
-            Line::Empty | Line::Continued => continue,
-            Line::Broken => {
-                unread.note("it is in no form that is known");
-                continue;
-            }
-            Line::Event(event) => event,
-        };
-        if event.time().is_some_and(|at| at < since) {
-            // Lines are appended: what stands before one of an earlier time is earlier still.
-            unread = Unread::default();
-            continue;
-        }
-        let concerns = concerns(&event, story, line);
-        if concerns == Some(false) || event.is_error() == Some(false) {
-            continue;
-        }
-        match (&event.at, &event.level, concerns) {
-            (Known::Unknown(why), ..) | (_, Known::Unknown(why), _) => unread.note(why),
-            (.., None) => unread.note("it does not say whose error it is"),
-            (Known::Yes(at), ..) => {
-                let name = event.name.as_deref().unwrap_or("an error");
-                wrong.push(format!("{} {name}", clock::of_millis(*at)));
-            }
-        }
-    }
-    let mut finding = Finding::of(wrong);
-    if let Some(why) = unread.why {
-        let lines = plural(unread.lines, "line");
-        finding
-            .unknown
-            .push(format!("{lines} of `{log}` could not be read: {why}"));
-    }
-    Ok(Some(finding))
-}
-
-/// Lines that may tell of an error.
-#[derive(Default)]
-struct Unread {
-    lines: u64,
-    /// Why the first one does not say so.
-    why: Option<String>,
-}
-
-impl Unread {
-    fn note(&mut self, why: &str) {
-        self.lines += 1;
-        self.why.get_or_insert_with(|| why.to_owned());
-    }
-}
-
-/// Whether an event is about a story; `None` where a line of text names nothing that it is about.
-fn concerns(event: &Event<'_>, story: &Story, line: &[u8]) -> Option<bool> {
-    let names = [&event.story, &event.feature, &event.service];
-    let is_ours = event.story.as_deref() == Some(story.id.as_str())
-        || story
-            .feature
-            .as_deref()
-            .is_some_and(|feature| names.iter().skip(1).any(|name| name.as_deref() == Some(feature)));
-    let says = names.iter().any(|name| name.is_some()) || line.trim_ascii_start().starts_with(b"{");
-    (is_ours || says).then_some(is_ours)
 }
 
 fn core_works(session: &Session, story: &Story) -> Result<Option<Finding>> {

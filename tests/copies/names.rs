@@ -136,7 +136,44 @@ fn hard_links_are_names_of_their_own() {
     sandbox.run(&["undo", "--yes"]).assert_code(0);
     let inode = |name: &str| sandbox.path(name).metadata().unwrap().ino();
     assert_eq!(sandbox.read("data/one"), "old");
-    assert_eq!(inode("data/two"), inode("data/three"));
+    for other in ["two", "three", "four"] {
+        assert_eq!(inode("data/one"), inode(&format!("data/{other}")));
+    }
+}
+
+// U13, kind "exact to the byte": a file of several names is one file again, and nobody's later contents are taken for its own.
+#[test]
+fn u13_an_edited_file_is_one_with_its_other_names_again_unless_they_were_written_to() {
+    for (later, is_one) in [(None, true), (Some("theirs"), false)] {
+        let sandbox = workspace("write_text(\"data/one\", \"new\", #{ overwrite: true });");
+        sandbox.write("data/one", "old");
+        std::fs::hard_link(sandbox.path("data/one"), sandbox.path("data/two")).unwrap();
+        let plan = sandbox.run(&["run", "9.1", "-n"]).assert_code(0);
+        assert_says(&plan, &["its other name keeps what it", "now: `data/two`"]);
+        sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
+        if let Some(later) = later {
+            // In place, as an editor does that keeps the links.
+            std::fs::write(sandbox.path("data/two"), later).unwrap();
+        }
+        sandbox.run(&["undo", "--yes"]).assert_code(0);
+        assert_eq!(sandbox.read("data/one"), "old");
+        let inode = |name: &str| sandbox.path(name).metadata().unwrap().ino();
+        assert_eq!(inode("data/one") == inode("data/two"), is_one);
+        assert_eq!(sandbox.read("data/two"), later.unwrap_or("old"));
+        // And the undo can be undone, and that too.
+        sandbox.run(&["undo", &newest(&sandbox), "--yes"]).assert_code(0);
+        assert_eq!(sandbox.read("data/one"), "new");
+        assert_eq!(sandbox.read("data/two"), later.unwrap_or("old"));
+        sandbox.run(&["undo", &newest(&sandbox), "--yes"]).assert_code(0);
+        assert_eq!(sandbox.read("data/one"), "old");
+        assert_eq!(inode("data/one") == inode("data/two"), is_one);
+    }
+}
+
+fn newest(sandbox: &Sandbox) -> String {
+    let history = sandbox.json(&["history"]);
+    let runs = history["runs"].as_array().unwrap();
+    runs.first().unwrap()["run"].as_str().unwrap().to_owned()
 }
 
 /// No word goes through a link on the way, or up; a link at the end is followed where the word says so.

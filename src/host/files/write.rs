@@ -339,7 +339,7 @@ fn refuse_irregular(stat: &Stat, path: &Path) -> Result<()> {
 }
 
 /// Compares what stands there with what must; returns what a write would replace.
-fn expected(place: &Place, expect: &Expect) -> Result<Option<Stat>> {
+pub(super) fn expected(place: &Place, expect: &Expect) -> Result<Option<Stat>> {
     let before = place.stat()?;
     if let Some(stat) = &before {
         if *expect == Expect::Absent {
@@ -399,7 +399,12 @@ fn complete(place: &Place, temporary: &OsStr, file: &File, replaced: Option<&Sta
     file.sync_all().map_err(|error| writing(place, &error))
 }
 
-fn put_in_place(place: &Place, temporary: &OsStr, expect: &Expect, before: Option<&Stat>) -> Result<()> {
+pub(super) fn put_in_place(
+    place: &Place,
+    temporary: &OsStr,
+    expect: &Expect,
+    before: Option<&Stat>,
+) -> Result<()> {
     let now = expected(place, expect)?;
     // A file that appeared since would lose its mode and owner, even where its contents may be replaced.
     if now.is_some() && before.is_none() {

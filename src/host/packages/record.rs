@@ -155,8 +155,8 @@ mod tests {
             std::fs::write(info.join("METADATA"), format!("Name: {name}\nVersion: 1.0\n")).unwrap();
             std::fs::write(info.join("RECORD"), record).unwrap();
             for line in record.lines() {
-                let file = line.trim_start_matches('"').split(['"', ',']).next().unwrap();
-                let file = site.join(file);
+                let quoted = line.strip_prefix('"').and_then(|line| line.split('"').next());
+                let file = site.join(quoted.unwrap_or_else(|| line.split(',').next().unwrap()));
                 std::fs::create_dir_all(file.parent().unwrap()).unwrap();
                 std::fs::write(&file, "").unwrap();
             }
