@@ -770,7 +770,15 @@ fn a_directory_that_is_no_workspace_is_said_to_be_none() {
     let named = elsewhere.to_str().unwrap();
     sandbox.run(&["plan", "9.1", "-o", "../plan.json"]).assert_code(0);
     // They need none, or make one.
-    let others = ["init", "demo", "script doc", "trust", "completions", "man"];
+    let others = [
+        "init",
+        "demo",
+        "script doc",
+        "script schema",
+        "trust",
+        "completions",
+        "man",
+    ];
     for (_, row) in crate::stdout::rows().filter(|(command, _)| !others.contains(command)) {
         let arguments: Vec<&str> = ["--workspace", named].into_iter().chain(row.split(' ')).collect();
         let refused = sandbox.run(&arguments);

@@ -93,6 +93,7 @@ fn has_something(context: &Context, history: &History, report: &Report, request:
         operations: &operations,
         request,
         passed_over: &[],
+        half_done: half_done(history, &report.run)?,
     };
     if operations.iter().all(|begun| undoing.is_nobodys(begun)) {
         return Ok(false);
@@ -167,6 +168,7 @@ pub fn carry_out(
         operations: &operations,
         request,
         passed_over: &chosen.passed_over,
+        half_done: half_done(&history, &undone.run)?,
     };
     let (preview, explanation, error) = undoing.rehearse(&errand)?;
     let steps = preview.journal.borrow().steps.clone();
@@ -214,6 +216,8 @@ struct Undoing<'a> {
     operations: &'a [Begun],
     request: &'a Request,
     passed_over: &'a [String],
+    /// What an earlier undo of this run began to take back, and failed at: it is not as the run left it, by our own doing.
+    half_done: Vec<String>,
 }
 
 impl Undoing<'_> {
@@ -367,7 +371,9 @@ impl Undoing<'_> {
                 continue;
             }
             // An undo that was cut off has put back a part of it, and its real pass found what its preview compared.
-            let is_whole = begun.finished == Some(true) && !self.request.finishes;
+            let is_whole = begun.finished == Some(true)
+                && !self.request.finishes
+                && !self.half_done.contains(&about(begun));
             if is_whole && (session.view.errand.preview || force) {
                 differences.extend(proven::differences(&session.view, &begun.undo)?);
             }
@@ -402,12 +408,7 @@ impl Undoing<'_> {
         begun: &Begun,
         explanation: &RefCell<Explanation>,
     ) -> Result<()> {
-        let about = target(&begun.undo);
-        let about = if about.is_empty() {
-            begun.target.clone()
-        } else {
-            about
-        };
+        let about = about(begun);
         let told = || explanation.borrow_mut();
         let remark = |why: &str| Remark::new(&about, why);
         let (revert, ready) = Revert::new(&session.view, begun.undo.clone())?;
@@ -529,6 +530,28 @@ impl Undoing<'_> {
         };
         Ok(merge::saved_text(self.history, &session.view, path, after)?.is_some())
     }
+}
+
+/// What an operation's undo is about, for people.
+fn about(begun: &Begun) -> String {
+    let about = target(&begun.undo);
+    if about.is_empty() {
+        begun.target.clone()
+    } else {
+        about
+    }
+}
+
+fn half_done(history: &History, run: &str) -> Result<Vec<String>> {
+    let mut targets = Vec::new();
+    for report in history.list()? {
+        if report.undoes.as_deref() == Some(run) && report.outcome != RunOutcome::Done {
+            let operations = history.operations(&report.run)?.into_iter();
+            let failed = operations.filter(|operation| operation.finished != Some(true));
+            targets.extend(failed.map(|operation| operation.target));
+        }
+    }
+    Ok(targets)
 }
 
 /// The run as far as these stories of it go.

@@ -173,7 +173,7 @@ fn u13_an_edited_file_is_one_with_its_other_names_again_unless_they_were_written
 fn newest(sandbox: &Sandbox) -> String {
     let history = sandbox.json(&["history"]);
     let runs = history["runs"].as_array().unwrap();
-    runs.first().unwrap()["run"].as_str().unwrap().to_owned()
+    runs.last().unwrap()["run"].as_str().unwrap().to_owned()
 }
 
 /// No word goes through a link on the way, or up; a link at the end is followed where the word says so.
