@@ -141,6 +141,11 @@ fn plain(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    #![expect(
+        clippy::disallowed_methods,
+        reason = "a test sets its own scene, below a temporary directory"
+    )]
+
     use super::*;
     use crate::host::packages::tree::Disk;
 
