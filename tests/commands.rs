@@ -111,6 +111,31 @@ fn status_tells_every_story_and_changes_nothing() {
     assert_eq!(after["backups"], json!([backup]));
 }
 
+// R25: what has nothing to do with the workspace stands in one line, and a story of its own in the table whatever is there.
+#[test]
+fn r25_stories_without_a_part_or_a_flag_here_are_one_line_of_the_status() {
+    let sandbox = Sandbox::empty();
+    sandbox.write(
+        "rollback/9.1.rhai",
+        "const STORY = #{ id: \"9.1\", title: \"Ours\", files: [\"nothing/here\"] };\nfn execute() {}\n",
+    );
+    let page = sandbox.run(&["status"]).assert_code(0).stdout;
+    let line = "7 stories of the program have no part and no flag here: 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8";
+    assert!(page.contains(line) && page.contains("Ours"), "{page}");
+    assert!(!page.contains("Dagster"), "{page}");
+    assert_eq!(
+        sandbox.json(&["status"])["stories"].as_array().unwrap().len(),
+        8,
+        "programs are told of all"
+    );
+    sandbox.write(
+        "config/feature-flags.yaml",
+        "features: { dagster_orchestration: { enabled: false } }\n",
+    );
+    let page = sandbox.run(&["status"]).assert_code(0).stdout;
+    assert!(page.contains("Dagster"), "a story with a flag is listed: {page}");
+}
+
 #[test]
 fn validate_fails_before_and_passes_after() {
     let sandbox = workspace();

@@ -22,6 +22,7 @@ pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
     let reports = History::of(&context).list()?;
     let backups = view.backups()?;
     let mut stories = Vec::new();
+    let mut foreign = Vec::new();
     for story in context.catalogue.stories() {
         let present: Vec<String> = view
             .present(story)?
@@ -48,6 +49,18 @@ pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
             Origin::Embedded => "embedded".to_owned(),
             Origin::File(_) => story.script.name.clone(),
         };
+        let has_flag = story
+            .feature
+            .as_ref()
+            .is_some_and(|feature| flags.as_ref().is_some_and(|flags| flags.raw(feature).is_some()));
+        if matches!(story.script.origin, Origin::Embedded)
+            && !has_flag
+            && present.is_empty()
+            && own.is_empty()
+            && last.is_none()
+        {
+            foreign.push(story.id.clone());
+        }
         stories.push(json!({
             "id": story.id, "title": story.title, "feature": story.feature, "script": script, "flag": flag,
             "present": present, "last_run": last, "backups": own,
@@ -63,12 +76,13 @@ pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
     if everywhere.json {
         print_json(&status);
     } else {
-        print(&text(&status));
+        print(&text(&status, &foreign));
     }
     Ok(super::script::told(everywhere, &context.catalogue))
 }
 
-fn text(status: &Value) -> String {
+/// The page for people; the stories of the program that have nothing to do with the workspace stand in one line.
+fn text(status: &Value, foreign: &[String]) -> String {
     let field = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
     let count = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).map_or(0, Vec::len);
     let rows: Vec<Vec<String>> = status
@@ -76,6 +90,7 @@ fn text(status: &Value) -> String {
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
+        .filter(|story| !foreign.contains(&field(story, "id")))
         .map(|story| {
             let is = |key: &str| story.pointer(&format!("/flag/{key}")).and_then(Value::as_bool);
             let flag = match (is("raw"), is("effective")) {
@@ -95,12 +110,24 @@ fn text(status: &Value) -> String {
             ]
         })
         .collect();
-    let mut text = super::table(
-        &[
-            "story", "title", "feature", "flag", "present", "backups", "last run",
-        ],
-        &rows,
-    );
+    let mut text = if rows.is_empty() {
+        String::new()
+    } else {
+        super::table(
+            &[
+                "story", "title", "feature", "flag", "present", "backups", "last run",
+            ],
+            &rows,
+        )
+    };
+    if !foreign.is_empty() {
+        let have = if foreign.len() == 1 { "has" } else { "have" };
+        text.push_str(&format!(
+            "{} of the program {have} no part and no flag here: {}\n",
+            super::terminal::plural(foreign.len() as u64, "story"),
+            foreign.join(", ")
+        ));
+    }
     for warning in status
         .get("warnings")
         .and_then(Value::as_array)
