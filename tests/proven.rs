@@ -150,6 +150,29 @@ fn what_was_put_away_and_is_another_now_is_named_and_stops_the_undo_with_8() {
     }
 }
 
+// What lies in the workspace is anybody's: that it was changed is no damage.
+#[test]
+fn what_others_put_into_a_moved_directory_stops_the_undo_with_7_and_comes_along_where_that_is_wanted() {
+    let sandbox = workspace();
+    sandbox.write("tree/a.txt", "a").write(
+        "rollback/9.2.rhai",
+        "const STORY = #{ id: \"9.2\", title: \"Moves\" };\nfn execute() { move_path(\"tree\", \"new\"); }\n",
+    );
+    sandbox.run(&["run", "9.2", "--yes"]).assert_code(0);
+    sandbox.write("new/theirs.txt", "theirs");
+    let before = sandbox.snapshot(&[]);
+    let refused = sandbox.run(&["undo", "--yes"]).assert_code(7);
+    assert!(
+        refused.transcript().contains("`new` holds"),
+        "{}",
+        refused.transcript()
+    );
+    assert_unchanged(&before, &sandbox.snapshot(&[]));
+    sandbox.run(&["undo", "--force"]).assert_code(0);
+    assert_eq!(sandbox.read("tree/theirs.txt"), "theirs");
+    assert!(sandbox.exists("tree/a.txt") && !sandbox.exists("new"));
+}
+
 #[test]
 fn what_is_lost_is_named_all_of_it_and_the_run_is_not_undone() {
     let sandbox = workspace();

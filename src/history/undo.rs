@@ -391,7 +391,7 @@ impl Undoing<'_> {
             return Err(proven::refused(&self.undone.run, &differences));
         }
         for difference in differences {
-            session.warn(&difference);
+            session.warn(&difference.text);
         }
         if let Some(error) = hindrance::all(conflicts) {
             return Err(error);

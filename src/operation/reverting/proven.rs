@@ -9,11 +9,21 @@ use crate::operation::portrait::Portrait;
 use crate::operation::{Move, Saved, Undo};
 use crate::view::View;
 
-/// What is different, each with its path; nothing where all is as it was put away. For operations that came to their end.
+/// Something that is not as it was put away.
+#[derive(Debug)]
+pub struct Difference {
+    /// What it is, with its path, for people.
+    pub text: String,
+    /// It lies in the store of a run or among the backups, where nobody has anything to do; elsewhere others may change
+    /// what they like.
+    is_damage: bool,
+}
+
+/// What is different; nothing where all is as it was put away. For operations that came to their end.
 ///
 /// # Errors
 /// What the view says.
-pub fn differences(view: &View, undo: &Undo) -> Result<Vec<String>> {
+pub fn differences(view: &View, undo: &Undo) -> Result<Vec<Difference>> {
     let mut found = Vec::new();
     match undo {
         Undo::MoveBack { moves, drop, .. } => {
@@ -36,29 +46,41 @@ pub fn differences(view: &View, undo: &Undo) -> Result<Vec<String>> {
 
 /// The failure of an undo whose sources are not what was put away.
 #[must_use]
-pub fn refused(run: &str, differences: &[String]) -> Error {
+pub fn refused(run: &str, differences: &[Difference]) -> Error {
     const NAMED: usize = 5;
-    let mut named = differences.iter().take(NAMED).cloned().collect::<Vec<_>>();
+    let texts = differences.iter().map(|difference| difference.text.clone());
+    let mut named: Vec<String> = texts.take(NAMED).collect();
     if let Some(more) = differences.len().checked_sub(NAMED).filter(|more| *more > 0) {
         named.push(format!("and {more} more"));
     }
-    Error::corrupt(format!(
-        "run {run} can't be taken back as it was: {}",
-        named.join("; ")
-    ))
-    .hint(
+    let message = format!("run {run} can't be taken back as it was: {}", named.join("; "));
+    let is_damaged = differences.iter().any(|difference| difference.is_damage);
+    if !is_damaged {
+        return Error::changed(message).hint(
+            "nothing was changed; put aside what others have made of it, or let --force take back what is there, as it is \
+             now",
+        );
+    }
+    Error::corrupt(message).hint(
         "nothing was changed; put back what is missing, or let --force take back what is there, as it is now",
     )
 }
 
-fn moved(view: &View, Move { from, to, was }: &Move, found: &mut Vec<String>) -> Result<()> {
+const fn damage(text: String) -> Difference {
+    Difference {
+        text,
+        is_damage: true,
+    }
+}
+
+fn moved(view: &View, Move { from, to, was }: &Move, found: &mut Vec<Difference>) -> Result<()> {
     let place = own_place(&view.workspace, to)?;
     if !view.exists(&place.absolute)? {
         // What stands at its old place was taken back already, or came later.
         if !view.exists(&own_place(&view.workspace, from)?.absolute)? {
-            found.push(format!(
+            found.push(damage(format!(
                 "`{from}` is lost: `{to}` is gone, pruned or removed by hand"
-            ));
+            )));
         }
         return Ok(());
     }
@@ -66,12 +88,16 @@ fn moved(view: &View, Move { from, to, was }: &Move, found: &mut Vec<String>) ->
         && let Some(now) = Portrait::of(view, &place)?
         && let Some(difference) = was.difference(&now)
     {
-        found.push(format!("`{to}` {difference}"));
+        let ours = [view.workspace.state(), view.workspace.backups()];
+        found.push(Difference {
+            text: format!("`{to}` {difference}"),
+            is_damage: ours.iter().any(|ours| place.absolute.starts_with(ours)),
+        });
     }
     Ok(())
 }
 
-fn backed_up(view: &View, moves: &[Move], manifest: &str, found: &mut Vec<String>) -> Result<()> {
+fn backed_up(view: &View, moves: &[Move], manifest: &str, found: &mut Vec<Difference>) -> Result<()> {
     let manifest = own_place(&view.workspace, manifest)?;
     let Some(backup) = manifest.absolute.parent().map(|above| view.workspace.show(above)) else {
         return Ok(());
@@ -90,34 +116,37 @@ fn backed_up(view: &View, moves: &[Move], manifest: &str, found: &mut Vec<String
             verified
                 .problems
                 .iter()
-                .map(|problem| format!("`{backup}/{}` {}", problem.path, problem.what)),
+                .map(|problem| damage(format!("`{backup}/{}` {}", problem.path, problem.what))),
         ),
         Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => {
-            found.push(error.message().to_owned());
+            found.push(damage(error.message().to_owned()));
         }
         Err(error) => return Err(error.context(format!("`{backup}` can't be compared with its manifest"))),
     }
     Ok(())
 }
 
-fn saved(view: &View, file: &Saved, found: &mut Vec<String>) -> Result<()> {
+fn saved(view: &View, file: &Saved, found: &mut Vec<Difference>) -> Result<()> {
     let saved = own_place(&view.workspace, &file.saved)?;
     let is_file = |stat: crate::host::files::Stat| stat.kind == EntryKind::File;
     if !view.stat(&saved.absolute)?.is_some_and(is_file) {
         let now = view.digest(&own_place(&view.workspace, &file.path)?).ok();
         // What differs from what the run wrote was changed by somebody else, and is told as that.
         if file.after.is_none() || now == file.after {
-            found.push(format!(
+            found.push(damage(format!(
                 "the former contents of `{}` are lost: `{}` is gone, pruned or removed by hand",
                 file.path, file.saved
-            ));
+            )));
         }
         return Ok(());
     }
     if let Some(before) = &file.before
         && view.digest(&saved)? != *before
     {
-        found.push(format!("`{}` holds other contents than were saved", file.saved));
+        found.push(damage(format!(
+            "`{}` holds other contents than were saved",
+            file.saved
+        )));
     }
     Ok(())
 }
