@@ -146,7 +146,7 @@ fn by_extension(path: &str) -> Vec<u8> {
         "gitignore" => "node_modules/\nbuild/\n".to_owned(),
         "db" if path.contains(".duckdb/") => return duckdb(path),
         "duckdb" => return duckdb(path),
-        "db" => return block(b"SQLite format 3\0", path, 4096),
+        "db" => return sqlite(path),
         "parquet" => return [block(b"PAR1", path, 2044), b"PAR1".to_vec()].concat(),
         "tmp" => return block(b"", path, 8192),
         _ => format!("{path}\n"),
@@ -169,9 +169,32 @@ fn json(path: &str, name: &str) -> String {
     format!("{value:#}\n")
 }
 
-/// The outer look of a DuckDB file of the smallest size: a checksum's place, the magic word, a version.
+/// As large as the smallest file of DuckDB, and none: whoever opens it must not take it for a damaged one.
 fn duckdb(path: &str) -> Vec<u8> {
-    block(b"\0\0\0\0\0\0\0\0DUCK\x40\0\0\0\0\0\0\0", path, 12_288)
+    block(b"A stand-in of the demo for a DuckDB file: ", path, 12_288)
+}
+
+/// An SQLite file without tables, of one page; the path stands where nothing is allocated.
+fn sqlite(path: &str) -> Vec<u8> {
+    let mut head = b"SQLite format 3\0".to_vec();
+    // Page size 4096, the rollback journal's format, the payload fractions that are prescribed.
+    head.extend([0x10, 0x00, 1, 1, 0, 64, 32, 32]);
+    // Change counter, size in pages, no free pages, schema cookie and format.
+    for number in [1_u32, 1, 0, 0, 1, 4] {
+        head.extend(number.to_be_bytes());
+    }
+    // Cache size, no vacuum, UTF-8, nothing of the user's; then what is reserved.
+    for number in [0_u32, 0, 1, 0, 0, 0] {
+        head.extend(number.to_be_bytes());
+    }
+    head.extend([0; 20]);
+    // For which change the version counts, and the version of the library.
+    for number in [1_u32, 3_045_000] {
+        head.extend(number.to_be_bytes());
+    }
+    // The schema's table: a leaf without cells, whose contents begin at the end of the page.
+    head.extend([0x0d, 0, 0, 0, 0, 0x10, 0x00, 0]);
+    block(&head, path, 4096)
 }
 
 /// `head`, then the path (so that no two are equal), then zeros up to `size` bytes.
