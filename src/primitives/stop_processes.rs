@@ -50,31 +50,23 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         ))
         .hint("nothing was stopped; look with find_processes, and say what is meant more exactly"));
     }
-    let (doubtful, plain): (Vec<_>, Vec<_>) = passed_over.iter().partition(|passed| passed.doubtful);
-    let mut proposals: Vec<Proposal> = doubtful
-        .into_iter()
-        .map(|passed| {
-            Proposal::settled(
-                WORD.name,
-                target.clone(),
-                Outcome::Unknown,
-                passed.told(),
-                Vec::new(),
-            )
-            .returning(0_i64)
-        })
+    // Processes come and go: whoever may be meant is told, and is no step of its own.
+    let doubts: Vec<String> = passed_over
+        .iter()
+        .filter(|passed| passed.doubtful)
+        .map(PassedOver::told)
         .collect();
     if found.is_empty() {
-        if proposals.is_empty() || !plain.is_empty() {
-            let mut why = "no such process".to_owned();
-            for passed_over in plain {
-                why = format!("{why}; {}", passed_over.told());
-            }
-            proposals.push(
-                Proposal::settled(WORD.name, target, Outcome::NotPresent, why, Vec::new()).returning(0_i64),
-            );
-        }
-        return Ok(proposals);
+        let plain = passed_over.iter().filter(|passed| !passed.doubtful);
+        let (outcome, first) = if doubts.is_empty() {
+            (Outcome::NotPresent, "no such process".to_owned())
+        } else {
+            (Outcome::Unknown, doubts.join("; "))
+        };
+        let why = plain.fold(first, |why, passed| format!("{why}; {}", passed.told()));
+        return Ok(vec![
+            Proposal::settled(WORD.name, target, outcome, why, Vec::new()).returning(0_i64),
+        ]);
     }
     let count = i64::try_from(found.len()).unwrap_or(i64::MAX);
     let ending = super::Ending {
@@ -90,9 +82,17 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         // What it names may remove it on its way out.
         pid_file: query.pid_file,
     };
-    let ending = ending.proposals(view, found)?;
-    proposals.extend(ending.into_iter().map(|proposal| proposal.returning(count)));
-    Ok(proposals)
+    let proposals = ending.proposals(view, found)?.into_iter().enumerate();
+    Ok(proposals
+        .map(|(number, proposal)| {
+            let proposal = proposal.returning(count);
+            if number == 0 && !doubts.is_empty() {
+                proposal.warning(doubts.join("; "))
+            } else {
+                proposal
+            }
+        })
+        .collect())
 }
 
 /// To hold a file is no proof of being the service: a person's own programs do so too.
