@@ -80,9 +80,8 @@ use ending::Ending;
 use engine::{engine_list, engine_removal};
 use looking::{process_map, process_query, query_text};
 use proposing::{
-    already, asked_removal, backup_contents, blind_edit, described, displace, edit, edited_text, last_name,
-    left_out, likeness, listed, not_present, out_of_the_way, readers, require_quiet, setting, sized,
-    standing_at,
+    already, asked_removal, backup_contents, blind_edit, displace, edit, edited_text, last_name, left_out,
+    likeness, listed, not_present, out_of_the_way, readers, require_quiet, setting, standing_at,
 };
 pub use values::{from_script, to_script};
 use whole::{Whole, database_removal, links_out, remarks, whole_database};

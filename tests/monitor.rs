@@ -2,6 +2,7 @@
 
 mod bad_sources;
 mod full_disk;
+mod processes;
 mod simulator;
 mod unwatched;
 mod writers;

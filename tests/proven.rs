@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use crate::databases::{assert_given_back, backup};
 use crate::sandbox::{Sandbox, Snapshot, assert_says, assert_unchanged};
+use crate::undo::newest;
 
 const STORY: &str = r#"const STORY = #{ id: "9.1", title: "Reports" };
 
@@ -36,21 +38,6 @@ fn run_of(sandbox: &Sandbox) -> String {
         .assert_code(0)
         .json();
     done["run"].as_str().unwrap().to_owned()
-}
-
-/// All but the time of the workspace itself, in which records are made.
-#[track_caller]
-fn assert_given_back(before: &Snapshot, sandbox: &Sandbox) {
-    let mut changed = Snapshot::diff(before, &sandbox.snapshot(RECORDS));
-    changed.retain(|line| line != "changed .: time");
-    assert!(changed.is_empty(), "{}", changed.join("\n"));
-}
-
-/// The only backup.
-fn backup(sandbox: &Sandbox) -> String {
-    let listed = sandbox.json(&["backup", "list"]);
-    let name = listed["backups"][0]["name"].as_str().unwrap();
-    format!("rollback_backups/{name}")
 }
 
 /// Where the run keeps what had this name.
@@ -209,7 +196,7 @@ fn what_is_as_it_was_is_taken_back_whatever_was_done_and_undone_before() {
     let before = sandbox.snapshot(RECORDS);
     run_of(&sandbox);
     let undone = sandbox.run(&["undo", "--yes", "--json"]).assert_code(0).json();
-    assert_given_back(&before, &sandbox);
+    assert_given_back(&before, &sandbox, RECORDS);
     let again = sandbox
         .run(&["undo", undone["run"].as_str().unwrap(), "--yes", "--json"])
         .assert_code(0)
@@ -227,28 +214,23 @@ fn what_is_as_it_was_is_taken_back_whatever_was_done_and_undone_before() {
     assert!(changed.iter().all(told), "{changed:#?}");
 }
 
-fn restored(sandbox: &Sandbox) -> String {
-    let history = sandbox.json(&["history"]);
-    history["runs"].as_array().unwrap().last().unwrap()["run"]
-        .as_str()
-        .unwrap()
-        .to_owned()
+/// A backup of the reports, by its name.
+fn backed_up(sandbox: &Sandbox) -> String {
+    sandbox
+        .run(&["backup", "create", "data/reports", "reports"])
+        .assert_code(0);
+    let name = &sandbox.json(&["backup", "list"])["backups"][0]["name"];
+    name.as_str().unwrap().to_owned()
 }
 
 #[test]
 fn what_others_put_into_a_restored_or_copied_directory_stops_the_undo_with_7_and_stays() {
     let sandbox = workspace();
-    sandbox
-        .run(&["backup", "create", "data/reports", "reports"])
-        .assert_code(0);
-    let name = sandbox.json(&["backup", "list"])["backups"][0]["name"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let name = backed_up(&sandbox);
     sandbox
         .run(&["backup", "restore", &name, "--to", "data/again", "--yes"])
         .assert_code(0);
-    let run = restored(&sandbox);
+    let run = newest(&sandbox);
     sandbox.write("data/again/day2", "others'");
     let before = sandbox.snapshot(&[]);
     let refused = sandbox.run(&["undo", &run, "--yes"]).assert_code(7);
@@ -283,13 +265,7 @@ fn what_others_put_into_a_restored_or_copied_directory_stops_the_undo_with_7_and
 #[test]
 fn a_restore_leaves_what_the_backup_does_not_hold_and_its_undo_gives_all_back() {
     let sandbox = workspace();
-    sandbox
-        .run(&["backup", "create", "data/reports", "reports"])
-        .assert_code(0);
-    let name = sandbox.json(&["backup", "list"])["backups"][0]["name"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let name = backed_up(&sandbox);
     sandbox
         .write("data/reports/q1.txt", "changed")
         .write("data/reports/mine.txt", "mine")
@@ -315,22 +291,14 @@ fn a_restore_leaves_what_the_backup_does_not_hold_and_its_undo_gives_all_back() 
     ] {
         assert_eq!(sandbox.read(&format!("data/reports/{path}")), text, "{path}");
     }
-    sandbox
-        .run(&["undo", &restored(&sandbox), "--yes"])
-        .assert_code(0);
-    assert_given_back(&before, &sandbox);
+    sandbox.run(&["undo", &newest(&sandbox), "--yes"]).assert_code(0);
+    assert_given_back(&before, &sandbox, RECORDS);
 }
 
 #[test]
 fn a_damaged_backup_is_found_before_anything_moves_out_of_its_way() {
     let sandbox = workspace();
-    sandbox
-        .run(&["backup", "create", "data/reports", "reports"])
-        .assert_code(0);
-    let name = sandbox.json(&["backup", "list"])["backups"][0]["name"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let name = backed_up(&sandbox);
     scribble(&sandbox.path(&format!("rollback_backups/{name}/q1.txt")));
     sandbox.write("data/reports/q1.txt", "changed");
     let before = sandbox.snapshot(&[]);

@@ -1,27 +1,18 @@
 //! Links in a backup that lead out of what was backed up: what they lead to is not in it, whatever it looks like.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::verify::Problem;
 use super::verify::finished;
 use crate::error::Result;
-use crate::host::files::{EntryKind, Files, shown};
+use crate::host::files::{EntryKind, Files, lexical, shown};
 use crate::known::Known;
 
-/// Where a link in `directory` leads, by its text alone.
+/// Where a link in `directory`, an absolute path, leads by its text alone.
 #[must_use]
 pub fn leads_to(directory: &Path, target: &Path) -> PathBuf {
-    let mut at = PathBuf::new();
-    for component in directory.join(target).components() {
-        match component {
-            Component::ParentDir => {
-                at.pop();
-            }
-            Component::CurDir => {}
-            other => at.push(other),
-        }
-    }
-    at
+    // None would be a relative path that climbs above its start.
+    lexical(&directory.join(target)).unwrap_or_default()
 }
 
 /// What it means that a link leads there.

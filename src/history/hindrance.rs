@@ -1,12 +1,9 @@
 //! Something stands where a run's undo would put things back: what it is, what was there before, and the ways out.
 
-use crate::cli::terminal::{bytes, plural};
 use crate::error::{Error, Result};
-use crate::host::files::EntryKind;
 use crate::operation::Move;
 use crate::run::plan::quoted;
 use crate::view::View;
-use crate::workspace::Place;
 
 /// What stands in the way of a move back.
 #[derive(Debug)]
@@ -35,22 +32,9 @@ pub fn of(view: &View, moves: &[Move]) -> Result<Hindrance> {
         return Err(Error::bug("nothing stands in the way"));
     };
     Ok(Hindrance {
-        stands: described(view, &from)?,
-        kept: described(view, &to)?,
+        stands: view.sized(&from)?,
+        kept: view.sized(&to)?,
         path: from.shown,
-    })
-}
-
-fn described(view: &View, place: &Place) -> Result<String> {
-    let size = view.size(&place.absolute)?;
-    let kind = view.stat(&place.absolute)?.map(|stat| stat.kind);
-    Ok(match kind {
-        Some(EntryKind::Directory) => format!(
-            "`{place}` ({}, {})",
-            plural(size.files, "file"),
-            bytes(size.bytes)
-        ),
-        _ => format!("`{place}` ({})", bytes(size.bytes)),
     })
 }
 

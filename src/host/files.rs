@@ -5,7 +5,7 @@
 //! stops at mount points. On disk it keeps nothing of its own but short-lived `.rollback-*.tmp` names.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::error::Error;
@@ -189,6 +189,23 @@ fn is_of(path: &Path, pid: u32) -> bool {
     let of_it = format!(".rollback-{pid}-");
     path.file_name()
         .is_some_and(|name| name.as_encoded_bytes().starts_with(of_it.as_bytes()))
+}
+
+/// Resolves `.` and `..` by name. `None` where it would climb above the start of a relative path.
+pub(crate) fn lexical(path: &Path) -> Option<PathBuf> {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                if !clean.pop() && !clean.has_root() {
+                    return None;
+                }
+            }
+            Component::Normal(_) | Component::RootDir | Component::Prefix(_) => clean.push(component),
+        }
+    }
+    Some(clean)
 }
 
 /// A path for messages: lossy, with control characters escaped.

@@ -1,6 +1,6 @@
 //! Times as logs write them, in milliseconds since the epoch.
 
-use chrono::{DateTime, Datelike as _, NaiveDateTime};
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime};
 
 /// The time at the beginning of a line as `logs/` has it (`{"timestamp":"2026-11-23T01:30:00.000Z"`), without reading
 /// the rest.
@@ -26,35 +26,16 @@ fn utc(text: &[u8]) -> Option<i64> {
         text.get(from..to).map(|digits| {
             digits
                 .iter()
-                .fold(0_i64, |number, digit| number * 10 + i64::from(digit - b'0'))
+                .fold(0_u32, |number, digit| number * 10 + u32::from(digit - b'0'))
         })
     };
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second, milli) = (number(11, 13)?, number(14, 16)?, number(17, 19)?, number(20, 23)?);
-    if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
-        return None;
-    }
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    Some(((days(year, month, day) * 24 + hour) * 60 + minute) * 60_000 + second * 1000 + milli)
-}
-
-fn days_in(year: i64, month: i64) -> i64 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        _ => 31,
-    }
-}
-
-/// Days since the epoch in the Gregorian calendar; years are counted from March on, so that the leap day comes last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month > 2 { year } else { year - 1 };
-    let since_march = (month + 9) % 12;
-    let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    year * 365 + leaps + (153 * since_march + 2) / 5 + day - 1 - 719_468
+    let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;
+    // A leap second is the first of the next minute.
+    let leap = second == 60;
+    let time = NaiveTime::from_hms_milli_opt(hour, minute, if leap { 59 } else { second }, milli)?;
+    Some(date.and_time(time).and_utc().timestamp_millis() + if leap { 1000 } else { 0 })
 }
 
 /// A time as logs write it: RFC 3339 with any zone, with a space for the T, with a comma before the milliseconds, without a

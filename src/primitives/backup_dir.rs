@@ -60,7 +60,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     };
     let summary = format!(
         "copy {}{along} into backup `{name}`",
-        super::described(view, &source, size)?
+        view.described(&source, size)?
     );
     let directory = to
         .absolute

@@ -71,7 +71,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
 /// What the view says.
 pub(super) fn copy(view: &View, word: &'static str, from: Place, to: Place) -> Result<Proposal> {
     let (size, left_out) = view.size_of_copy(&from)?;
-    let summary = format!("copy {} to `{to}`", super::described(view, &from, size)?);
+    let summary = format!("copy {} to `{to}`", view.described(&from, size)?);
     let copy = Copy {
         kind: view.kind(&from)?,
         restores: None,

@@ -57,7 +57,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         arguments.option_flag(2, "overwrite"),
     )?);
     let along = database.map(|database| database.along()).unwrap_or_default();
-    let summary = format!("move {}{along} to `{to}`", super::sized(view, &from)?);
+    let summary = format!("move {}{along} to `{to}`", view.sized(&from)?);
     let moves = MovePaths::new(view, moves, true)?;
     proposals.push(Proposal::act(WORD.name, from.shown, summary, moves));
     Ok(proposals)

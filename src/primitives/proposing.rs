@@ -2,42 +2,15 @@
 
 use std::path::PathBuf;
 
-use crate::cli::terminal::{bytes, plural};
 use crate::edit::Edited;
 use crate::error::{Error, Kind, Result};
-use crate::host::files::EntryKind;
 use crate::operation::editing::Edit;
 use crate::operation::moving::MovePaths;
 use crate::operation::portrait::Portrait;
 use crate::operation::purging::Purge;
 use crate::operation::{Capability, Outcome, Proposal};
-use crate::view::{Database, Size, TEXT_LIMIT, View};
+use crate::view::{Database, TEXT_LIMIT, View};
 use crate::workspace::Place;
-
-/// "`data/duckdb` (3 files, 1.2 MiB)".
-///
-/// # Errors
-/// What the view says.
-pub fn sized(view: &View, place: &Place) -> Result<String> {
-    described(view, place, view.size(&place.absolute)?)
-}
-
-/// As [`sized`], with sizes that are known already.
-///
-/// # Errors
-/// What the view says.
-pub fn described(view: &View, place: &Place, size: Size) -> Result<String> {
-    let kind = view.stat(&place.absolute)?.map(|stat| stat.kind);
-    Ok(match kind {
-        Some(EntryKind::Directory) => format!(
-            "`{place}` ({}, {})",
-            plural(size.files, "file"),
-            bytes(size.bytes)
-        ),
-        Some(EntryKind::Symlink) => format!("the link `{place}`"),
-        _ => format!("`{place}` ({})", bytes(size.bytes)),
-    })
-}
 
 /// What a copy leaves out, for the plan; nothing where it leaves out nothing.
 #[must_use]
@@ -108,7 +81,7 @@ pub fn asked_removal(word: &'static str, view: &View, place: &Place) -> Result<V
         return removal(word, view, place).map(|removal| vec![removal]);
     }
     let aside = view.slot("purged", &last_name(place));
-    let summary = format!("remove {} for good", sized(view, place)?);
+    let summary = format!("remove {} for good", view.sized(place)?);
     let purge = Purge::new(view, place.clone(), aside)?;
     Ok(vec![Proposal::act(word, place.shown.clone(), summary, purge)])
 }
@@ -122,7 +95,7 @@ pub fn removal(word: &'static str, view: &View, place: &Place) -> Result<Proposa
         return Ok(not_present(word, place, vec![view.write(place, false)]));
     }
     let slot = view.slot("removed", &last_name(place));
-    let summary = format!("remove {}", sized(view, place)?);
+    let summary = format!("remove {}", view.sized(place)?);
     let moves = MovePaths::new(view, vec![(place.clone(), slot)], false)?;
     Ok(Proposal::act(word, place.shown.clone(), summary, moves))
 }
@@ -200,7 +173,7 @@ pub fn out_of_the_way(word: &'static str, view: &View, to: &Place, standing: &[P
             view.workspace.show(&aside)
         };
         moves.push((place.clone(), aside));
-        named.push(sized(view, place)?);
+        named.push(view.sized(place)?);
     }
     let summary = format!("move {} out of the way", named.join(" and "));
     let moves = MovePaths::new(view, moves, false)?;

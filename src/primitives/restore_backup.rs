@@ -89,7 +89,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         proposals.push(Proposal::act(
             WORD.name,
             to.shown.clone(),
-            format!("move {} out of the way", super::sized(view, &to)?),
+            format!("move {} out of the way", view.sized(&to)?),
             moved,
         ));
     }

@@ -81,7 +81,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         .unwrap_or_default();
     let mut summary = format!(
         "move {}{along} into backup `{name}`",
-        super::described(view, &source, size)?
+        view.described(&source, size)?
     );
     if link.is_some() {
         summary = format!("{summary} (the target of the link `{place}`, which goes too)");

@@ -154,13 +154,13 @@ pub fn database_removal(
 ) -> Result<Vec<Proposal>> {
     let main = &database.main;
     let size = view.size_of_database(database)?;
-    let what = format!("{}{}", super::described(view, main, size)?, database.along());
+    let what = format!("{}{}", view.described(main, size)?, database.along());
     if for_good {
         return database
             .members()
             .map(|member| {
                 let aside = view.slot("purged", &last_name(member));
-                let summary = format!("remove {} for good", super::sized(view, member)?);
+                let summary = format!("remove {} for good", view.sized(member)?);
                 let purge = Purge::new(view, member.clone(), aside)?;
                 Ok(Proposal::act(word, member.shown.clone(), summary, purge))
             })

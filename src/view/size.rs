@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::View;
+use crate::cli::terminal::{bytes, plural};
 use crate::error::{Error, Result};
 use crate::host::files::{EntryKind, is_copied};
 use crate::workspace::Place;
@@ -52,6 +53,31 @@ impl View {
             .hint("policy.limits.max_bytes sets the limit"));
         }
         Ok(size)
+    }
+
+    /// A place with how much stands there, for a plan: "`data/duckdb` (3 files, 1.2 MiB)".
+    ///
+    /// # Errors
+    /// As [`View::size`].
+    pub fn sized(&self, place: &Place) -> Result<String> {
+        self.described(place, self.size(&place.absolute)?)
+    }
+
+    /// As [`View::sized`], with sizes that are known already.
+    ///
+    /// # Errors
+    /// As [`View::stat`].
+    pub fn described(&self, place: &Place, size: Size) -> Result<String> {
+        let kind = self.stat(&place.absolute)?.map(|stat| stat.kind);
+        Ok(match kind {
+            Some(EntryKind::Directory) => format!(
+                "`{place}` ({}, {})",
+                plural(size.files, "file"),
+                bytes(size.bytes)
+            ),
+            Some(EntryKind::Symlink) => format!("the link `{place}`"),
+            _ => format!("`{place}` ({})", bytes(size.bytes)),
+        })
     }
 
     /// Sizes of what a copy of a tree would hold, and the sockets that it would leave out, by the path from the top.

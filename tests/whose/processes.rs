@@ -1,5 +1,7 @@
 //! Who is ended, and who never.
 
+use rollback_manager::host::processes::{Disposition, look};
+
 use super::*;
 
 /// A process of this test, ended with it.
@@ -316,6 +318,34 @@ fn a_process_that_holds_term_back_is_told_as_unknown() {
     assert_says(&plan, &["TERM is held back by"]);
     sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
     assert!(!own.is_running());
+}
+
+// Who starts another program blocks all signals for a moment: that is no way to treat TERM, and no change of the world.
+#[test]
+fn a_process_that_holds_term_back_for_moments_is_not_told_to_do_so() {
+    let Ok(python) = Command::new("python3").arg("--version").output_in_time() else {
+        return skipped("no `python3` here");
+    };
+    assert!(python.status.success());
+    let sandbox = Sandbox::empty();
+    sandbox.write(
+        "bin/serve.py",
+        "import select, signal, sys\nprint('ready', flush=True)\nopen_still = True\nwhile open_still:\n    \
+         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n    select.select([], [], [], 0.001)\n    \
+         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])\n    \
+         open_still = not select.select([sys.stdin], [], [], 0.003)[0]\n",
+    );
+    let own = Own::start(
+        Command::new("python3")
+            .arg(sandbox.path("bin/serve.py"))
+            .current_dir(sandbox.root()),
+    );
+    let held_back = (0..200).filter(|_| {
+        let pid = i32::try_from(own.pid()).unwrap();
+        let process = look(pid).unwrap().unwrap();
+        process.on_term != Disposition::Acted
+    });
+    assert_eq!(held_back.count(), 0);
 }
 
 #[test]

@@ -2,11 +2,12 @@
 //! uninstalls one of them takes those from the other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::pip;
 use super::tree::{self, Tree};
 use crate::error::{Error, Result};
+use crate::host::files::lexical;
 
 /// The largest list that is read, in bytes.
 const LIMIT: u64 = 16 << 20;
@@ -120,23 +121,12 @@ impl Record {
                 .replace('\0', "\""),
             None => line.split(',').next()?.to_owned(),
         };
-        (!named.is_empty()).then(|| plain(&self.site.join(named)))
-    }
-}
-
-/// A path without `.` and `..`: programs lie beside the libraries, at `../../../bin`.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                plain.pop();
-            }
-            other => plain.push(other),
+        if named.is_empty() {
+            return None;
         }
+        // Programs lie beside the libraries, at `../../../bin`.
+        lexical(&self.site.join(named))
     }
-    plain
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+
+use crate::host::files::lexical;
 
 /// Extensions that a person leaves out when naming a script.
 const SCRIPT_EXTENSIONS: [&[u8]; 3] = [b".py", b".js", b".sh"];
@@ -281,23 +283,6 @@ pub(super) fn is_interactive_shell(executable: &OsStr, argv: &[OsString]) -> boo
 
 /// The working directory of a process, asked for when it matters.
 pub(super) type Cwd<'a> = &'a dyn Fn() -> Option<&'a Path>;
-
-/// Resolves `.` and `..` by name. `None` where it would climb above the start of a relative path.
-pub(super) fn lexical(path: &Path) -> Option<PathBuf> {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                if !clean.pop() && !clean.has_root() {
-                    return None;
-                }
-            }
-            Component::Normal(_) | Component::RootDir | Component::Prefix(_) => clean.push(component),
-        }
-    }
-    Some(clean)
-}
 
 /// The path that `word` means for a process in `cwd`.
 pub(super) fn resolve(word: &OsStr, cwd: Option<&Path>) -> Option<PathBuf> {

@@ -37,7 +37,7 @@ pub fn family(process: &Process, scope: &Scope) -> Result<Found> {
     let query = Query::default();
     let lens = Lens::new(&query, scope, None)?;
     for seen in everyone.iter().filter(|seen| members.contains_key(&seen.pid)) {
-        let Some(member) = table.process(seen) else {
+        let Some(member) = table.whatever_it_runs(seen) else {
             continue;
         };
         match lens.refusal(&table, seen) {

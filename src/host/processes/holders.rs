@@ -100,7 +100,7 @@ pub fn holders_among(path: &Path, open: &OpenFiles) -> Result<Vec<Holder>> {
             );
         }
         // It holds the files whatever it becomes: a change of its command line meanwhile doesn't hide it.
-        let Some(process) = table.process(&seen).or_else(|| table.process(&Seen::open(pid)?)) else {
+        let Some(process) = table.whatever_it_runs(&seen) else {
             continue;
         };
         holders.extend(held.into_iter().map(|(path, hold)| Holder {

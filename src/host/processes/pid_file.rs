@@ -92,7 +92,7 @@ impl PidFile {
         if table.is_own(self.pid) {
             return unseen(format!("pid file `{file}` names this run itself"));
         }
-        match Seen::open(self.pid).and_then(|seen| table.process(&seen)) {
+        match Seen::open(self.pid).and_then(|seen| table.whatever_it_runs(&seen)) {
             // It lives, and may be the service all the same.
             Some(process) => PassedOver {
                 pid: Some(self.pid),
@@ -118,25 +118,22 @@ pub fn named_by(file: &Path) -> Result<Known<Option<Process>>> {
         Ok(Some(named)) => named,
         Err(why) => return Ok(Known::Unknown(format!("it {why}"))),
     };
-    // What changes its command line while it is looked at is looked at once more.
-    for _ in 0..2 {
-        let Some(seen) = Seen::open(named.pid) else {
-            return Ok(Known::Yes(None));
-        };
-        let lives = seen
-            .stat()
-            .is_some_and(|stat| stat.is_alive() && !stat.is_kernel());
-        if !lives || named.doubt(&table, &seen).is_some() {
-            return Ok(Known::Yes(None));
-        }
-        if let Some(process) = table.process(&seen) {
-            return Ok(Known::Yes(Some(process)));
-        }
-    }
-    let pid = named.pid;
-    Ok(Known::Unknown(format!(
-        "it names process {pid}, which cannot be inspected"
-    )))
+    let is_there = |seen: &Seen| {
+        let stat = seen.stat();
+        stat.is_some_and(|stat| stat.is_alive() && !stat.is_kernel()) && named.doubt(&table, seen).is_none()
+    };
+    let open = || Seen::open(named.pid).filter(is_there);
+    let Some(seen) = open() else {
+        return Ok(Known::Yes(None));
+    };
+    Ok(match table.whatever_it_runs(&seen) {
+        Some(process) => Known::Yes(Some(process)),
+        None if open().is_none() => Known::Yes(None),
+        None => Known::Unknown(format!(
+            "it names process {}, which cannot be inspected",
+            named.pid
+        )),
+    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::event::{Timespec, poll};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use rustix::time::ClockId;
@@ -22,6 +23,9 @@ use crate::workspace::accounts::Accounts;
 
 /// `PF_KTHREAD` of the kernel's `include/linux/sched.h`.
 const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// How often a process is looked at that does not stand still.
+const LOOKS: usize = 8;
 
 /// What one look at the table rests on.
 #[derive(Debug)]
@@ -174,6 +178,33 @@ impl Table {
         seen.executable.get_or_init(|| self.path(seen, "exe")).as_deref()
     }
 
+    /// As [`Table::process`], of what is meant whichever program it runs: one that becomes another while it is looked at is
+    /// looked at again.
+    pub fn whatever_it_runs(&self, seen: &Seen) -> Option<Process> {
+        let ticks = seen.stat()?.started_ticks;
+        let again = || (1..LOOKS).find_map(|_| self.process(&Seen::open(seen.pid)?));
+        self.process(seen)
+            .or_else(again)
+            .filter(|process| process.started_ticks == ticks)
+    }
+
+    /// Judges a process by what it runs; one that becomes another program while it is looked at is judged again. `None` where
+    /// the verdict is, and where the process has ended.
+    pub fn judged<T>(&self, first: &Seen, judge: impl Fn(&Seen) -> Option<T>) -> Option<(Process, T)> {
+        let verdict = judge(first)?;
+        if let Some(process) = self.process(first) {
+            return Some((process, verdict));
+        }
+        for _ in 1..LOOKS {
+            let seen = Seen::open(first.pid)?;
+            let verdict = judge(&seen)?;
+            if let Some(process) = self.process(&seen) {
+                return Some((process, verdict));
+            }
+        }
+        None
+    }
+
     /// The whole record. `None` where the process has ended, is a kernel thread, or became another program while
     /// it was looked at.
     pub fn process(&self, seen: &Seen) -> Option<Process> {
@@ -316,7 +347,7 @@ impl Seen {
         let Some(status) = self.status() else {
             return Disposition::Acted;
         };
-        if status.has_term("SigBlk") && self.holds_term_back() {
+        if status.has_term("SigBlk") && self.goes_on_holding_term_back() {
             return Disposition::Blocked;
         }
         // The first process of a namespace gets only what it asked for.
@@ -325,6 +356,21 @@ impl Seen {
             return Disposition::Ignored;
         }
         Disposition::Acted
+    }
+
+    /// Whether it holds TERM back for good: who starts another program blocks all signals for a moment.
+    fn goes_on_holding_term_back(&self) -> bool {
+        let pause = Timespec {
+            tv_sec: 0,
+            tv_nsec: 2_000_000,
+        };
+        (0..LOOKS).all(|look| {
+            if look > 0 {
+                // Nothing tells when it unblocks them.
+                let _ = poll(&mut [], Some(&pause));
+            }
+            self.holds_term_back()
+        })
     }
 
     /// Whether every thread blocks TERM and none of its descriptors gives it out.

@@ -91,9 +91,9 @@ pub fn witnesses(gone: &[PathBuf], open: Option<&OpenFiles>) -> Result<Witnesses
         if table.is_elsewhere(&seen) || seen.command().is_empty() {
             continue;
         }
-        let does = does(&table, &seen, open, &is_gone);
+        let judged = table.judged(&seen, |seen| does(&table, seen, open, &is_gone));
         // Somebody else's process tells its command line, and nothing else.
-        if does.is_none() && seen.list("fd").is_none() {
+        if judged.is_none() && seen.list("fd").is_none() {
             let mut words = seen
                 .command()
                 .iter()
@@ -109,7 +109,7 @@ pub fn witnesses(gone: &[PathBuf], open: Option<&OpenFiles>) -> Result<Witnesses
             }
             continue;
         }
-        if let (Some((does, path)), Some(process)) = (does, table.process(&seen)) {
+        if let Some((process, (does, path))) = judged {
             all.found.push(Witness { process, does, path });
         }
     }

@@ -55,13 +55,18 @@ impl Watching {
                 port: watched.port,
                 ..Query::default()
             };
-            let found = match self.context.host.eyes.find(&query, &scope, None) {
-                Ok(found) => found.processes,
+            let looked = self.context.host.eyes.find(&query, &scope, None);
+            let (found, passed_over) = match looked {
+                Ok(found) => (found.processes, found.passed_over),
                 Err(error) => {
                     problems.push(format!("processes of `{}`: {error}", watched.service));
                     continue;
                 }
             };
+            let doubts = passed_over.iter().filter(|passed| passed.doubtful);
+            problems.extend(
+                doubts.map(|passed| format!("processes of `{}`: {}", watched.service, passed.told())),
+            );
             let metrics = &mut self.watch.memory.metrics;
             if found.is_empty() {
                 metrics.forget_gauge(&format!("process_memory/{}", watched.service));
@@ -70,14 +75,20 @@ impl Watching {
                 let bytes = found.iter().map(|process| process.memory).sum::<u64>() as f64;
                 metrics.gauge(&format!("process_memory/{}", watched.service), now, bytes);
             }
+            let before = self.processes.remove(&watched.service).unwrap_or_default();
+            // One that was ours and may be still has not ended, whatever it runs by now.
+            let doubtful = |process: &(i32, u64)| {
+                passed_over.iter().any(|passed| {
+                    passed.doubtful
+                        && (passed.pid, passed.started_ticks) == (Some(process.0), Some(process.1))
+                })
+            };
             let alive: Vec<(i32, u64)> = found
                 .iter()
                 .map(|process| (process.pid, process.started_ticks))
+                .chain(before.iter().copied().filter(doubtful))
                 .collect();
-            let before = self
-                .processes
-                .insert(watched.service.clone(), alive.clone())
-                .unwrap_or_default();
+            self.processes.insert(watched.service.clone(), alive.clone());
             for _ in before.iter().filter(|process| !alive.contains(process)) {
                 metrics.crash(&watched.service, now);
             }
