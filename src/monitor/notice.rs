@@ -64,8 +64,6 @@ pub struct Notice {
     pub facts: Map<String, Value>,
     /// The run that it is about.
     pub run: Option<String>,
-    /// What counts as the same.
-    pub group: String,
     /// Whether the run that it is about has told the channels itself, with its reason and its report.
     pub told_by_run: bool,
 }
@@ -111,7 +109,8 @@ impl Notice {
             text: self.text.clone(),
             facts: self.facts.clone(),
             run: self.run.clone(),
-            group: self.group.clone(),
+            // A breach of which nothing follows must not keep back that of which a rollback does.
+            group: format!("{}/{}", self.kind.name(), self.title),
         }
     }
 
@@ -161,7 +160,6 @@ impl Notice {
                 "window_ms": trigger.window, "sustained_for_ms": trigger.sustained, "story": trigger.story,
             })),
             run: None,
-            group: format!("{}/{about}", kind.name()),
             told_by_run: false,
         }
     }
@@ -185,7 +183,6 @@ impl Notice {
                 "severity": incident.severity,
             })),
             run: None,
-            group: format!("incident/{}/{address}", incident.pattern.name()),
             told_by_run: false,
         }
     }
@@ -244,7 +241,6 @@ impl Notice {
                 "exit_code": code, "attempt": attempt.id,
             })),
             run: run.map(str::to_owned),
-            group: format!("rollback/{story}"),
             told_by_run: code.is_some()
                 && text_of("mode") == Some("real")
                 && document.get("audit_head").is_some_and(|head| !head.is_null()),

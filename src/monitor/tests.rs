@@ -270,3 +270,21 @@ fn what_is_remembered_survives_a_restart_whole() {
     events(&mut next, (120, 200), |_| true, NO_TIME);
     assert!(matches!(judge(&mut next, 199).step, Step::Alert(Some(_))));
 }
+
+/// Equal alerts are held back for a while: what says something else is no equal one.
+#[test]
+fn that_a_story_is_rolled_back_is_no_repetition_of_a_breach_of_which_nothing_followed() {
+    use super::notice::Notice;
+    let group = |told: &Told| Notice::of(told, told.alarmed.unwrap_or(NOW)).alert().group;
+    let mut watch = watch(AUTOMATIC);
+    events(&mut watch, (0, 120), |_| true, NO_TIME);
+    let busy = Powers {
+        busy: Some("another run is at work".to_owned()),
+        ..powers()
+    };
+    let held = judge_with(&mut watch, &busy, 119);
+    assert!(matches!(held.step, Step::Alert(Some(_))), "{held:?}");
+    let rolled = judge(&mut watch, 121);
+    assert_eq!(rolled.step, Step::Rollback("1.7".to_owned()));
+    assert_ne!(group(&held), group(&rolled));
+}
