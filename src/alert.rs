@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::redact;
 use crate::host::clock::Clock;
 use crate::host::records::Records;
@@ -376,7 +377,7 @@ impl Alerts {
     /// Puts an alert into the outbox for each channel that wants it. What is queued is on the disk when this returns.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Failed`] where the outbox can't be written; what was queued by then stays.
+    /// [`crate::base::error::Kind::Failed`] where the outbox can't be written; what was queued by then stays.
     pub fn raise(&self, alert: Alert) -> Result<Raised> {
         let alert = alert.cleaned();
         let mut raised = Raised {
@@ -413,7 +414,7 @@ impl Alerts {
     /// channel does.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Failed`] where the outbox can't be read.
+    /// [`crate::base::error::Kind::Failed`] where the outbox can't be read.
     pub fn deliver(&self, until: Instant) -> Result<Deliveries> {
         delivery::deliver(&self.shared, until, None)
     }
@@ -421,7 +422,7 @@ impl Alerts {
     /// How many alerts wait for their channel.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Failed`] where the outbox can't be read.
+    /// [`crate::base::error::Kind::Failed`] where the outbox can't be read.
     pub fn pending(&self) -> Result<usize> {
         Ok(self.held()?.of(State::Pending).count())
     }
@@ -429,7 +430,7 @@ impl Alerts {
     /// What the outbox holds.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Failed`] where it can't be read.
+    /// [`crate::base::error::Kind::Failed`] where it can't be read.
     pub fn held(&self) -> Result<Held> {
         let (entries, unreadable) = self.shared.outbox.list()?;
         let held_back = self
@@ -451,7 +452,7 @@ impl Alerts {
     /// Sends a test alert to one channel or to all, now, whatever else waits; limits and filters don't count.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] where there is no such channel; [`crate::error::Kind::Failed`] where the outbox
+    /// [`crate::base::error::Kind::Usage`] where there is no such channel; [`crate::base::error::Kind::Failed`] where the outbox
     /// can't be written.
     pub fn test(&self, channel: Option<&str>, until: Instant) -> Result<Deliveries> {
         let wanted: Vec<&Channel> = self
@@ -484,7 +485,7 @@ impl Alerts {
     /// Makes everything that waits or was given up due, and tries it now.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Failed`] where the outbox can't be read or written.
+    /// [`crate::base::error::Kind::Failed`] where the outbox can't be read or written.
     pub fn retry(&self, until: Instant) -> Result<Deliveries> {
         let shared = &*self.shared;
         let (entries, _) = shared.outbox.list()?;

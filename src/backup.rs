@@ -28,7 +28,8 @@ pub mod verify;
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// The file name of the manifest, in the backup's directory.
 pub const MANIFEST: &str = ".rollback-manifest.jsonl";

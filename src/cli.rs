@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::host::confine::Mode;
 use crate::run::Context;
 use crate::workspace::Workspace;
@@ -69,9 +70,6 @@ pub mod script;
 
 /// `rollback status`.
 pub mod status;
-
-/// What a terminal can show, and what of the world may reach it.
-pub mod terminal;
 
 /// How far a long operation is.
 pub mod ticker;
@@ -219,7 +217,7 @@ const STACKS: [usize; 3] = [1 << 30, 256 << 20, 64 << 20];
 /// of its own.
 #[must_use]
 pub fn main(arguments: Vec<OsString>) -> u8 {
-    crate::panic::silence();
+    crate::base::panic::silence();
     for stack in STACKS {
         let arguments = arguments.clone();
         let started = std::thread::Builder::new()
@@ -254,14 +252,14 @@ fn answer(arguments: Vec<OsString>) -> u8 {
         }
     };
     let everywhere = cli.everywhere.clone();
-    let code = match crate::panic::guard(|| dispatch(&cli)) {
+    let code = match crate::base::panic::guard(|| dispatch(&cli)) {
         Ok(code) => code,
         Err(error) => {
             let error = to_recover(&everywhere, error);
             if everywhere.json {
                 print(&format!("{}\n", render::error_json(&error)));
             }
-            let style = terminal::Style::of(&std::io::stderr(), everywhere.no_color);
+            let style = crate::base::terminal::Style::of(&std::io::stderr(), everywhere.no_color);
             if !everywhere.json || everywhere.verbose > 0 || output::is_incomplete() {
                 say(&render::error(&error, &style));
             }
@@ -277,7 +275,7 @@ fn ended(code: ExitCode, no_color: bool) -> u8 {
     if let Some(error) = unwritten {
         say(&render::error(
             &error,
-            &terminal::Style::of(&std::io::stderr(), no_color),
+            &crate::base::terminal::Style::of(&std::io::stderr(), no_color),
         ));
     }
     code.number()
@@ -289,7 +287,7 @@ fn to_recover(everywhere: &Everywhere, error: Error) -> Error {
         let workspace = Workspace::find(everywhere.workspace.as_deref()).ok()?;
         workspace.state().join("active").is_file().then_some(())
     };
-    if error.kind() != crate::error::Kind::Bug || error.hint_text().is_some() || is_cut().is_none() {
+    if error.kind() != crate::base::error::Kind::Bug || error.hint_text().is_some() || is_cut().is_none() {
         return error;
     }
     error.hint("what was done is in the audit log: `rollback audit show`; `rollback recover` settles it")
@@ -365,7 +363,7 @@ pub(crate) fn open(everywhere: &Everywhere) -> Result<Context> {
 /// Has the kernel confine the command from here on. Warns of what the kernel can't do.
 ///
 /// # Errors
-/// [`crate::error::Kind::Denied`] where the kernel refuses, or can't do what `policy.require_confinement` asks for.
+/// [`crate::base::error::Kind::Denied`] where the kernel refuses, or can't do what `policy.require_confinement` asks for.
 pub(crate) fn confine(everywhere: &Everywhere, context: &Context, mode: Mode) -> Result<()> {
     if mode == Mode::Real {
         output::may_change();
@@ -374,7 +372,7 @@ pub(crate) fn confine(everywhere: &Everywhere, context: &Context, mode: Mode) ->
     if let (Some(warning), false) = (warning, everywhere.quiet) {
         say(&render::warning(
             &warning,
-            &terminal::Style::of(&std::io::stderr(), everywhere.no_color),
+            &crate::base::terminal::Style::of(&std::io::stderr(), everywhere.no_color),
         ));
     }
     Ok(())
@@ -392,7 +390,7 @@ pub(crate) fn warn_of_unfinished(everywhere: &Everywhere, context: &Context) {
     let message = format!("run {run} was cut off: `rollback recover` settles it");
     say(&render::warning(
         &message,
-        &terminal::Style::of(&std::io::stderr(), everywhere.no_color),
+        &crate::base::terminal::Style::of(&std::io::stderr(), everywhere.no_color),
     ));
 }
 
@@ -407,7 +405,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     table.load_preset(comfy_table::presets::NOTHING);
     table.set_header(head);
     for row in rows {
-        table.add_row(row.iter().map(|cell| terminal::escape(cell).into_owned()));
+        table.add_row(row.iter().map(|cell| crate::base::terminal::escape(cell).into_owned()));
     }
     if rows.is_empty() {
         return String::new();

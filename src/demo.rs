@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// What stands in each file.
 mod contents;
@@ -61,7 +62,7 @@ pub struct Built {
     pub python: Option<PathBuf>,
 }
 
-/// Makes a workspace in `directory`, which exists and is empty ([`Kind::Exists`](crate::error::Kind) otherwise).
+/// Makes a workspace in `directory`, which exists and is empty ([`Kind::Exists`](crate::base::error::Kind) otherwise).
 pub fn build(directory: &Path, options: &Options) -> Result<Built> {
     require_empty(directory)?;
 

@@ -18,7 +18,8 @@ pub mod yaml;
 
 use std::ops::Range;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// The largest text that is edited, in bytes.
 pub const LARGEST: usize = 4 << 20;

@@ -13,7 +13,8 @@ use serde_yaml::Value;
 use crate::edit::Edited;
 use crate::edit::key_path::KeyPath;
 use crate::edit::yaml::{self, Place};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use document::Feature;
 
 /// The flags of one file, as they stand there.

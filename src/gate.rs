@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::error::{Error, Kind, Result};
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Result;
 use crate::host::logs::Level;
 use crate::operation::{Act, BackupMade, Capability, Done, Fact, Operation, Outcome, Proposal};
 use crate::report::OperationRecord;
@@ -218,7 +220,7 @@ impl Gate {
         let permit = audit.begin(&Intent::of(&passed.record, scene, &undo))?;
         confirm.expected().acts();
         passed.touched = true;
-        let result = crate::panic::guard(|| operation.execute(&permit, &view.host));
+        let result = crate::base::panic::guard(|| operation.execute(&permit, &view.host));
         let result = Done::telling(result, view.host.note_leftovers());
         audit.finish(
             permit,

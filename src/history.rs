@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::audit::{chain, segments};
 use crate::host::records::Records;
 use crate::operation::Undo;
@@ -271,7 +272,7 @@ impl History {
     /// The report of a run.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] with the nearest name for an unknown run.
+    /// [`crate::base::error::Kind::Usage`] with the nearest name for an unknown run.
     pub fn load(&self, run: &str) -> Result<Report> {
         let chronicle = self.chronicle()?;
         if let Some(told) = chronicle.get(run) {
@@ -319,7 +320,7 @@ impl History {
     /// Whether the log can be trusted from a run's first record on: its undos are read from there.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Corrupt`] where it was changed since, otherwise what the system says.
+    /// [`crate::base::error::Kind::Corrupt`] where it was changed since, otherwise what the system says.
     pub fn require_sound(&self, report: &Report) -> Result<()> {
         let directory = self.state.join("audit");
         let mut first = None;

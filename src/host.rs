@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::gate::redact::redact;
 use crate::workspace::Workspace;
@@ -115,14 +116,14 @@ impl Host {
 
     /// The configured container engine, if its program is there.
     #[must_use]
-    pub fn engine(&self) -> crate::known::Known<docker::Engine> {
+    pub fn engine(&self) -> crate::base::known::Known<docker::Engine> {
         docker::Engine::find(&self.workspace.config().docker, self.workspace.root())
     }
 
     /// Runs a program that the policy lists, and waits for it. Gives the end of its output, redacted.
     ///
     /// # Errors
-    /// [`crate::error::Kind::NotFound`] for an unknown program; [`crate::error::Kind::Failed`] for one that fails or
+    /// [`crate::base::error::Kind::NotFound`] for an unknown program; [`crate::base::error::Kind::Failed`] for one that fails or
     /// runs past its deadline.
     pub fn run_listed(
         &self,

@@ -36,9 +36,6 @@ pub mod view;
 /// The only module that changes the world.
 pub mod host;
 
-/// The databases that the stack keeps in files.
-pub mod database;
-
 /// Backups: manifest, copy, verification.
 pub mod backup;
 
@@ -72,9 +69,6 @@ pub mod demo;
 /// The one language of patterns.
 pub mod pattern;
 
-/// What a look gives: what was seen, or why nobody can tell.
-pub mod known;
-
 /// Walls of our own that tests take down.
 mod broken;
 
@@ -83,11 +77,5 @@ mod broken;
 #[path = "../tests/skipped.rs"]
 mod skipped;
 
-/// What can go wrong.
-pub mod error;
-
-/// What becomes of a panic.
-pub mod panic;
-
-/// How the program ends.
-pub mod exit_code;
+/// What everything stands on: errors, words for people, secrets, time.
+pub mod base;

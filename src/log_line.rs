@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::known::Known;
+use crate::base::known::Known;
 
 /// Lines that are JSON objects.
 mod json;

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::log_line::Event;
 use crate::workspace::monitor_config::{Metric, MonitorConfig, Wanted};
 

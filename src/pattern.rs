@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
 use self::reader::Reader;
-use crate::error::{Position, Result};
+use crate::base::error::Position;
+use crate::base::error::Result;
 
 /// How the text of a pattern is read.
 mod reader;
@@ -112,7 +113,7 @@ impl Pattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Invalid`] with the place in the text, for what can't be understood.
+    /// [`crate::base::error::Kind::Invalid`] with the place in the text, for what can't be understood.
     pub fn parse(text: &str) -> Result<Self> {
         let ways = Reader::of(text).ways()?;
         Ok(Self {

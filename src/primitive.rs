@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rhai::{Dynamic, FnPtr, Map};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::operation::Proposal;
 use crate::script::session::Telling;
 use crate::view::View;
@@ -237,7 +238,7 @@ impl Primitive {
     /// Checks values against the parameters.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Invalid`] naming the word, the parameter, and both types.
+    /// [`crate::base::error::Kind::Invalid`] naming the word, the parameter, and both types.
     pub fn accept(&'static self, values: Vec<Dynamic>) -> Result<Arguments> {
         for (index, value) in values.iter().enumerate() {
             self.takes(index, value)?;
@@ -273,7 +274,7 @@ impl Primitive {
     /// The type of an option.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Invalid`] with the nearest option.
+    /// [`crate::base::error::Kind::Invalid`] with the nearest option.
     pub fn option(&self, parameter: &Parameter, key: &str) -> Result<Type> {
         if let Some((_, kind)) = parameter.keys.iter().find(|(known, _)| *known == key) {
             return Ok(*kind);
@@ -423,7 +424,7 @@ impl Arguments {
     /// Seconds (a whole number) or text such as `5s` of an options map.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Invalid`] where it is no duration.
+    /// [`crate::base::error::Kind::Invalid`] where it is no duration.
     pub fn option_duration(&self, index: usize, key: &str, default: Duration) -> Result<Duration> {
         let Some(value) = self.map(index).get(key).cloned() else {
             return Ok(default);

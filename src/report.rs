@@ -164,7 +164,7 @@ impl Tally {
     /// "6 of 8 checks passed, 1 unknown", with the verb of a preview or of a real run.
     #[must_use]
     pub fn sentence(&self, verb: &str) -> String {
-        let total = crate::cli::terminal::plural(self.passed + self.failed + self.unknown, "check");
+        let total = crate::base::terminal::plural(self.passed + self.failed + self.unknown, "check");
         let unknown = match self.unknown {
             0 => String::new(),
             count => format!(", {count} unknown"),
@@ -289,13 +289,13 @@ pub struct FailureRecord {
     pub hint: Option<String>,
     /// The place in the script or the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<crate::error::Position>,
+    pub at: Option<crate::base::error::Position>,
 }
 
 impl FailureRecord {
     /// What an error says, without secrets.
     #[must_use]
-    pub fn of(story: &str, error: &crate::error::Error) -> Self {
+    pub fn of(story: &str, error: &crate::base::error::Error) -> Self {
         Self {
             story: story.to_owned(),
             kind: error.kind().name().to_owned(),

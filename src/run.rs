@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
 
-use crate::error::{Error, Kind, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::gate::audit::AuditLog;
 use crate::gate::confirm::{Answers, Confirm};
 use crate::gate::expected::Step;
@@ -387,7 +389,7 @@ fn not_read(files: &[String]) -> Option<String> {
     (count > 0).then(|| {
         format!(
             "{} could not be looked into ({}{more}): what they need is not known",
-            crate::cli::terminal::plural(count as u64, "source file"),
+            crate::base::terminal::plural(count as u64, "source file"),
             named.join(", ")
         )
     })

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rhai::{AST, ASTNode, Engine, Map, Stmt};
 
-use crate::error::{Error, Position, Result};
+use crate::base::error::Error;
+use crate::base::error::Position;
+use crate::base::error::Result;
 use crate::primitive::Primitive;
 use crate::primitives;
 
@@ -89,7 +91,7 @@ impl Script {
     /// word's name.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Script`] with the line.
+    /// [`crate::base::error::Kind::Script`] with the line.
     pub fn compile(engine: &Engine, name: &str, origin: Origin, source: &str) -> Result<Self> {
         if source.len() as u64 > LIMIT {
             return Err(Error::script(format!("script `{name}` is larger than 1 MiB")));
@@ -221,7 +223,7 @@ impl Script {
 /// Reads and compiles a script that a person names by its path.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] where it can't be read, [`crate::error::Kind::Script`] as [`Script::compile`].
+/// [`crate::base::error::Kind::Usage`] where it can't be read, [`crate::base::error::Kind::Script`] as [`Script::compile`].
 pub fn read(path: &Path) -> Result<Script> {
     let shown = path.display().to_string();
     let unreadable = |why: String| {

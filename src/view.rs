@@ -10,7 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::backup;
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Overlay;
 use crate::gate::overlay::Seen;
 use crate::host::Host;
@@ -245,7 +246,7 @@ impl View {
     /// What stands at a path, not following a link; `None` where nothing does.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`] where the path leads through a link, or what the system says.
+    /// [`crate::base::error::Kind::Denied`] where the path leads through a link, or what the system says.
     pub fn stat(&self, path: &Path) -> Result<Option<Stat>> {
         if self.is_hidden(path) {
             return Ok(None);
@@ -271,7 +272,7 @@ impl View {
     /// One look at the world, before it is made.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Unknown`] where a test has taken it away.
+    /// [`crate::base::error::Kind::Unknown`] where a test has taken it away.
     pub fn look(&self, look: Look, what: impl std::fmt::Display) -> Result<()> {
         self.host.sight.look(look, what)
     }
@@ -305,7 +306,7 @@ impl View {
     /// Refuses a copy of what the run itself appends to: it would tell a script in which pass it is.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`] naming the log.
+    /// [`crate::base::error::Kind::Denied`] naming the log.
     pub fn require_at_rest(&self, from: &Place) -> Result<()> {
         match self
             .errand
@@ -389,7 +390,7 @@ impl View {
     /// Visits every path below `top`, the top included, parents first; links are not followed, mounts not entered.
     ///
     /// # Errors
-    /// What `visit` says; [`crate::error::Kind::Invalid`] past the limit of paths.
+    /// What `visit` says; [`crate::base::error::Kind::Invalid`] past the limit of paths.
     pub fn walk(&self, top: &Path, visit: &mut dyn FnMut(&Path, &Stat) -> Result<()>) -> Result<()> {
         self.walk_as(top, false, visit)
     }

@@ -5,7 +5,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::broken::{Own, is_down};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// Second names of the same directories.
 pub mod aliases;
@@ -203,7 +204,7 @@ impl Workspace {
     /// `rollback.yaml`, else the nearest that holds `config/feature-flags.yaml`.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] where there is none, [`crate::error::Kind::Configuration`] where `rollback.yaml` is wrong.
+    /// [`crate::base::error::Kind::Usage`] where there is none, [`crate::base::error::Kind::Configuration`] where `rollback.yaml` is wrong.
     pub fn find(named: Option<&Path>) -> Result<Self> {
         let current =
             std::env::current_dir().map_err(|error| Error::io("read the current directory", &error))?;
@@ -380,7 +381,7 @@ impl Workspace {
     /// The place that a script names, by its first name where it has several.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Invalid`] for an empty path, `~` or a NUL; [`crate::error::Kind::Denied`] for a path
+    /// [`crate::base::error::Kind::Invalid`] for an empty path, `~` or a NUL; [`crate::base::error::Kind::Denied`] for a path
     /// that leads out of the roots.
     pub fn place(&self, text: &str) -> Result<Place> {
         if text.is_empty() {
@@ -454,11 +455,11 @@ mod tests {
         let workspace = Workspace::open(directory.path()).expect("a workspace");
         for path in ["..", "a/../../b", "/etc/passwd", "/", "a/../b"] {
             let error = workspace.place(path).expect_err(path);
-            assert_eq!(error.kind(), crate::error::Kind::Denied, "{path}");
+            assert_eq!(error.kind(), crate::base::error::Kind::Denied, "{path}");
         }
         for path in ["", "~", "~/x", "a\0b"] {
             let error = workspace.place(path).expect_err(path);
-            assert_eq!(error.kind(), crate::error::Kind::Invalid, "{path}");
+            assert_eq!(error.kind(), crate::base::error::Kind::Invalid, "{path}");
         }
         for (path, shown) in [("a//b/./c/", "a/b/c"), (".", "."), ("./x", "x")] {
             assert_eq!(workspace.place(path).expect(path).shown, shown);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rollback_manager::host::processes::Query;
-use rollback_manager::known::Known;
+use rollback_manager::base::known::Known;
 use rollback_manager::view::{Errand, View};
 use serde_json::Value;
 

@@ -367,7 +367,7 @@ mod tests {
 
     use super::*;
 
-    fn wrong(channel: &str) -> crate::error::Error {
+    fn wrong(channel: &str) -> crate::base::error::Error {
         let text = format!("policy: {{ commands: [tell] }}\nalerts:\n  channels:\n    - {channel}\n");
         Config::parse(&text).expect_err(channel)
     }

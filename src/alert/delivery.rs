@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::entry::{Entry, State, milliseconds};
 use super::forms::{self, Refusal};
 use super::{Attempt, Deliveries, Kind, Shared};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::redact;
 
 /// The longest wait that a receiver may ask for.

@@ -6,7 +6,7 @@ use super::config::Channel;
 use super::entry::Entry;
 use super::template::Message;
 use super::{Severity, Shared};
-use crate::error::Error;
+use crate::base::error::Error;
 
 /// A listed program.
 mod command;

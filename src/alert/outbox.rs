@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::entry::{Entry, State};
 use super::quota::Quota;
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::records::Records;
 
 /// The directory, below `.rollback`.

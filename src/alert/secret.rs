@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::redact;
 
 /// The largest secret that is read, in bytes.
@@ -47,7 +48,7 @@ impl Source {
     /// Reads it, without spaces and line ends around it.
     ///
     /// # Errors
-    /// [`crate::error::Kind::NotFound`] or [`crate::error::Kind::Failed`], with the place and never with the contents.
+    /// [`crate::base::error::Kind::NotFound`] or [`crate::base::error::Kind::Failed`], with the place and never with the contents.
     pub fn read(&self, root: &Path) -> Result<Secret> {
         let text = match self {
             Self::File(path) => {
@@ -192,7 +193,7 @@ impl Address {
     /// The address itself.
     ///
     /// # Errors
-    /// As [`Source::read`]; [`crate::error::Kind::Invalid`] where what is read is no address.
+    /// As [`Source::read`]; [`crate::base::error::Kind::Invalid`] where what is read is no address.
     pub(super) fn read(&self, root: &Path) -> Result<Secret> {
         match self {
             Self::Plain(url) => Ok(Secret(url.clone())),

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::manifest;
-use crate::error::{Kind, Result};
+use crate::base::error::Kind;
+use crate::base::error::Result;
 use crate::host::files::{EntryKind, Files};
 
 /// A directory among the backups. Without a finished manifest it is not `complete`, and no backup.

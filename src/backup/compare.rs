@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::MANIFEST;
 use super::manifest::{Entry, LOOKED_AT, READ, Reading, TOP};
 use super::verify::{Depth, Problem, Verified, footer_of};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::host::files::{EntryKind, Files, Survey, Walked, shown};
 
 /// Whose contents are compared, and how.

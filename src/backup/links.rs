@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::verify::Problem;
 use super::verify::finished;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::host::files::{EntryKind, Files, lexical, shown};
-use crate::known::Known;
+use crate::base::known::Known;
 
 /// Where a link in `directory`, an absolute path, leads by its text alone.
 #[must_use]

@@ -6,7 +6,8 @@ use super::MANIFEST;
 use super::compare::{Comparison, Contents, compare};
 use super::manifest::{Entry, TOP};
 use super::verify::{finished, footer_of};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::host::files::{Copied, CopyOutcome, EntryKind, Files, Mounts, Renamed, shown};
 

@@ -6,7 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::MANIFEST;
 use super::manifest::{self, Digests, Header, Method, Origin};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::host::files::{
     Copied, CopyOutcome, EntryKind, Expect, Files, Listed, Mounts, Relocated, Stat, shown,
@@ -374,7 +375,7 @@ pub fn copy(
     copied.map_err(|error| {
         let cleared = match files.stat(backup) {
             Ok(None) => Ok(()),
-            _ if error.kind() == crate::error::Kind::Exists => Ok(()),
+            _ if error.kind() == crate::base::error::Kind::Exists => Ok(()),
             _ => files.remove_tree(permit, backup),
         };
         for directory in created.iter().rev() {

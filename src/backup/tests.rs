@@ -16,7 +16,8 @@ use super::{
     MANIFEST, catalogue, check_name, directory_name, restore::restore, verify::Depth, verify::seal,
     verify::verify,
 };
-use crate::error::{Kind, Result};
+use crate::base::error::Kind;
+use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::host::files::fixture::{Scene, entries, grow, portrait};
 use crate::host::files::{EntryKind, Files};

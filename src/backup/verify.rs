@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::MANIFEST;
 use super::compare::{Comparison, Contents, compare};
 use super::manifest::{self, Digests, Footer, Reading, TOP};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::host::files::{Expect, Files, shown};
 

@@ -5,12 +5,17 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::terminal::plural;
-use super::{Everywhere, print, print_json, render, say, terminal};
+use crate::base::terminal::plural;
+use crate::base::terminal;
+use super::Everywhere;
+use super::print;
+use super::print_json;
+use super::render;
+use super::say;
 use crate::alert::entry::{Entry, State};
 use crate::alert::{Alerts, Deliveries, Held};
-use crate::error::Result;
-use crate::exit_code::ExitCode;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::host::confine::Mode;
 
 /// How long a person waits for all channels.
@@ -33,7 +38,7 @@ pub enum Command {
 /// Tests the channels, shows the outbox, tries it again.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for an unknown channel; [`crate::error::Kind::Failed`] where the outbox can't be used.
+/// [`crate::base::error::Kind::Usage`] for an unknown channel; [`crate::base::error::Kind::Failed`] where the outbox can't be used.
 pub fn alert(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
     let context = super::open(everywhere)?;
     if matches!(command, Command::List) {

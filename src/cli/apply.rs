@@ -7,8 +7,9 @@ use clap::Args;
 use super::Everywhere;
 use super::progress::Person;
 use super::run::{Changing, params, show_outcome, show_preview, stories, telling, watch_signals};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::host::confine::Mode;
 use crate::run::{Request, alerts, plan_file};
 

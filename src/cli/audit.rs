@@ -2,9 +2,15 @@
 
 use clap::Subcommand;
 
-use super::{Everywhere, print, print_json, render, say, terminal};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::terminal;
+use super::Everywhere;
+use super::print;
+use super::print_json;
+use super::render;
+use super::say;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::gate::audit::{anchors, chain, record};
 use crate::workspace::Workspace;
 
@@ -49,7 +55,7 @@ fn hash(text: &str) -> std::result::Result<String, String> {
 /// Shows, verifies or exports the log.
 ///
 /// # Errors
-/// What the system says; [`crate::error::Kind::Corrupt`] where the log is damaged.
+/// What the system says; [`crate::base::error::Kind::Corrupt`] where the log is damaged.
 pub fn audit(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
     let workspace = Workspace::find(everywhere.workspace.as_deref())?;
     match command {

@@ -5,10 +5,14 @@ use serde_json::{Value, json};
 
 use super::progress::Person;
 use super::ticker::Ticker;
-use super::{Everywhere, print, print_json, terminal};
+use crate::base::terminal;
+use super::Everywhere;
+use super::print;
+use super::print_json;
 use crate::backup::catalogue;
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::gate::confirm::Answers;
 use crate::host::confine::Mode;
 use crate::report::RunKind;

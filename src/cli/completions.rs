@@ -3,8 +3,9 @@
 use clap::CommandFactory;
 
 use super::{Cli, print};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 
 /// Prints the completions of a shell.
 ///

@@ -4,8 +4,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{Everywhere, print, print_json, render, say};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::flags::Flags;
 use crate::host::confine::Mode;
 use crate::report::RunKind;
@@ -106,7 +107,7 @@ fn warn(everywhere: &Everywhere, flags: &Flags) {
     if everywhere.quiet {
         return;
     }
-    let style = super::terminal::Style::of(&std::io::stderr(), everywhere.no_color);
+    let style = crate::base::terminal::Style::of(&std::io::stderr(), everywhere.no_color);
     for cycle in flags.cycles() {
         say(&render::warning(
             &format!(
@@ -192,7 +193,7 @@ fn switch(
                 .as_deref()
                 .map(|why| format!(" ({why})"))
                 .unwrap_or_default();
-            print(&format!("{}{why}\n", super::terminal::escape(&operation.summary)));
+            print(&format!("{}{why}\n", crate::base::terminal::escape(&operation.summary)));
         }
     }
     Ok(ExitCode::Done)

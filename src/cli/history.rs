@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::terminal::Style;
+use crate::base::terminal::Style;
 use super::{Everywhere, print, print_json};
-use crate::error::Result;
-use crate::exit_code::ExitCode;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::history::History;
 use crate::host::confine::Mode;
 use crate::report::text::{self, Telling};
@@ -64,7 +64,7 @@ pub fn history(everywhere: &Everywhere) -> Result<ExitCode> {
 /// Shows one run.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for an unknown run.
+/// [`crate::base::error::Kind::Usage`] for an unknown run.
 pub fn show(everywhere: &Everywhere, run: &str) -> Result<ExitCode> {
     let context = super::open(everywhere)?;
     super::confine(everywhere, &context, Mode::DryRun)?;

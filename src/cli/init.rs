@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::{Everywhere, print};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::host::records::{self, NewFile};
 use crate::workspace::{CONFIG, STORIES};
 
@@ -65,7 +66,7 @@ fn execute() {
 /// Makes the workspace; refuses where one is already.
 ///
 /// # Errors
-/// [`crate::error::Kind::Exists`] where `rollback.yaml` stands already, otherwise what the system says.
+/// [`crate::base::error::Kind::Exists`] where `rollback.yaml` stands already, otherwise what the system says.
 pub fn init(everywhere: &Everywhere, directory: Option<&Path>) -> Result<ExitCode> {
     let directory = directory
         .or(everywhere.workspace.as_deref())

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::terminal::{Style, escape};
+use crate::base::terminal::Style;
+use crate::base::terminal::escape;
 use super::{Everywhere, print, print_json, render, say};
 use crate::alert::{self, Alerts};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::host::listen::{self, Shared};
 use crate::monitor::notice::{Notice, Sink};
 use crate::monitor::probes::{self, Asked};
@@ -60,9 +62,9 @@ impl Sink for Voice {
         if !self.quiet {
             let style = Style::of(&std::io::stderr(), self.no_colour);
             let ink = match notice.severity {
-                Severity::Info => super::terminal::Ink::Good,
-                Severity::Warning => super::terminal::Ink::Caution,
-                Severity::Critical => super::terminal::Ink::Danger,
+                Severity::Info => crate::base::terminal::Ink::Good,
+                Severity::Warning => crate::base::terminal::Ink::Caution,
+                Severity::Critical => crate::base::terminal::Ink::Danger,
             };
             let mut text = format!(
                 "{}: {}\n",
@@ -182,7 +184,7 @@ fn once(everywhere: &Everywhere, watching: &mut Watching, now: &dyn Fn() -> i64)
         watching.warnings.push(format!(
             "{} of {} inconclusive: nothing is known there, neither good nor bad",
             unknown,
-            super::terminal::plural(round.told.len() as u64, "verdict")
+            crate::base::terminal::plural(round.told.len() as u64, "verdict")
         ));
     }
     if everywhere.json {

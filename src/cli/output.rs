@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use crate::error::Error;
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::exit_code::ExitCode;
 
 /// What became of standard output so far.
 struct State {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::terminal::{Ink, Style, escape};
+use crate::base::terminal::Ink;
+use crate::base::terminal::Style;
+use crate::base::terminal::escape;
 use super::ticker::Ticker;
 use super::{Everywhere, render, say};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::gate::prompt::{Ask, Terminal};
 use crate::host::files::Meter;
 use crate::operation::Outcome;

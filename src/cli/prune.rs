@@ -3,10 +3,14 @@
 use clap::Args;
 
 use super::progress::Person;
-use super::{Everywhere, print, print_json, terminal};
+use crate::base::terminal;
+use super::Everywhere;
+use super::print;
+use super::print_json;
 use crate::backup::retention::{self, Policy};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::gate::confirm::Answers;
 use crate::host::confine::Mode;
 use crate::report::text::Telling;

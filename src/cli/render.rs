@@ -5,8 +5,11 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::{Value, json};
 
-use super::terminal::{Ink, Style, escape};
-use crate::error::{Error, Position};
+use crate::base::terminal::Ink;
+use crate::base::terminal::Style;
+use crate::base::terminal::escape;
+use crate::base::error::Error;
+use crate::base::error::Position;
 use crate::gate::redact::{redact, told};
 
 /// A failure for a person, with a newline at the end. Lines are not wrapped, so that they can be searched for.

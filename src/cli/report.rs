@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::terminal::Style;
+use crate::base::terminal::Style;
 use super::{Everywhere, print, print_json};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::history::History;
 use crate::host::confine::Mode;
 use crate::report::text::{self, Telling};
@@ -38,7 +39,7 @@ enum Format {
 /// Prints the report of a run, or opens it.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for an unknown run, or where there is none; `NotFound` where the page to be opened is
+/// [`crate::base::error::Kind::Usage`] for an unknown run, or where there is none; `NotFound` where the page to be opened is
 /// gone; `Failed` where nothing can open it.
 pub fn report(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
     let context = super::open(everywhere)?;

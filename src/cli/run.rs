@@ -8,10 +8,11 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::progress::Person;
-use super::terminal::Style;
+use crate::base::terminal::Style;
 use super::{Everywhere, print, print_json, render, say};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::gate::confirm::Answers;
 use crate::gate::redact;
 use crate::host::confine;
@@ -80,7 +81,7 @@ impl Changing {
     /// Whether the person wants a dry run.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] where `ROLLBACK_DRY_RUN` says neither yes nor no.
+    /// [`crate::base::error::Kind::Usage`] where `ROLLBACK_DRY_RUN` says neither yes nor no.
     pub fn is_dry_run(&self) -> Result<bool> {
         Ok(self.dry_run || environment_dry_run(std::env::var_os("ROLLBACK_DRY_RUN"))?)
     }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::{Everywhere, print, print_json, render, say};
-use crate::error::Result;
-use crate::exit_code::ExitCode;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::script::{definitions, header};
 use crate::workspace::catalogue::Catalogue;
 
@@ -57,7 +57,7 @@ pub enum Command {
 /// Shows words or stories, or looks scripts through.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for an unknown word, or a script that can't be read.
+/// [`crate::base::error::Kind::Usage`] for an unknown word, or a script that can't be read.
 pub fn script(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
     match command {
         Command::Doc {
@@ -89,7 +89,7 @@ pub fn script(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                     .collect();
                 print(&super::table(&["story", "title", "script"], &rows));
                 for warning in &context.catalogue.warnings {
-                    print(&format!("note: {}\n", super::terminal::escape(warning)));
+                    print(&format!("note: {}\n", crate::base::terminal::escape(warning)));
                 }
             }
             return Ok(told(everywhere, &context.catalogue));
@@ -106,7 +106,7 @@ pub(super) fn problems_json(catalogue: &Catalogue) -> Vec<serde_json::Value> {
 /// Tells people which stories can't be read, each at its place; gives the exit code.
 pub(super) fn told(everywhere: &Everywhere, catalogue: &Catalogue) -> ExitCode {
     if !everywhere.json {
-        let style = super::terminal::Style::of(&std::io::stderr(), everywhere.no_color);
+        let style = crate::base::terminal::Style::of(&std::io::stderr(), everywhere.no_color);
         for problem in &catalogue.problems {
             say(&render::error(problem, &style));
         }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Everywhere, print, print_json};
-use crate::error::Result;
-use crate::exit_code::ExitCode;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::history::History;
 use crate::host::confine::Mode;
 use crate::script::Origin;
@@ -104,8 +104,8 @@ fn text(status: &Value, foreign: &[String]) -> String {
                 field(story, "title"),
                 field(story, "feature"),
                 flag.to_owned(),
-                super::terminal::plural(count(story, "present") as u64, "part"),
-                super::terminal::plural(count(story, "backups") as u64, "backup"),
+                crate::base::terminal::plural(count(story, "present") as u64, "part"),
+                crate::base::terminal::plural(count(story, "backups") as u64, "backup"),
                 field(story, "last_run"),
             ]
         })
@@ -124,7 +124,7 @@ fn text(status: &Value, foreign: &[String]) -> String {
         let have = if foreign.len() == 1 { "has" } else { "have" };
         text.push_str(&format!(
             "{} of the program {have} no part and no flag here: {}\n",
-            super::terminal::plural(foreign.len() as u64, "story"),
+            crate::base::terminal::plural(foreign.len() as u64, "story"),
             foreign.join(", ")
         ));
     }
@@ -135,7 +135,7 @@ fn text(status: &Value, foreign: &[String]) -> String {
         .flatten()
     {
         if let Some(warning) = warning.as_str() {
-            text.push_str(&format!("note: {}\n", super::terminal::escape(warning)));
+            text.push_str(&format!("note: {}\n", crate::base::terminal::escape(warning)));
         }
     }
     text

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::terminal::{bytes, duration, plural};
+use crate::base::terminal::bytes;
+use crate::base::terminal::duration;
+use crate::base::terminal::plural;
 use super::{Everywhere, say};
 use crate::host::files::{Meter, Progress};
 

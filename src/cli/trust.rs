@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::{Everywhere, print, print_json};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::workspace::trust;
 
 /// What `rollback trust` takes.
@@ -23,7 +24,7 @@ pub struct Arguments {
 /// Lists the allowed directories, adds one or removes one.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for what is no directory or was not allowed, otherwise what the system says.
+/// [`crate::base::error::Kind::Usage`] for what is no directory or was not allowed, otherwise what the system says.
 pub fn trust(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
     let mut allowed = trust::list()?;
     match (&arguments.directory, &arguments.remove) {
@@ -61,7 +62,7 @@ pub fn trust(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
         print_json(&json!({"schema": "rollback.trusted/1", "trusted": shown}));
     } else {
         for path in &allowed {
-            print(&format!("{}\n", super::terminal::escape(&path.to_string_lossy())));
+            print(&format!("{}\n", crate::base::terminal::escape(&path.to_string_lossy())));
         }
     }
     Ok(ExitCode::Done)

@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use super::terminal::Style;
+use crate::base::terminal::Style;
 use super::{Everywhere, print, print_json};
-use crate::error::Result;
-use crate::exit_code::ExitCode;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::gate::Pass;
 use crate::host::confine::Mode;
 use crate::report::text;

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 const CATALOGUE: &str = include_str!("../../demo/deployed.json");
 
@@ -70,7 +71,7 @@ pub struct Deployed {
     pub requires: Vec<String>,
 }
 
-/// The catalogue, story by story. Fails only if the embedded file is broken ([`Kind::Bug`](crate::error::Kind)).
+/// The catalogue, story by story. Fails only if the embedded file is broken ([`Kind::Bug`](crate::base::error::Kind)).
 pub fn deployed() -> Result<Vec<Deployed>> {
     serde_json::from_str(CATALOGUE)
         .map_err(|error| Error::bug(format!("`demo/deployed.json` is unreadable: {error}")))

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::deployed::{Group, deployed};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 const LIVE_PID_FILE: &str = "logs/duckdb.pid";
 const LIVE_DATABASE: &str = ".duckdb/analytics.db";

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use super::*;
-use crate::error::Kind;
+use crate::base::error::Kind;
 use crate::skipped::skipped;
 
 fn built(options: Options) -> (tempfile::TempDir, Built) {

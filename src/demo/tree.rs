@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// 2025-08-28T09:26:56Z, the modification time of everything, in seconds since the epoch.
 pub(super) const MODIFIED: i64 = 1_756_373_216;

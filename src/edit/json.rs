@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use super::key_path::KeyPath;
 use super::numbers;
 use super::{Edited, Splice, apply, cannot_change_only, check_size, split_mark};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// The whole text as plain data; strict JSON.
 ///

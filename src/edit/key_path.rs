@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// The keys from the root to a value; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +121,7 @@ mod tests {
         for text in ["", ".", "a.", ".a", "a..b", "\"a", "\"a\"b", "a\"b", "\"a\\n\""] {
             assert_eq!(
                 KeyPath::parse(text).unwrap_err().kind(),
-                crate::error::Kind::Invalid,
+                crate::base::error::Kind::Invalid,
                 "{text}"
             );
         }

@@ -3,7 +3,8 @@
 use regex::{Regex, RegexBuilder};
 
 use super::{Edited, check_size, line_ranges, split_mark, without_terminator};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// The longest pattern, in bytes.
 const LONGEST_PATTERN: usize = 4096;

@@ -5,7 +5,8 @@ use serde_yaml::{Mapping, Value};
 use crate::edit::LARGEST;
 use crate::edit::key_path::KeyPath;
 use crate::edit::yaml::{self, key_name};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// One feature as the file has it.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::Kind;
+use crate::base::error::Kind;
 
 const FILE: &str = "\
 features:

@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::error::{Error, Kind, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::gate::Permit;
 use crate::gate::redact::{redact, redact_value};
 use crate::host::clock::Clock;
@@ -91,7 +93,7 @@ impl AuditLog {
     /// writing) is cut off and the repair is recorded. Reads only the end of the log.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Corrupt`] where the log does not end with the record that its head names, otherwise what
+    /// [`crate::base::error::Kind::Corrupt`] where the log does not end with the record that its head names, otherwise what
     /// the system says.
     pub fn open(records: &Records, clock: &Clock, run: &str) -> Result<Self> {
         let directory = records.state().join("audit");
@@ -178,7 +180,7 @@ impl AuditLog {
     /// Records the intent, durably, and gives the permit for it.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`] with exit code 8 where the log is not the file that this run left, otherwise what
+    /// [`crate::base::error::Kind::Denied`] with exit code 8 where the log is not the file that this run left, otherwise what
     /// the system says.
     pub fn begin(&mut self, intent: &Intent<'_>) -> Result<Permit> {
         if let Some(what) = self.disturbance()? {

@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::operation::{Fact, Outcome, Risk, UndoClass};
 
 /// One step of a pass, as far as it can be compared with the same step of another: no text in it holds a run's id or a
@@ -150,7 +151,7 @@ fn certain_facts(steps: &[Step]) -> impl Iterator<Item = (&Step, &Fact)> {
 /// The first difference between two plans of the same request.
 ///
 /// # Errors
-/// [`crate::error::Kind::Changed`] naming it. `ended` is the failure that ended the second one, if one did.
+/// [`crate::base::error::Kind::Changed`] naming it. `ended` is the failure that ended the second one, if one did.
 pub fn compare(planned: &[Step], now: &[Step], ended: Option<&Error>) -> Result<()> {
     let hint = "look at it, and make a new plan";
     // A fact that changed explains more than the operations that it moved.
@@ -227,7 +228,7 @@ impl Expected {
     /// The next step of the plan, if `now` is that one.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Changed`] with the difference.
+    /// [`crate::base::error::Kind::Changed`] with the difference.
     pub fn meet(&mut self, now: &Step) -> Result<Step> {
         let rest = self.steps.get(self.next..).unwrap_or_default();
         let absent = rest
@@ -267,7 +268,7 @@ impl Expected {
     /// A person declined this step of the plan: it is left out, where nothing that is still to come rests on it.
     ///
     /// # Errors
-    /// [`crate::error::Kind::NotApproved`] naming what does.
+    /// [`crate::base::error::Kind::NotApproved`] naming what does.
     pub fn decline(&mut self, step: &Step) -> Result<()> {
         let rest = self.steps.get(self.next..).unwrap_or_default();
         let resting: Vec<String> = rest
@@ -324,7 +325,7 @@ impl Expected {
     /// The pass, or a story of it, says that it is done: nothing of the plan may be left.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Changed`] naming the first step that did not come about.
+    /// [`crate::base::error::Kind::Changed`] naming the first step that did not come about.
     pub fn end(&self, story: Option<&str>) -> Result<()> {
         let rest = self.steps.get(self.next..).unwrap_or_default();
         let left = rest

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::broken::{Own, is_down};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::logs::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
 use crate::operation::Capability;
 use crate::pattern::Rule;
@@ -27,7 +28,7 @@ impl Policy {
     /// The policy of a workspace.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Configuration`] where a rule of `policy.deny` can't be read, or would never refuse anything.
+    /// [`crate::base::error::Kind::Configuration`] where a rule of `policy.deny` can't be read, or would never refuse anything.
     pub fn of(workspace: &Workspace) -> Result<Self> {
         let policy = &workspace.config().policy;
         let mut denied = Vec::new();
@@ -81,7 +82,7 @@ impl Policy {
     /// Checks every need; gives the rules that allow them.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`] with the rule that refuses.
+    /// [`crate::base::error::Kind::Denied`] with the rule that refuses.
     pub fn check(&self, needs: &[Capability], view: &View) -> Result<Option<String>> {
         let mut rules: Vec<String> = Vec::new();
         for need in needs {
@@ -297,7 +298,7 @@ fn name(need: &Capability) -> String {
 /// The pattern that lists a URL: same scheme and host, and the port, where `*` stands for any.
 ///
 /// # Errors
-/// [`crate::error::Kind::Invalid`] for what is no http URL, [`crate::error::Kind::Denied`] where no pattern lists it.
+/// [`crate::base::error::Kind::Invalid`] for what is no http URL, [`crate::base::error::Kind::Denied`] where no pattern lists it.
 pub fn check_address<'a>(patterns: &'a [String], url: &str) -> Result<&'a str> {
     let wanted = Address::parse(url).ok_or_else(|| {
         Error::invalid(format!("`{url}` is not an http or https URL")).hint("http://127.0.0.1:3001/health")

@@ -12,8 +12,9 @@ use rustix::termios::{InputModes, LocalModes, OptionalActions, QueueSelector, Te
 use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::cli::terminal::escape;
-use crate::error::{Error, Result};
+use crate::base::terminal::escape;
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// How often a question is asked again after an answer that is neither yes nor no.
 const REPEATS: usize = 3;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::gate::audit::{record, segments};
 use crate::operation::{Outcome, Risk, Undo};
 use crate::report::{AuditHead, Flags, Mode, OperationRecord, Report, RunKind, RunOutcome};
@@ -201,7 +201,7 @@ impl Chronicle {
             started: owned(start, "ts").unwrap_or_else(|| told.last.clone()),
             finished: told.last.clone(),
             outcome: RunOutcome::Interrupted,
-            exit_code: crate::exit_code::ExitCode::Unfinished.number(),
+            exit_code: crate::base::exit_code::ExitCode::Unfinished.number(),
             operations,
             backups: Vec::new(),
             checks: Vec::new(),

@@ -1,6 +1,7 @@
 //! Something stands where a run's undo would put things back: what it is, what was there before, and the ways out.
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::operation::Move;
 use crate::run::plan::quoted;
 use crate::view::View;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::History;
 use crate::edit::{Edited, json, yaml};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::flags::Flags;
 use crate::gate::audit::segments;
 use crate::history::three_way;

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::undo::{self, Chosen};
 use super::{Active, Begun, History};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::audit::{AuditLog, Intent, segments};
 use crate::operation::editing::AFTER;
 use crate::operation::reverting::{Ready, Revert};
@@ -34,8 +35,8 @@ pub enum Then {
 /// The run that was cut off.
 ///
 /// # Errors
-/// [`crate::error::Kind::Locked`] while a run is at work; [`crate::error::Kind::Usage`] where none was cut off;
-/// [`crate::error::Kind::Corrupt`] for a mark that can't be read.
+/// [`crate::base::error::Kind::Locked`] while a run is at work; [`crate::base::error::Kind::Usage`] where none was cut off;
+/// [`crate::base::error::Kind::Corrupt`] for a mark that can't be read.
 pub fn cut_off(context: &Context) -> Result<Active> {
     let _lock = Lock::take(context.workspace.root())?;
     marked(context)
@@ -59,7 +60,7 @@ fn marked(context: &Context) -> Result<Active> {
 /// `active.asked` names.
 ///
 /// # Errors
-/// [`crate::error::Kind::Changed`] where another run was cut off meanwhile; [`crate::error::Kind::Usage`] for a run that
+/// [`crate::base::error::Kind::Changed`] where another run was cut off meanwhile; [`crate::base::error::Kind::Usage`] for a run that
 /// can't go on; otherwise what the second run says.
 pub fn run(
     context: &Context,
@@ -278,7 +279,7 @@ fn closed_report(context: &Context, active: &Active, head: Option<AuditHead>) ->
         report.undoes.clone_from(&active.undoes);
     }
     report.outcome = RunOutcome::Interrupted;
-    report.exit_code = crate::exit_code::ExitCode::Unfinished.number();
+    report.exit_code = crate::base::exit_code::ExitCode::Unfinished.number();
     report.audit_head = head;
     Ok(report)
 }

@@ -7,8 +7,10 @@ use std::rc::Rc;
 use serde_json::json;
 
 use super::{Active, Begun, History, hindrance, merge, recover};
-use crate::error::{Error, Kind, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::gate::audit::AuditLog;
 use crate::gate::confirm::Confirm;
 use crate::gate::expected::Step;
@@ -46,7 +48,7 @@ impl Chosen {
 /// The newest rollback, by the order of the log, that is not undone and has something to take back.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] where there is none, naming those that were passed over.
+/// [`crate::base::error::Kind::Usage`] where there is none, naming those that were passed over.
 pub fn choose(context: &Context, request: &Request) -> Result<Chosen> {
     let history = History::of(context);
     let chronicle = history.chronicle()?;

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::workspace::{CACHE, TEMPORARY};
 
@@ -249,7 +250,7 @@ pub fn check_variable(name: &str, program: &str) -> Result<()> {
 /// A bad exit status, a signal and a timeout are no errors here: see [`Ran::succeeded`].
 pub fn run(_permit: &Permit, invocation: &Invocation, cancel: Option<&AtomicBool>) -> Result<Ran> {
     start(invocation, cancel, None).map_err(|error| match error.kind() {
-        crate::error::Kind::Cancelled => error.after_changes(),
+        crate::base::error::Kind::Cancelled => error.after_changes(),
         _ => error,
     })
 }
@@ -586,7 +587,7 @@ fn wait<A: AsFd, B: AsFd>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::base::error::Kind;
 
     fn shell(root: &Path, script: &str) -> Invocation {
         Invocation::new("/bin/sh", root).arguments(["-c", script])

@@ -12,7 +12,8 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::workspace::CONFIG;
 
 /// What the wall is for.
@@ -182,7 +183,7 @@ impl Wall {
     /// The warning, or an error where `policy.require_confinement` wants the wall to be whole.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`].
+    /// [`crate::base::error::Kind::Denied`].
     pub fn require(&self, required: bool) -> Result<Option<String>> {
         match self.warning() {
             Some(warning) if required => Err(Error::denied(warning).hint(format!(
@@ -203,7 +204,7 @@ impl Wall {
     /// else but to terminals and devices that hold no data.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`] where the kernel has the rights and refuses the rules all the same.
+    /// [`crate::base::error::Kind::Denied`] where the kernel has the rights and refuses the rules all the same.
     pub fn put_up(&self, open: &[BorrowedFd<'_>]) -> Result<()> {
         if self.holds.is_empty() {
             return Ok(());
@@ -270,7 +271,7 @@ fn refused(why: &dyn std::fmt::Display) -> Error {
 /// another: that one waits for this one's end and does nothing else.
 ///
 /// # Errors
-/// [`crate::error::Kind::Bug`] where there is one.
+/// [`crate::base::error::Kind::Bug`] where there is one.
 pub fn require_alone() -> Result<()> {
     // A thread that was waited for leaves the table a moment later.
     const PATIENCE: Duration = Duration::from_secs(2);

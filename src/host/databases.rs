@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use super::commands::{Invocation, find_program, look, run};
 use super::packages::pip;
-use crate::database::Sort;
-use crate::error::{Error, Kind, Result};
+use crate::base::database::Sort;
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::gate::redact::redact;
-use crate::known::Known;
+use crate::base::known::Known;
 
 /// How long a database may take to be read.
 const PATIENCE: Duration = Duration::from_mins(10);

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::error::{Error, Kind, Result};
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::host::commands::{Invocation, find_program, look, run};
-use crate::known::Known;
+use crate::base::known::Known;
 
 /// Reading a volume.
 mod volume;

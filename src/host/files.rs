@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::error::Error;
+use crate::base::error::Error;
 
 mod attributes;
 mod claim;

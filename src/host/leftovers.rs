@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Host;
 use super::files::{Files, is_temporary, shown};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::workspace;
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::clock::Clock;
 use super::records::Records;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::gate::redact::redact_value;
 use crate::report::AuditHead;
 use crate::workspace::Workspace;

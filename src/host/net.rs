@@ -14,7 +14,8 @@ use serde::Serialize;
 use ureq::http::Uri;
 use ureq::http::header::LOCATION;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 mod post;
 
@@ -366,7 +367,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::error::Kind;
+    use crate::base::error::Kind;
 
     const LONG: Duration = Duration::from_secs(20);
 

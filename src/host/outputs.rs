@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::logs::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::workspace::{CONFIG, REPORTS, STORIES, Workspace};
 
 /// The largest plan that is replaced, in bytes.
@@ -31,7 +32,7 @@ impl PlanOutput {
     /// Opens the file; `empty` is what stands in it until the plan is there, `is_plan` knows a plan of ours.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] where something other than a plan stands there, for a place of the program's own, and
+    /// [`crate::base::error::Kind::Usage`] where something other than a plan stands there, for a place of the program's own, and
     /// where the file can't be written.
     pub fn open(
         path: &Path,
@@ -123,7 +124,7 @@ fn plan_there(path: &Path, is_plan: &dyn Fn(&str) -> bool) -> Result<File> {
 /// Makes the file of `-o` for an export, readable by this user alone; one that is there already is never replaced.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] where it can't be made, and for a place of the program's own.
+/// [`crate::base::error::Kind::Usage`] where it can't be made, and for a place of the program's own.
 pub fn new_output(path: &Path, workspace: &Workspace) -> Result<File> {
     refuse_own(path, workspace)?;
     OpenOptions::new()

@@ -9,7 +9,8 @@ use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 mod command;
 mod eyes;

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, OFlags};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::workspace::{REPORTS, STATE, Workspace};
 
 /// How the names of files begin that are not yet records.
@@ -206,7 +207,7 @@ impl Records {
     /// has a second name.
     ///
     /// # Errors
-    /// What the system says; [`crate::error::Kind::Denied`] for what is no plain file of ours.
+    /// What the system says; [`crate::base::error::Kind::Denied`] for what is no plain file of ours.
     pub fn in_place(&self, path: &Path) -> Result<File> {
         self.ours(path)?;
         let file = OpenOptions::new()
@@ -315,7 +316,7 @@ impl Records {
     /// Makes sure that records can be made in a directory, or the directory itself.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`] for a link or something else in its place, where this user may not write, and where
+    /// [`crate::base::error::Kind::Denied`] for a link or something else in its place, where this user may not write, and where
     /// the disk is full.
     pub fn require_directory(&self, path: &Path) -> Result<()> {
         self.ours(&path.join(TEMPORARY))?;
@@ -459,7 +460,7 @@ pub struct NewFile<'a> {
 /// Makes new files in a directory that is to be a workspace; never replaces one.
 ///
 /// # Errors
-/// What the system says; [`crate::error::Kind::Exists`] where a file stands already.
+/// What the system says; [`crate::base::error::Kind::Exists`] where a file stands already.
 pub fn create_new(directory: &Path, files: &[NewFile<'_>]) -> Result<()> {
     for file in files {
         let path = directory.join(file.path);

@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 
-use crate::error::Result;
+use crate::base::error::Result;
 
 /// What is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +43,7 @@ impl Sight {
     /// One look at `what`.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Unknown`] for the one that a test has taken away.
+    /// [`crate::base::error::Kind::Unknown`] for the one that a test has taken away.
     #[cfg(debug_assertions)]
     pub fn look(&self, look: Look, what: impl Display) -> Result<()> {
         if self.lost.get().is_none() {
@@ -52,7 +52,7 @@ impl Sight {
         let mut made = self.made.borrow_mut();
         made.push((look, what.to_string()));
         if self.lost.get() == Some(made.len()) {
-            return Err(crate::error::Error::unknown(format!(
+            return Err(crate::base::error::Error::unknown(format!(
                 "`{what}` could not be looked at"
             )));
         }

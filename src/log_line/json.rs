@@ -8,7 +8,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqA
 
 use super::levels::{Level, Scale};
 use super::{Event, text, times};
-use crate::known::Known;
+use crate::base::known::Known;
 
 /// The longest response time that is believed, in milliseconds.
 const LONGEST: f64 = 7.0 * 86_400_000.0;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::json::{Fields, Key, Scalar};
 use super::levels::{Level, Scale};
 use super::{Event, times};
-use crate::known::Known;
+use crate::base::known::Known;
 
 /// Words after the time among which the level is looked for.
 const WORDS: usize = 6;

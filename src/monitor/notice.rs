@@ -12,7 +12,7 @@ use super::shown::{show, time};
 use super::state::Attempt;
 use super::trigger::Trigger;
 use crate::alert::{self, Alert};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::gate::redact::redact;
 use crate::workspace::monitor_config::Severity;
 

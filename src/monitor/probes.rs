@@ -5,9 +5,10 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, SystemTime};
 
 use super::trigger::ms;
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::net;
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::workspace::monitor_config::{MonitorConfig, ProbeConfig, PrometheusConfig};
 
 /// Bytes of an endpoint's text that are read.

@@ -8,7 +8,8 @@ use rhai::{CallFnOptions, Dynamic, Map, Scope};
 
 use super::Watch;
 use super::trigger::Trigger;
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::script::{Origin, Script, diagnostics, engine};
 use crate::workspace::config::Limits;
 

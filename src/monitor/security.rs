@@ -255,7 +255,7 @@ mod tests {
 
     fn failure(address: &'static str, account: &'static str, at: i64) -> Event<'static> {
         Event {
-            at: crate::known::Known::Yes(at),
+            at: crate::base::known::Known::Yes(at),
             name: Some("auth_failed".into()),
             address: Some(address.into()),
             account: Some(account.into()),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Memory;
 use super::follow::Position;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::host::records::Records;
 
 /// The version of the file.
@@ -144,7 +144,7 @@ impl Store {
             attempt,
         };
         let text = serde_json::to_vec(&kept)
-            .map_err(|error| crate::error::Error::bug(format!("the state can't be written: {error}")))?;
+            .map_err(|error| crate::base::error::Error::bug(format!("the state can't be written: {error}")))?;
         self.records.write(&self.directory.join("state.json"), &text)
     }
 }

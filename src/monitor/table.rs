@@ -5,7 +5,9 @@ use super::metrics::{Metrics, slots};
 use super::shown::{show, time};
 use super::verdict::Verdict;
 use super::watching::Round;
-use crate::cli::terminal::{Ink, Style, escape};
+use crate::base::terminal::Ink;
+use crate::base::terminal::Style;
+use crate::base::terminal::escape;
 use crate::gate::redact::redact;
 
 /// Columns of a sparkline.

@@ -6,7 +6,7 @@ mod arithmetic;
 use super::ledger::{Powers, Step};
 use super::verdict::Verdict;
 use super::{Told, Watch};
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::log_line::{Event, Level};
 use crate::workspace::config::Config;
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::backup::manifest::{self, Method};
 use crate::backup::{restore, retire};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::Demand;

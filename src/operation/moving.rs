@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::{Demand, Mounts};
@@ -225,7 +226,7 @@ pub fn demands<'a>(moves: impl IntoIterator<Item = &'a (Place, Place)>, mounts: 
 /// Moves one path; across file systems it is copied, compared, and only then removed.
 ///
 /// # Errors
-/// [`crate::error::Kind::Exists`] where something stands at `to`, otherwise what the system says; `from` is then whole.
+/// [`crate::base::error::Kind::Exists`] where something stands at `to`, otherwise what the system says; `from` is then whole.
 pub fn move_one(permit: &Permit, host: &Host, from: &Place, to: &Place, mounts: Mounts) -> Result<()> {
     move_below(permit, host, (from, to), &[], mounts)
 }

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backup::MANIFEST;
-use crate::cli::terminal::plural_as;
-use crate::error::Result;
+use crate::base::terminal::plural_as;
+use crate::base::error::Result;
 use crate::host::files::EntryKind;
 use crate::view::View;
 use crate::workspace::Place;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::{Demand, Mounts};
@@ -80,7 +80,7 @@ impl Operation for Purge {
         move_one(permit, host, &self.path, &self.aside, Mounts::Refused)?;
         host.files
             .remove_tree(permit, &self.aside.absolute)
-            .map_err(crate::error::Error::after_changes)?;
+            .map_err(crate::base::error::Error::after_changes)?;
         Ok(Done::default())
     }
 }

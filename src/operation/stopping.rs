@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::Demand;
@@ -176,7 +177,7 @@ impl EndProcesses {
     /// Who ends along with them, and who won't by itself, for the plan.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Failed`] for those that ignore TERM where nobody may be killed: they can't be ended.
+    /// [`crate::base::error::Kind::Failed`] for those that ignore TERM where nobody may be killed: they can't be ended.
     pub fn company(&self) -> Result<Option<String>> {
         let who = |disposition: Disposition, tell: fn(&Process) -> String| -> Vec<String> {
             let all = self.loops.iter().chain(&self.processes).chain(&self.family);

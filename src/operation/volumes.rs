@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::backup::manifest::{self, Digests, Header, Method, Origin};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::docker::Engine;

@@ -2,7 +2,7 @@
 
 use crate::backup::manifest::Origin;
 use crate::backup::retire;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::operation::copying::Copy;
 use crate::operation::narrowing::Narrow;
 use crate::operation::{Capability, Proposal};

@@ -2,7 +2,8 @@
 
 use rhai::{Dynamic, EvalAltResult, Map};
 
-use crate::error::{Error, Kind};
+use crate::base::error::Error;
+use crate::base::error::Kind;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::script::diagnostics::{kind_of, raise, said};
 use crate::script::session::Telling;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rhai::Dynamic;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 

@@ -1,6 +1,7 @@
 //! `copy_path(from, to)`.
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::operation::Proposal;
 use crate::operation::copying::Copy;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::processes::{Means, Process};
 use crate::operation::Proposal;
 use crate::operation::stopping::Kill;
@@ -29,7 +30,7 @@ impl Ending {
     /// or directly.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`] where the policy lists no such command, [`crate::error::Kind::Failed`] where only a
+    /// [`crate::base::error::Kind::Denied`] where the policy lists no such command, [`crate::base::error::Kind::Failed`] where only a
     /// person can keep them from being started again.
     pub fn proposals(self, view: &View, processes: Vec<Process>) -> Result<Vec<Proposal>> {
         let mut proposals = Vec::new();

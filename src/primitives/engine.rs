@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use rhai::{Dynamic, Map};
 
 use crate::backup::manifest::Origin;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::host::docker::Engine;
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::operation::containers::{Kind, RemoveFromEngine};
 use crate::operation::volumes::{BackUpVolume, SOURCE};
 use crate::operation::{Capability, Outcome, Proposal};
@@ -16,7 +16,7 @@ use crate::view::View;
 /// What the engine holds, as an array of maps.
 ///
 /// # Errors
-/// [`crate::error::Kind::Invalid`] for an empty prefix.
+/// [`crate::base::error::Kind::Invalid`] for an empty prefix.
 pub fn engine_list(view: &View, kind: Kind, prefix: &str) -> Result<Dynamic> {
     let things = match view.engine_things(kind, prefix)? {
         Known::Yes(things) => things,
@@ -60,7 +60,7 @@ pub fn engine_removal(word: &'static str, view: &View, kind: Kind, prefix: &str)
         ]);
     }
     let Known::Yes(engine) = view.engine() else {
-        return Err(crate::error::Error::failed(
+        return Err(crate::base::error::Error::failed(
             "the container engine has gone since it was asked",
         ));
     };
@@ -98,7 +98,7 @@ pub fn engine_removal(word: &'static str, view: &View, kind: Kind, prefix: &str)
     let count = i64::try_from(things.len()).unwrap_or(i64::MAX);
     let summary = format!(
         "remove {}: {}",
-        crate::cli::terminal::plural(things.len() as u64, kind.name()),
+        crate::base::terminal::plural(things.len() as u64, kind.name()),
         names.join(", ")
     );
     let operation = RemoveFromEngine { engine, kind, things };

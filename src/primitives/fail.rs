@@ -2,7 +2,7 @@
 
 use rhai::{Dynamic, EvalAltResult};
 
-use crate::error::Error;
+use crate::base::error::Error;
 use crate::gate::redact::told;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::script::diagnostics::raise;

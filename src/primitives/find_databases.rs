@@ -3,8 +3,9 @@
 use rhai::{Dynamic, Map};
 
 use crate::backup;
-use crate::error::{Error, Result};
-use crate::known::Known;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::known::Known;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 

@@ -2,7 +2,8 @@
 
 use rhai::{Dynamic, Map};
 
-use crate::error::{Kind, Result};
+use crate::base::error::Kind;
+use crate::base::error::Result;
 use crate::gate::redact::MASK;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;

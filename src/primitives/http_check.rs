@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rhai::{Dynamic, Map};
 
-use crate::error::Result;
-use crate::known::Known;
+use crate::base::error::Result;
+use crate::base::known::Known;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 

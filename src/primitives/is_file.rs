@@ -2,7 +2,7 @@
 
 use rhai::Dynamic;
 
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::host::files::EntryKind;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;

@@ -1,6 +1,6 @@
 //! `keep_path(path, why)`.
 
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::operation::{Outcome, Proposal};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rhai::Map;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::operation::Proposal;
 use crate::operation::stopping::Kill;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};

@@ -2,7 +2,7 @@
 
 use rhai::{Dynamic, Map};
 
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::primitive::{Action, Arguments, Primitive, Type};
 use crate::view::View;
 

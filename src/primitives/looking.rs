@@ -2,7 +2,8 @@
 
 use rhai::{Dynamic, Map};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::processes::{Process, Query};
 use crate::primitive::Arguments;
 use crate::view::View;
@@ -10,7 +11,7 @@ use crate::view::View;
 /// The query that a script's map tells.
 ///
 /// # Errors
-/// [`crate::error::Kind::Invalid`] for an empty query or an impossible port.
+/// [`crate::base::error::Kind::Invalid`] for an empty query or an impossible port.
 pub fn process_query(arguments: &Arguments, index: usize, view: &View) -> Result<Query> {
     let path = |key: &str| {
         arguments

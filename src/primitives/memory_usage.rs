@@ -2,7 +2,8 @@
 
 use rhai::{Dynamic, Map};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::processes;
 use crate::host::sight::Look;
 use crate::primitive::{Action, Arguments, Primitive, Type};

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::alert::{Alert, Kind, Severity};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::redact::redact;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;

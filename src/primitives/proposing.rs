@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use crate::edit::Edited;
-use crate::error::{Error, Kind, Result};
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Result;
 use crate::operation::editing::Edit;
 use crate::operation::moving::MovePaths;
 use crate::operation::portrait::Portrait;

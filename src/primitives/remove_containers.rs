@@ -1,6 +1,6 @@
 //! `remove_containers(prefix)`.
 
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::operation::Proposal;
 use crate::operation::containers::Kind;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};

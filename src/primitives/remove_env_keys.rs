@@ -1,7 +1,7 @@
 //! `remove_env_keys(prefixes)`.
 
 use crate::edit::env;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::operation::Proposal;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;

@@ -1,6 +1,6 @@
 //! `remove_path(path)`.
 
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::operation::Proposal;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;

@@ -1,7 +1,7 @@
 //! `remove_pid_file(path)`.
 
-use crate::error::Result;
-use crate::known::Known;
+use crate::base::error::Result;
+use crate::base::known::Known;
 use crate::operation::pid_file::RemovePidFile;
 use crate::operation::{Outcome, Proposal};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};

@@ -1,8 +1,8 @@
 //! `remove_yaml(path, key)`.
 
-use crate::cli::terminal::plural_as;
+use crate::base::terminal::plural_as;
 use crate::edit::yaml;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::operation::Proposal;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;

@@ -1,6 +1,7 @@
 //! `restore_backup(name, path)`.
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::operation::Proposal;
 use crate::operation::copying::Copy;
 use crate::operation::moving::MovePaths;
@@ -122,7 +123,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     };
     let summary = format!(
         "restore backup `{name}` ({}) to `{to}`",
-        crate::cli::terminal::bytes(size.bytes)
+        crate::base::terminal::bytes(size.bytes)
     );
     let mut proposal = Proposal::act(WORD.name, to.shown.clone(), summary, copy);
     proposal.why = why;

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::operation::moving::MovePaths;
 use crate::operation::narrowing::Narrow;
 use crate::operation::retiring::{Retire, Wanted};

@@ -1,7 +1,7 @@
 //! `set_json(path, key, value)`.
 
 use crate::edit::json;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::operation::Proposal;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;

@@ -1,7 +1,7 @@
 //! `set_yaml(path, key, value)`.
 
 use crate::edit::yaml;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::operation::Proposal;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::processes::{Found, PassedOver, Process, Query};
 use crate::operation::stopping::Kill;
 use crate::operation::{Outcome, Proposal};
@@ -46,7 +47,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     {
         return Err(Error::failed(format!(
             "{} match {target}, {expected} expected",
-            crate::cli::terminal::plural(found.len() as u64, "process")
+            crate::base::terminal::plural(found.len() as u64, "process")
         ))
         .hint("nothing was stopped; look with find_processes, and say what is meant more exactly"));
     }

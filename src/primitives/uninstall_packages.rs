@@ -5,14 +5,15 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::{Demand, Expect};
 use crate::host::packages::installer::{self, Installer};
 use crate::host::packages::record::Shared;
 use crate::host::packages::{self, Manager, Packages, Removal, tree};
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::operation::{Capability, Done, Fact, Operation, Outcome, Proposal, Risk, Saved, Undo};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;

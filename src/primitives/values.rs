@@ -2,12 +2,13 @@
 
 use rhai::Dynamic;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// Plain data as a script's value.
 ///
 /// # Errors
-/// [`crate::error::Kind::Invalid`] for a number that no script value can hold.
+/// [`crate::base::error::Kind::Invalid`] for a number that no script value can hold.
 pub fn to_script(value: &serde_json::Value) -> Result<Dynamic> {
     rhai::serde::to_dynamic(value)
         .map_err(|error| Error::invalid(format!("the value can't be read by a script: {error}")))
@@ -16,7 +17,7 @@ pub fn to_script(value: &serde_json::Value) -> Result<Dynamic> {
 /// A script's value as plain data.
 ///
 /// # Errors
-/// [`crate::error::Kind::Invalid`] for a closure and the like.
+/// [`crate::base::error::Kind::Invalid`] for a closure and the like.
 pub fn from_script(value: Option<&Dynamic>) -> Result<serde_json::Value> {
     let Some(value) = value else {
         return Ok(serde_json::Value::Null);

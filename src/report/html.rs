@@ -8,7 +8,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::heading::purpose;
 use super::{Report, RunOutcome, markdown};
-use crate::cli::terminal::escape;
+use crate::base::terminal::escape;
 
 /// What the page may load and do: nothing but its own style.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";

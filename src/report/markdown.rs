@@ -9,7 +9,10 @@ use super::explanation::Explanation;
 use super::heading::purpose;
 use super::text::{blocks, elapsed, finding, heading, lead, result, step, told, touched};
 use super::{Mode, OperationRecord, Report, RunOutcome};
-use crate::cli::terminal::{bytes, duration, escape, plural};
+use crate::base::terminal::bytes;
+use crate::base::terminal::duration;
+use crate::base::terminal::escape;
+use crate::base::terminal::plural;
 use crate::operation::{Outcome, Risk, UndoClass};
 
 /// The whole report; `titles` of stories by id, where known.

@@ -7,7 +7,11 @@ use self::page::Page;
 use super::explanation::Explanation;
 use super::heading::purpose;
 use super::{CheckRecord, Mode, OperationRecord, Report, RunOutcome};
-use crate::cli::terminal::{Ink, Style, bytes, duration, plural};
+use crate::base::terminal::Ink;
+use crate::base::terminal::Style;
+use crate::base::terminal::bytes;
+use crate::base::terminal::duration;
+use crate::base::terminal::plural;
 use crate::operation::{Outcome, Risk, UndoClass};
 
 mod page;

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::Context;
 use crate::alert::{Alert, DELIVERY, Kind, Severity};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::report::{Mode, Report, RunKind, RunOutcome};
 
 /// How long a run that was interrupted waits for its delivery: somebody wants it to end.

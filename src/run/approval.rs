@@ -1,6 +1,7 @@
 //! Approval of a plan, whoever asks for it: a run, an undo, a command of the program's own.
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::confirm::{self, Answers, Approval};
 use crate::gate::expected::{self, Step};
 use crate::report::{OperationRecord, Report};
@@ -14,7 +15,7 @@ pub type Again<'a> = &'a dyn Fn() -> Result<(Vec<Step>, Option<Error>)>;
 /// Has a plan approved. Where a person was asked, the plan is made again after the answer: what was shown is what is done.
 ///
 /// # Errors
-/// As [`confirm::approve`]; [`crate::error::Kind::Changed`] where the world changed while the question stood.
+/// As [`confirm::approve`]; [`crate::base::error::Kind::Changed`] where the world changed while the question stood.
 pub fn approve(
     (plan, steps): (&Report, &[Step]),
     question: &str,
@@ -45,7 +46,7 @@ pub fn all_declined(session: &Session) -> Option<Error> {
 /// Makes a plan again and compares.
 ///
 /// # Errors
-/// [`crate::error::Kind::Changed`] with the first difference; nothing was changed then.
+/// [`crate::base::error::Kind::Changed`] with the first difference; nothing was changed then.
 pub fn still_so(steps: &[Step], again: Again<'_>) -> Result<()> {
     let (now, ended) = again()?;
     expected::compare(steps, &now, ended.as_ref())

@@ -1,7 +1,7 @@
 //! `--atomic`: a run that failed undoes itself, and says what it could not take back.
 
 use super::{Audience, Context, Request, alerts, plan, records};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::history::History;
 use crate::history::undo::{self, Chosen};
 use crate::operation::{Outcome, Risk, UndoClass};

@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use super::switches;
 use crate::backup;
-use crate::cli::terminal::plural;
-use crate::error::{Kind, Result};
+use crate::base::terminal::plural;
+use crate::base::error::Kind;
+use crate::base::error::Result;
 use crate::host::files::EntryKind;
 use crate::host::packages::Manager;
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::operation::Outcome;
 use crate::script::session::Session;
 use crate::view::View;
@@ -74,7 +75,7 @@ const ITEMS: [Item; 8] = [
 /// Makes the eight checks of a story.
 ///
 /// # Errors
-/// Only [`crate::error::Kind::Cancelled`] and [`crate::error::Kind::Denied`]; with any other failure a check is unknown.
+/// Only [`crate::base::error::Kind::Cancelled`] and [`crate::base::error::Kind::Denied`]; with any other failure a check is unknown.
 pub fn check(session: &Session, story: &Story) -> Result<()> {
     for (title, item) in ITEMS {
         let (passed, detail) = match item(session, story) {

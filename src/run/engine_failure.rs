@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use super::{Context, Request, stories};
-use crate::error::{Error, Position};
+use crate::base::error::Error;
+use crate::base::error::Position;
 use crate::gate::Pass;
 use crate::script::failing;
 use crate::script::session::{Questions, Session, Silent};

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::backup::verify;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::gate::audit::{AuditLog, Intent};
 use crate::history::recover;
 use crate::host::files::{EntryKind, is_temporary};

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use super::{Context, Request, approval, plan, records};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::gate::Pass;
 use crate::gate::audit::AuditLog;
 use crate::gate::confirm::{Approval, Confirm};

@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::Request;
 use super::plan_file::Asked;
-use crate::cli::terminal::plural;
-use crate::error::{Error, Kind};
-use crate::exit_code::ExitCode;
+use crate::base::terminal::plural;
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::exit_code::ExitCode;
 use crate::gate::expected::Step;
 use crate::operation::Outcome;
 use crate::report::{FailureRecord, Flags, Mode, Report, RunOutcome};

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Audience, Context, Preview, Request, carry_out, preview};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::expected::{self, Step};
 use crate::gate::redact::{MASK, is_secret, redact};
 use crate::history::History;
@@ -82,7 +83,7 @@ impl Asked {
     /// The same with the secrets that were left out.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] for one that is still missing, and for a parameter that is no such secret.
+    /// [`crate::base::error::Kind::Usage`] for one that is still missing, and for a parameter that is no such secret.
     pub fn complete(mut self, given: BTreeMap<String, String>) -> Result<Self> {
         for (name, value) in given {
             match self.params.get_mut(&name) {
@@ -121,7 +122,7 @@ pub struct PlanFile {
 /// The text of a plan's file.
 ///
 /// # Errors
-/// [`crate::error::Kind::Bug`] for what can't be serialised.
+/// [`crate::base::error::Kind::Bug`] for what can't be serialised.
 pub fn write(preview: &Preview, asked: &Asked) -> Result<String> {
     let bug = |error: serde_json::Error| Error::bug(format!("a plan can't be written: {error}"));
     let mut document = serde_json::to_value(&preview.report).map_err(bug)?;
@@ -171,7 +172,7 @@ pub fn hash(document: &Map<String, Value>) -> String {
 /// Reads a plan's file.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for what is no plan, was edited, or could not be made.
+/// [`crate::base::error::Kind::Usage`] for what is no plan, was edited, or could not be made.
 pub fn read(shown: &str, text: &str) -> Result<PlanFile> {
     let again = "make it anew: `rollback plan STORIES -o FILE`";
     let no_plan = |why: String| Error::usage(format!("`{shown}` is no plan: {why}")).hint(again);
@@ -211,7 +212,7 @@ pub fn read(shown: &str, text: &str) -> Result<PlanFile> {
 /// The preview of a plan's file on the world as it is now.
 ///
 /// # Errors
-/// [`crate::error::Kind::Changed`] where the plan was done already, or a fact or an operation is another now; what keeps
+/// [`crate::base::error::Kind::Changed`] where the plan was done already, or a fact or an operation is another now; what keeps
 /// the preview from being made.
 pub fn preview_again(context: &Context, planned: &PlanFile, request: &Request) -> Result<Preview> {
     let done = History::of(context).list()?.into_iter().find(|report| {

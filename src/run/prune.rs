@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 use super::{Audience, Context, begin, own};
 use crate::backup::catalogue;
 use crate::backup::retention::{Candidate, Policy, decide};
-use crate::cli::terminal::{bytes, plural, plural_as};
-use crate::error::{Error, Result};
+use crate::base::terminal::bytes;
+use crate::base::terminal::plural;
+use crate::base::terminal::plural_as;
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::confirm::{self, Answers, Approval};
 use crate::history::History;
 use crate::history::chronicle::{self, Chronicle};
@@ -126,7 +129,7 @@ impl Pruning {
 /// What a policy would keep and remove.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for a policy that keeps nothing; what the system says.
+/// [`crate::base::error::Kind::Usage`] for a policy that keeps nothing; what the system says.
 pub fn look(context: &Context, policy: &Policy) -> Result<Pruning> {
     if policy.is_empty() {
         return Err(
@@ -353,7 +356,7 @@ fn size(context: &Context, place: &Place) -> Result<u64> {
 /// Removes what a policy doesn't keep, after asking. Gives what was removed.
 ///
 /// # Errors
-/// [`crate::error::Kind::NotApproved`]; what a removal says: what comes after it stays.
+/// [`crate::base::error::Kind::NotApproved`]; what a removal says: what comes after it stays.
 pub fn carry_out(
     context: &Context,
     policy: &Policy,

@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::error::{Error, Kind, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::gate::redact::redact;
 use crate::history::History;
 use crate::host::files::EntryKind;

@@ -5,8 +5,9 @@ use serde_json::json;
 
 use super::records::Mark;
 use super::{Context, Request, approval, begin, plan, records};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::gate::Pass;
 use crate::gate::audit::AuditLog;
 use crate::gate::confirm::{Answers, Confirm};

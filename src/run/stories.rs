@@ -8,7 +8,9 @@ use std::sync::Arc;
 use rhai::{CallFnOptions, Dynamic, Scope};
 
 use super::{Context, Request, checklist, ends_everything, engine_failure, records, switches};
-use crate::error::{Error, Kind, Result};
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Result;
 use crate::operation::Outcome;
 use crate::report::FailureRecord;
 use crate::script::allowance::Counting;
@@ -24,7 +26,7 @@ pub fn run_all(context: &Context, session: &Rc<Session>, request: &Request) -> R
     let mut last = None;
     for story in &request.stories {
         // A mistake of ours must not leave the run open: it ends the story like any other failure.
-        let result = crate::panic::guard(|| run_one(context, session, story));
+        let result = crate::base::panic::guard(|| run_one(context, session, story));
         session.warn_of_unknown();
         patterns::end(session, story);
         let Err(error) = result else {
@@ -114,7 +116,7 @@ fn run_one(context: &Context, session: &Rc<Session>, story: &Rc<Story>) -> Resul
     if failed.is_empty() || context_is_preview(session) {
         return Ok(());
     }
-    let count = crate::cli::terminal::plural(failed.len() as u64, "check");
+    let count = crate::base::terminal::plural(failed.len() as u64, "check");
     let error = Error::failed(format!(
         "{count} of story {} failed: {}",
         story.id,
@@ -207,7 +209,7 @@ impl Machine {
         match result {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == Kind::Invalid => {
-                Err(error.exiting(crate::exit_code::ExitCode::Usage))
+                Err(error.exiting(crate::base::exit_code::ExitCode::Usage))
             }
             Err(error) => Err(error),
         }

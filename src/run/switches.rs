@@ -4,7 +4,9 @@ use rhai::Dynamic;
 use serde_json::Value;
 
 use crate::edit::yaml;
-use crate::error::{Error, Kind, Result};
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Result;
 use crate::primitive::Action;
 use crate::primitives;
 use crate::script::session::Session;

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use super::Context;
 use super::stories::Machine;
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Pass;
 use crate::script::session::{Questions, Silent};
 use crate::script::{self, Script};

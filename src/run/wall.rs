@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode as FileMode, OFlags};
 
 use super::Context;
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::confine::{self, Mode, Wall};
 use crate::host::packages::pip;
 use crate::host::packages::tree::Disk;
@@ -14,7 +15,7 @@ impl Context {
     /// Confines the program from here on. Gives what the person is to be told where the kernel can't do all of it.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`] where the kernel refuses, or where `policy.require_confinement` wants more than it
+    /// [`crate::base::error::Kind::Denied`] where the kernel refuses, or where `policy.require_confinement` wants more than it
     /// has; nothing was changed then.
     pub fn confine(&self, mode: Mode) -> Result<Option<String>> {
         let (wall, warning) = self.wall_of(mode)?;
@@ -59,7 +60,7 @@ impl Context {
     /// What the kernel could do of it, and the warning; changes nothing.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`] where `policy.require_confinement` wants more.
+    /// [`crate::base::error::Kind::Denied`] where `policy.require_confinement` wants more.
     pub fn wall_of(&self, mode: Mode) -> Result<(Wall, Option<String>)> {
         let wall = Wall::on(confine::interface(), mode);
         // A build whose own walls can be taken down relies on this one.

@@ -2,7 +2,9 @@
 //! the same policy again, with what it finds then: an answer here is advice, the gate is the wall.
 
 use super::calls::Given;
-use crate::error::{Error, Kind, Result};
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Result;
 use crate::gate::policy::{Policy, check_address};
 use crate::operation::Capability;
 use crate::primitive::{Family, Primitive};

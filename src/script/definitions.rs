@@ -1,6 +1,7 @@
 //! The reference page and the definitions for editors, both made from the list of words.
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::primitive::{Family, Primitive};
 use crate::primitives;
 
@@ -35,7 +36,7 @@ pub fn reference() -> String {
 /// The entry of one word.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] with the nearest word.
+/// [`crate::base::error::Kind::Usage`] with the nearest word.
 pub fn one(name: &str) -> Result<String> {
     primitives::find(name).map(entry).ok_or_else(|| {
         let failure = Error::usage(format!("unknown word `{name}`"));

@@ -7,7 +7,10 @@ use rhai::{Dynamic, EvalAltResult, ParseError};
 use super::calls::Calls;
 use super::session::Session;
 use super::{Script, nearest_word};
-use crate::error::{Error, Kind, Position, Result};
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Position;
+use crate::base::error::Result;
 use crate::gate::redact::told;
 use crate::primitives;
 

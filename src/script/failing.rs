@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use rhai::{ASTNode, OptimizationLevel};
 
 use super::{Script, engine, without_shebang};
-use crate::error::{Error, Position};
+use crate::base::error::Error;
+use crate::base::error::Position;
 
 /// What a line says before its statement, in a pass that looks for a place.
 pub const MARK: &str = "__line";

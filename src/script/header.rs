@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::calls::Calls;
 use super::{Script, engine, without_shebang};
-use crate::error::Error;
+use crate::base::error::Error;
 use crate::pattern::{Pattern, is_pattern};
 use crate::primitive::type_name;
 use crate::workspace::catalogue::{entries, texts};

@@ -10,7 +10,7 @@ use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Share
 use super::diagnostics::raise;
 use super::sources::Sources;
 use super::{Origin, Script};
-use crate::error::Error;
+use crate::base::error::Error;
 
 /// The standard library, embedded: name and text.
 pub const STANDARD: &[(&str, &str)] = &[
@@ -87,7 +87,7 @@ impl Library {
     ///
     /// # Errors
     /// As [`Sources::text`].
-    pub(crate) fn text(&self, path: &str) -> crate::error::Result<Option<String>> {
+    pub(crate) fn text(&self, path: &str) -> crate::base::error::Result<Option<String>> {
         self.sources
             .text(self.beside.as_deref(), path, || self.find(path))
     }

@@ -7,8 +7,8 @@ use rhai::Dynamic;
 
 use super::header;
 use super::session::Session;
-use crate::cli::terminal::plural;
-use crate::error::Result;
+use crate::base::terminal::plural;
+use crate::base::error::Result;
 use crate::pattern::is_pattern;
 use crate::primitive::{Arguments, Primitive};
 use crate::view::View;

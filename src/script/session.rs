@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rhai::{Dynamic, FnPtr, NativeCallContext};
 
-use crate::error::{Error, Kind, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::gate::expected::Step;
 use crate::gate::prompt::{Answer, Ask};
 use crate::gate::redact::{redact, told};

@@ -5,7 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// The directory beside which an import is looked for, and its path.
 type Import = (Option<PathBuf>, String);
@@ -22,7 +23,7 @@ impl Sources {
     /// The text behind an import's path, read by `read` the first time.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Changed`] for what the approved preview did not import.
+    /// [`crate::base::error::Kind::Changed`] for what the approved preview did not import.
     pub fn text(
         &self,
         beside: Option<&Path>,
@@ -64,7 +65,7 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::base::error::Kind;
 
     #[test]
     fn a_module_is_read_once_and_no_other_is_read_after_the_preview() {

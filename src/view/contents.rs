@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use super::{TEXT_LIMIT, View};
-use crate::error::{Error, Kind, Position, Result};
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Position;
+use crate::base::error::Result;
 use crate::flags::Flags;
 use crate::gate::overlay::Seen;
 use crate::host::files::EntryKind;

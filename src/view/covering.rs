@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::View;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::host::files::EntryKind;
 
 impl View {

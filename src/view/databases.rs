@@ -1,12 +1,17 @@
 //! Databases as a preview has them so far: which files belong together, and which lie below a place.
 
 use super::{Size, View};
-use crate::database::{self, HEAD, SMALLEST, Side, Sort};
-use crate::error::{Error, Result};
+use crate::base::database;
+use crate::base::database::HEAD;
+use crate::base::database::SMALLEST;
+use crate::base::database::Side;
+use crate::base::database::Sort;
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::overlay::Seen;
 use crate::host::files::EntryKind;
 use crate::host::sight::Look;
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::workspace::Place;
 
 /// The longest name, in bytes.

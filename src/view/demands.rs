@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::View;
-use crate::cli::terminal::{bytes, plural};
-use crate::error::{Error, Kind, Result};
+use crate::base::terminal::bytes;
+use crate::base::terminal::plural;
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Result;
 use crate::gate::overlay::Seen;
 use crate::host::files::{Demand, Extent, Files, Mounts, Room, Route, Taking};
 
@@ -31,7 +34,7 @@ impl View {
     /// Asks for everything that an act demands. Gives what the plan says of the way in which it will happen.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`] with the first thing that is in the way.
+    /// [`crate::base::error::Kind::Denied`] with the first thing that is in the way.
     pub fn demand(&self, demands: &[Demand]) -> Result<Option<String>> {
         let mut remarks: Vec<String> = Vec::new();
         let mut aside = Vec::new();

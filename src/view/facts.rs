@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Errand, View};
 use crate::backup::MANIFEST;
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Overlay;
 use crate::gate::overlay::Seen;
 use crate::host::files::{EntryKind, Stat};
@@ -35,7 +36,7 @@ impl View {
     /// Looks at the paths of facts again.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Changed`] naming the first that is another now.
+    /// [`crate::base::error::Kind::Changed`] naming the first that is another now.
     pub fn look_again(&self, facts: &[Fact]) -> Result<()> {
         for fact in facts {
             let Some(path) = &fact.path else { continue };

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::View;
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::files::EntryKind;
 use crate::pattern::{self, Pattern};
 use crate::workspace::{Place, REPORTS};
@@ -17,8 +18,8 @@ impl View {
     /// what rollback keeps are left out.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Invalid`] for what is no pattern, or one that looks at more than `policy.limits.max_paths`;
-    /// [`crate::error::Kind::Denied`] for one that begins outside of the roots.
+    /// [`crate::base::error::Kind::Invalid`] for what is no pattern, or one that looks at more than `policy.limits.max_paths`;
+    /// [`crate::base::error::Kind::Denied`] for one that begins outside of the roots.
     pub fn matching(&self, text: &str) -> Result<Vec<Place>> {
         let text = match text.trim_end_matches('/') {
             "" => text,

@@ -7,10 +7,11 @@ use std::path::{Component, Path, PathBuf};
 use super::View;
 use crate::backup::links::leads_to;
 use crate::broken::{Own, is_down};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::overlay::Seen;
 use crate::host::files::EntryKind;
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::workspace::Place;
 
 /// Links on one way, as in the kernel (`MAXSYMLINKS`).

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::host::Host;
 use crate::host::files::{EntryKind, Stat};
 use crate::host::processes::OpenFiles;

@@ -1,6 +1,6 @@
 //! The other names of a file: hard links.
 
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::host::files::{EntryKind, Step};
 use crate::host::sight::Look;
 use crate::view::View;

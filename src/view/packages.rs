@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::packages::record::{self, Shared};
 use crate::host::packages::{self, Manager, Packages, Removal};
 use crate::host::sight::Look;

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use super::View;
 use super::finding::outermost;
-use crate::error::{Kind, Result};
+use crate::base::error::Kind;
+use crate::base::error::Result;
 use crate::gate::overlay::Node;
 use crate::host::files::EntryKind;
 use crate::host::packages::{Manager, tree};

@@ -10,7 +10,8 @@ use base64::Engine as _;
 
 use super::alias::identity;
 use super::{Known, View};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::overlay::Seen;
 use crate::host::files::{EntryKind, Stat, Step};
 use crate::pattern::Rule;
@@ -82,7 +83,7 @@ impl View {
     /// Whether a script may be given what stands at a place.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`] for the environment file, for what `policy.read_deny` lists, and for what rollback
+    /// [`crate::base::error::Kind::Denied`] for the environment file, for what `policy.read_deny` lists, and for what rollback
     /// keeps in `.rollback`.
     pub fn may_read(&self, place: &Place) -> Result<()> {
         let stat = self.stat(&place.absolute)?;
@@ -96,7 +97,7 @@ impl View {
     /// is not given must not get a name under which it would be. What keeps a listed name may.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Denied`] naming the file.
+    /// [`crate::base::error::Kind::Denied`] naming the file.
     pub fn may_take(&self, from: &Place, to: &Place, stays: bool) -> Result<()> {
         self.walk(&from.absolute, &mut |path, stat| {
             if stat.kind != EntryKind::File {

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::View;
-use crate::cli::terminal::{bytes, plural};
-use crate::error::{Error, Result};
+use crate::base::terminal::bytes;
+use crate::base::terminal::plural;
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::files::{EntryKind, is_copied};
 use crate::workspace::Place;
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::View;
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::overlay::Seen;
 use crate::host::docker::Engine;
 use crate::host::files::EntryKind;
@@ -17,7 +18,7 @@ use crate::host::packages::tree::{self, Node, Tree};
 use crate::host::packages::{self, Manager, Package};
 use crate::host::processes::{Found, Holder, OpenFiles, Process, Query, Scope};
 use crate::host::sight::Look;
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::operation::containers::Kind as EngineKind;
 use crate::operation::stopping::{EndProcesses, Kill};
 use crate::workspace::Place;

@@ -8,7 +8,8 @@ use rhai::{Dynamic, Map};
 
 use super::config::StoryAdditions;
 use super::{STORIES, Workspace, order};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::flags::Flags;
 use crate::script::{LIMIT as SCRIPT_LIMIT, Origin, Script, engine, header};
 
@@ -72,7 +73,7 @@ impl Story {
     /// The story that a script's header tells.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Script`] with the first of what [`header::problems`] finds.
+    /// [`crate::base::error::Kind::Script`] with the first of what [`header::problems`] finds.
     pub fn of(script: Script, additions: &BTreeMap<String, StoryAdditions>) -> Result<Self> {
         if let Some(problem) = header::problems(&script).into_iter().next() {
             return Err(problem);
@@ -206,7 +207,7 @@ impl Catalogue {
     /// for [`Catalogue::select`]: which one it was meant to be, nobody knows.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Script`] for an embedded story that cannot be read.
+    /// [`crate::base::error::Kind::Script`] for an embedded story that cannot be read.
     pub fn load(workspace: &Workspace) -> Result<Self> {
         let reader = engine::reader();
         let mut catalogue = Self::default();
@@ -326,7 +327,7 @@ impl Catalogue {
     /// The stories that the words name, without doubles, in reverse dependency order.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] with the nearest name for an unknown story; [`crate::error::Kind::Script`] while a
+    /// [`crate::base::error::Kind::Usage`] with the nearest name for an unknown story; [`crate::base::error::Kind::Script`] while a
     /// story of the workspace can't be read.
     pub fn select(&self, words: &[String], flags: Option<&Flags>) -> Result<Vec<Rc<Story>>> {
         if let Some(problem) = self.problems.first() {

@@ -8,7 +8,9 @@ use serde::{Deserialize, Deserializer};
 
 use super::monitor_config::MonitorConfig;
 use crate::alert::config::AlertsConfig;
-use crate::error::{Error, Position, Result};
+use crate::base::error::Error;
+use crate::base::error::Position;
+use crate::base::error::Result;
 use crate::pattern::{self, Rule};
 
 /// The flags file's usual place; it marks a workspace too.
@@ -317,7 +319,7 @@ impl Config {
     /// Reads `rollback.yaml` below `root`; a missing file means the defaults. Also gives warnings.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Configuration`] with the line.
+    /// [`crate::base::error::Kind::Configuration`] with the line.
     pub fn load(root: &Path) -> Result<(Self, Vec<String>)> {
         let path = root.join(super::CONFIG);
         let text = match std::fs::metadata(&path) {

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// The held lock; dropped, it is free.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ impl Lock {
     /// Takes the lock on the workspace at `root`, or says who has it.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Locked`] where another run holds it.
+    /// [`crate::base::error::Kind::Locked`] where another run holds it.
     pub fn take(root: &Path) -> Result<Self> {
         let directory = File::open(root).map_err(|error| Error::io("open the workspace", &error))?;
         match directory.try_lock() {

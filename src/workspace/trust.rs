@@ -12,7 +12,8 @@ use rustix::io::Errno;
 
 use super::accounts::Accounts;
 use super::{CONFIG, STATE};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// The variable that allows directories: a list as in `PATH`.
 pub const VARIABLE: &str = "ROLLBACK_TRUST";
@@ -35,7 +36,7 @@ struct Judge {
 /// Refuses a configuration that a stranger can write.
 ///
 /// # Errors
-/// [`crate::error::Kind::Denied`] with the path, its owner and mode, and the ways to allow it.
+/// [`crate::base::error::Kind::Denied`] with the path, its owner and mode, and the ways to allow it.
 pub fn check_configuration(root: &Path) -> Result<()> {
     Judge::new().obeyed(&root.join(CONFIG), root, root)
 }
@@ -288,7 +289,7 @@ pub fn file() -> Option<PathBuf> {
 /// The directories that `rollback trust` allows.
 ///
 /// # Errors
-/// [`crate::error::Kind::Denied`] where a stranger can write the list, [`crate::error::Kind::Configuration`] where it
+/// [`crate::base::error::Kind::Denied`] where a stranger can write the list, [`crate::base::error::Kind::Configuration`] where it
 /// can't be read.
 pub fn list() -> Result<Vec<PathBuf>> {
     let Some(file) = file() else {

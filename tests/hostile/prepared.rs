@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rollback_manager::error::Result;
+use rollback_manager::base::error::Result;
 use rollback_manager::gate::confirm::Answers;
 use rollback_manager::gate::prompt::Ask;
 use rollback_manager::host::confine::Mode;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollback_manager::error::Result;
+use rollback_manager::base::error::Result;
 use rollback_manager::monitor::notice::{Notice, Sink};
 use rollback_manager::monitor::watching::Watching;
 

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use rollback_manager::known::Known;
+use rollback_manager::base::known::Known;
 use rollback_manager::log_line::{self, Event, Level, Line};
 use rollback_manager::monitor::Watch;
 use rollback_manager::monitor::ledger::{Powers, Step, Uptime};

@@ -6,7 +6,7 @@ use super::{Refusal, document};
 use crate::alert::Shared;
 use crate::alert::entry::Entry;
 use crate::alert::template::Message;
-use crate::error::Error;
+use crate::base::error::Error;
 use crate::host::commands::{self, Invocation};
 
 pub(super) fn send(

@@ -11,7 +11,8 @@ use crate::alert::Shared;
 use crate::alert::config::{Mail, Protection};
 use crate::alert::entry::Entry;
 use crate::alert::template::Message;
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::mail::{self, Security, Server};
 
 pub(super) fn send(

@@ -9,7 +9,8 @@ use crate::alert::Shared;
 use crate::alert::config::{Form, Webhook};
 use crate::alert::entry::Entry;
 use crate::alert::template::Message;
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::net::{Post, post};
 
 /// The largest file of certificates that is read, in bytes.

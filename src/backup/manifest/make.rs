@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::{Entry, Footer, Header, TOP, Tally, to_line};
 use crate::backup::MANIFEST;
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::host::files::{EntryKind, Expect, Files, Survey, Walked, shown};
 

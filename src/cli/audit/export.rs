@@ -8,10 +8,12 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
 use crate::cli::output::Stdout;
-use crate::cli::terminal::{self, Style};
+use crate::base::terminal;
+use crate::base::terminal::Style;
 use crate::cli::{Everywhere, render, say};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::gate::audit::{record, segments};
 use crate::host::clock;
 use crate::host::outputs::new_output;
@@ -70,7 +72,7 @@ fn since(text: &str) -> std::result::Result<String, String> {
 /// Exports the log, also a damaged one, and says so.
 ///
 /// # Errors
-/// What the system says; [`crate::error::Kind::Usage`] where the file is there already.
+/// What the system says; [`crate::base::error::Kind::Usage`] where the file is there already.
 pub(super) fn export(
     everywhere: &Everywhere,
     workspace: &Workspace,

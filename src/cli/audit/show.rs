@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value};
 
-use crate::cli::terminal::{Ink, Style, escape};
+use crate::base::terminal::Ink;
+use crate::base::terminal::Style;
+use crate::base::terminal::escape;
 use crate::cli::{Everywhere, print};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::audit::segments;
 use crate::workspace::Workspace;
 

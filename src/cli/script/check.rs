@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::super::terminal::{Style, escape, plural, wrap};
+use crate::base::terminal::Style;
+use crate::base::terminal::escape;
+use crate::base::terminal::plural;
+use crate::base::terminal::wrap;
 use super::super::{Everywhere, print, print_json, render, say, table};
-use crate::error::Result;
-use crate::exit_code::ExitCode;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::gate::policy::Policy;
 use crate::gate::redact::{redact, redact_value};
 use crate::host::confine::Mode;
@@ -19,7 +22,7 @@ use crate::script::claims::{Answer, Judged};
 /// Looks scripts through, confined like a dry run.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for a file that can't be read; what the configuration says.
+/// [`crate::base::error::Kind::Usage`] for a file that can't be read; what the configuration says.
 pub fn check(everywhere: &Everywhere, files: &[PathBuf]) -> Result<ExitCode> {
     let context = super::super::open(everywhere)?;
     super::super::confine(everywhere, &context, Mode::DryRun)?;

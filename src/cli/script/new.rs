@@ -1,16 +1,17 @@
 //! `rollback script new`: a story to start from.
 
 use super::super::{Everywhere, print};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::host::records::{self, NewFile};
 use crate::workspace::STORIES;
 
 /// Makes `rollback/NAME.rhai`; never replaces anything.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for a name that is no story's, [`crate::error::Kind::Exists`] where a story or a file
-/// has it already, [`crate::error::Kind::Denied`] where the directory of stories is a link.
+/// [`crate::base::error::Kind::Usage`] for a name that is no story's, [`crate::base::error::Kind::Exists`] where a story or a file
+/// has it already, [`crate::base::error::Kind::Denied`] where the directory of stories is a link.
 pub fn new(everywhere: &Everywhere, name: &str) -> Result<ExitCode> {
     let context = super::super::open(everywhere)?;
     let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_');

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::super::terminal::{Style, escape, plural};
+use crate::base::terminal::Style;
+use crate::base::terminal::escape;
+use crate::base::terminal::plural;
 use super::super::{Everywhere, print, print_json, render, say};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
 use crate::gate::redact::redact;
 use crate::host::confine::Mode;
 use crate::run::tests::{self, Tested};
@@ -15,7 +18,7 @@ use crate::run::tests::{self, Tested};
 /// Runs the tests; exit code 1 where one fails.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for a script without tests or one that can't be read; what a broken script says.
+/// [`crate::base::error::Kind::Usage`] for a script without tests or one that can't be read; what a broken script says.
 pub fn test(everywhere: &Everywhere, files: &[PathBuf]) -> Result<ExitCode> {
     let context = super::super::open(everywhere)?;
     super::super::confine(everywhere, &context, Mode::DryRun)?;

@@ -11,7 +11,8 @@ use super::tree::{Collection, Entry, Node, Shape, Tree};
 use super::value;
 use crate::edit::Splice;
 use crate::edit::key_path::KeyPath;
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// Where a missing key goes among its siblings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::record::{self, Hash, LINE_LIMIT, check, hex};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::report::AuditHead;
 
 /// How much of the end of a segment is read at first.
@@ -131,7 +132,7 @@ pub fn read_head(directory: &Path) -> HeadFile {
 /// was cut back must not be continued as if nothing were missing.
 ///
 /// # Errors
-/// [`crate::error::Kind::Corrupt`] where the log does not end with a record of ours, or not where the head says.
+/// [`crate::base::error::Kind::Corrupt`] where the log does not end with a record of ours, or not where the head says.
 pub fn tail(directory: &Path) -> Result<Tail> {
     let mut found = segments(directory)?;
     let head = read_head(directory);

@@ -13,8 +13,8 @@ use super::anchors::{self, Anchor};
 use super::chain::{self, Verified};
 use super::segments::{self, HeadFile};
 use super::{AuditLog, Intent, record};
-use crate::error::Kind;
-use crate::exit_code::ExitCode;
+use crate::base::error::Kind;
+use crate::base::exit_code::ExitCode;
 use crate::host::clock::Clock;
 use crate::host::records::Records;
 use crate::operation::{Risk, Undo};
@@ -69,7 +69,7 @@ impl Log {
         self.try_open().expect("the log opens")
     }
 
-    fn try_open(&self) -> crate::error::Result<AuditLog> {
+    fn try_open(&self) -> crate::base::error::Result<AuditLog> {
         let workspace = Workspace::open(self.directory.path()).expect("a workspace");
         let records = Records::of(&workspace);
         records.prepare().expect("the state directory");

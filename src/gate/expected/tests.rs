@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::error::Kind;
+use crate::base::error::Kind;
 
 fn step() -> Step {
     Step {

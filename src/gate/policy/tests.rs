@@ -5,7 +5,7 @@
 )]
 
 use super::*;
-use crate::error::Kind;
+use crate::base::error::Kind;
 use crate::run::Context;
 
 /// A workspace with these rules.

@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// Finds a program: a bare name in PATH, without the entries inside the workspace `root` or writable by others;
 /// or an absolute path, under the same rules.
@@ -113,7 +114,7 @@ mod tests {
     use std::ffi::OsString;
 
     use super::*;
-    use crate::error::Kind;
+    use crate::base::error::Kind;
     use crate::host::commands::{Invocation, look};
 
     /// A file with this mode. It is written by another process, so that no descriptor of ours keeps it busy.

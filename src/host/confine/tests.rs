@@ -11,7 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use super::*;
-use crate::error::Kind;
+use crate::base::error::Kind;
 use crate::skipped::skipped;
 
 const MODES: [Mode; 2] = [Mode::DryRun, Mode::Real];

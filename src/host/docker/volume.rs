@@ -3,7 +3,8 @@
 use std::sync::atomic::AtomicBool;
 
 use super::{Engine, is_identifier};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::host::commands::{Ran, Sink, look_through, run};
 

@@ -11,7 +11,8 @@ use rustix::process::{Gid, Uid};
 
 use super::resolve::failure;
 use super::{EntryKind, Stat, shown};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// Extended attributes by name, sorted.
 pub type Attributes = Vec<(OsString, Vec<u8>)>;

@@ -19,7 +19,8 @@ use super::crew::{hands, lock};
 use super::look::changed_meanwhile;
 use super::resolve::failure;
 use super::shown;
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// What one read asks for: small enough to stay in a processor's own cache between reading, hashing and writing.
 pub(super) const BUFFER: usize = 256 << 10;
@@ -341,6 +342,6 @@ mod tests {
             &AtomicU64::new(0),
         )
         .unwrap_err();
-        assert_eq!(error.kind(), crate::error::Kind::Changed);
+        assert_eq!(error.kind(), crate::base::error::Kind::Changed);
     }
 }

@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::walk::{DEPTH_LIMIT, too_deep};
 use super::{EntryKind, Files, is_temporary, shown};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Permit;
 
 mod durable;

@@ -12,7 +12,8 @@ use rustix::io::Errno;
 
 use super::resolve::{absent, failure, nanoseconds, stat_at, stat_open};
 use super::{EntryKind, Files, Listed, Meter, Stat, contents, shown};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 impl Files {
     /// What stands at `path` itself; `None` where it, or a directory on the way, is absent.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::resolve::{failure, on_other_mount};
 use super::{EntryKind, Files};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 const LIST: &str = "/proc/self/mountinfo";
 

@@ -10,7 +10,8 @@ use super::look::digest_at;
 use super::resolve::{Place, failure, temporary_name};
 use super::write::{expected, put_in_place};
 use super::{EntryKind, Expect, Files};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Permit;
 
 impl Files {

@@ -9,7 +9,8 @@ use super::attributes::set_mtime_at;
 use super::claim::rename_new;
 use super::resolve::{absent, aside_name, failure, on_other_mount, temporary_name};
 use super::{Cause, CopyOutcome, EntryKind, Files, Mounts, Route, shown};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Permit;
 
 /// How a rename went.

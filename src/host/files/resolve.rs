@@ -10,7 +10,8 @@ use rustix::io::Errno;
 
 use super::{EntryKind, Files, Stat, shown};
 use crate::broken::{Own, is_down};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// An open root. The descriptor stays valid, and the same directory, whatever happens to the path.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Files {
     /// Opens the roots: existing directories, named absolutely; the first is the workspace.
     ///
     /// # Errors
-    /// [`Kind::NotFound`](crate::error::Kind::NotFound) or `Failed` for a root that can't be opened as a directory,
+    /// [`Kind::NotFound`](crate::base::error::Kind::NotFound) or `Failed` for a root that can't be opened as a directory,
     /// `Invalid` for one that is not an absolute, normalised path.
     pub fn open(roots: &[PathBuf]) -> Result<Self> {
         let mut opened = Vec::with_capacity(roots.len());

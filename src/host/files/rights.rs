@@ -15,7 +15,8 @@ use super::mounts::is_data;
 use super::resolve::{Place, absent, failure, on_other_mount, open_directory};
 use super::walk::{DEPTH_LIMIT, too_deep};
 use super::{EntryKind, Files, Stat, shown};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// Whoever changes a directory makes, takes away and lists names in it, and syncs it.
 const CHANGE: Access = Access::READ_OK.union(Access::WRITE_OK).union(Access::EXEC_OK);
@@ -307,7 +308,7 @@ impl<'a> Met<'a> {
         for name in names {
             let path = self.path.join(&name);
             let inner = match Met::at(directory.as_fd(), &name, &path) {
-                Err(error) if error.kind() == crate::error::Kind::NotFound => continue,
+                Err(error) if error.kind() == crate::base::error::Kind::NotFound => continue,
                 inner => inner?,
             };
             if goes && !(inner.stat.mount_point && inner.stat.kind == EntryKind::Directory) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Files;
 use super::mounts::kind_of;
 use super::resolve::failure;
-use crate::error::Result;
+use crate::base::error::Result;
 
 /// File systems on which a copy can share the blocks of its original, by their magic numbers: Btrfs, XFS, bcachefs, OCFS2.
 const SHARING: [i64; 4] = [0x9123_683E, 0x5846_5342, 0xCA45_1A4E, 0x7461_636F];

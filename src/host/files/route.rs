@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, StatxFlags};
 use super::mounts::kind_of;
 use super::resolve::{failure, on_other_mount};
 use super::{EntryKind, Files, Mounts};
-use crate::error::Result;
+use crate::base::error::Result;
 
 const OVERLAYFS: i64 = 0x794C_7630;
 

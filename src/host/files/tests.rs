@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::fixture::{Scene, entries, grow, portrait};
 use super::{EntryKind, Expect, Files, Mounts, Relocated, Renamed, Step, Walked};
-use crate::error::Kind;
+use crate::base::error::Kind;
 use crate::gate::Permit;
 use crate::skipped::skipped;
 

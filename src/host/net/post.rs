@@ -7,7 +7,8 @@ use ureq::http::header::{LOCATION, RETRY_AFTER};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::{Address, BODY, LONGEST, SHORTEST};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// Redirects within a host that are followed.
 const REDIRECTS: usize = 3;

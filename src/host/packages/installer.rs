@@ -8,9 +8,10 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::tree::{self, Node, Tree};
 use super::{Manager, pip};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::commands::find_program;
-use crate::known::Known;
+use crate::base::known::Known;
 
 /// A program that changes packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +118,7 @@ pub fn written(tree: &dyn Tree, manager: Manager, place: &Path, names: &[String]
 /// Refuses where this user may not write to one of the paths, as the kernel says now.
 ///
 /// # Errors
-/// [`crate::error::Kind::Denied`] with the first of them.
+/// [`crate::base::error::Kind::Denied`] with the first of them.
 pub fn require_writable(tree: &dyn Tree, paths: &[PathBuf]) -> Result<()> {
     for path in paths {
         // What is pretended will be ours.

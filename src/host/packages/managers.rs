@@ -7,12 +7,13 @@ use std::sync::atomic::AtomicBool;
 use super::installer::Installer;
 use super::tree::{self, Disk, Tree};
 use super::{Manager, npm, pip, uv};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::gate::redact::redact;
 use crate::host::commands::{self, Invocation, Ran};
 use crate::host::files::{Expect, Files};
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::workspace::{CACHE, Workspace};
 
 /// The managers of a workspace.
@@ -77,7 +78,7 @@ impl Managers {
     /// Uninstalls packages, all in one command. Gives the command's last line.
     ///
     /// # Errors
-    /// [`crate::error::Kind::NotFound`] where the manager is not there, [`crate::error::Kind::Failed`] where it fails.
+    /// [`crate::base::error::Kind::NotFound`] where the manager is not there, [`crate::base::error::Kind::Failed`] where it fails.
     pub fn uninstall(
         &self,
         permit: &Permit,

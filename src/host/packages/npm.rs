@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::commands::Invocation;
 use crate::host::packages::tree::{self, Disk, Tree, follow, is_link};
 use crate::host::packages::{Manager, Package, Packages, check_version};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::pip;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::host::commands::Invocation;
 
 /// uv for one environment, without what could change where it acts: no configuration, no other Python, a cache of ours.

@@ -6,7 +6,7 @@ use super::find::{Found, Lens};
 use super::query::{Query, Scope};
 use super::table::{Seen, Table};
 use super::{Process, still};
-use crate::error::Result;
+use crate::base::error::Result;
 
 /// What belongs to a process and has to end with it: its descendants, also those whose own parents have ended where a
 /// session or a control group tells; without this program and what started it. Those that a run may not end, because of

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::open::{OpenFile, OpenFiles, Opened, Via};
 use super::table::{Seen, Table};
 use super::{Process, as_path, settled};
-use crate::error::Result;
+use crate::base::error::Result;
 
 /// How a file is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -11,7 +11,7 @@ use super::loops::{Body, body};
 use super::query::{Query, Scope};
 use super::table::{Seen, Table};
 use super::{Process, title};
-use crate::error::Result;
+use crate::base::error::Result;
 
 /// How far up parents are followed.
 const GENERATIONS: usize = 64;

@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 
 use super::holders::{Access, mapped};
 use super::table::{Seen, Table};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// Threads that look at processes at the same time.
 const MOST_THREADS: usize = 8;

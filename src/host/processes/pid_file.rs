@@ -9,8 +9,8 @@ use rustix::fs::{Mode, OFlags};
 
 use super::table::{Seen, Table};
 use super::{PassedOver, Process};
-use crate::error::Result;
-use crate::known::Known;
+use crate::base::error::Result;
+use crate::base::known::Known;
 
 /// How much later than its pid file a process may have started: file times are coarse, and so are start times.
 const SLACK: Duration = Duration::from_secs(2);

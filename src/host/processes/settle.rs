@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, poll};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 /// Between two looks.
 const BEAT: Duration = Duration::from_millis(200);
@@ -75,6 +76,6 @@ mod tests {
     fn a_signal_ends_the_watch() {
         let cancelled = AtomicBool::new(true);
         let error = watch(Duration::from_secs(60), &cancelled, &mut || Ok(None::<u32>)).expect_err("ended");
-        assert_eq!(error.kind(), crate::error::Kind::Cancelled);
+        assert_eq!(error.kind(), crate::base::error::Kind::Cancelled);
     }
 }

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::table::{Seen, Table};
 use super::{Eyes, Process};
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::gate::Permit;
 
 /// How long a process may take to go after KILL: more than a moment means that it waits for a device.
@@ -293,7 +294,7 @@ mod tests {
     use super::super::trial::Trial;
     use super::super::{Query, Scope, find, look};
     use super::*;
-    use crate::error::Kind;
+    use crate::base::error::Kind;
 
     const STUBBORN: &str = "trap '' TERM; echo ready; read line";
 

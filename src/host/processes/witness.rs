@@ -10,7 +10,7 @@ use super::open::{OpenFiles, Opened};
 use super::reach::never;
 use super::table::{Seen, Table};
 use super::{Access, Process, as_path, settled};
-use crate::error::Result;
+use crate::base::error::Result;
 
 /// A process that still has to do with a file that went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

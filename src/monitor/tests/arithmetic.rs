@@ -1,7 +1,7 @@
 //! The arithmetic of verdicts, by tables, at the values where a verdict changes: one more or one less is another verdict.
 
 use super::{NOW, judge, judge_with, powers, watch};
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::log_line::{Event, Level};
 use crate::monitor::Watch;
 use crate::monitor::ledger::{Powers, RolledBack, Step};

@@ -2,7 +2,7 @@
 
 use super::{Watching, story_of};
 use crate::host::processes::{self, Query, Scope};
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::monitor::lines::{Before, Lines};
 use crate::monitor::probes::Asked;
 use crate::monitor::script;

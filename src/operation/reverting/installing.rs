@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Ready;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::host::packages::Manager;
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::view::View;
 
 /// The state in which an undo finds packages that went, where their manifests are `untouched`.

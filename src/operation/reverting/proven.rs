@@ -3,7 +3,9 @@
 
 use super::standing::own_place;
 use crate::backup::MANIFEST;
-use crate::error::{Error, Kind, Result};
+use crate::base::error::Error;
+use crate::base::error::Kind;
+use crate::base::error::Result;
 use crate::host::files::EntryKind;
 use crate::operation::portrait::Portrait;
 use crate::operation::{Move, Saved, Undo};

@@ -2,7 +2,7 @@
 
 use super::Revert;
 use super::standing::own_place;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::host::Host;
 use crate::host::files::Expect;

@@ -1,6 +1,6 @@
 //! How the world stands to an undo: whether what an operation did is there, and still as it left it.
 
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::host::files::EntryKind;
 use crate::operation::Saved;
 use crate::operation::portrait::Portrait;

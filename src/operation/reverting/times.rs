@@ -1,7 +1,7 @@
 //! Modification times of directories, which an undo puts back last.
 
 use super::own_place;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::host::files::Files;
 use crate::operation::Undo;

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::sample::{preview, real};
 use super::*;
-use crate::cli::terminal::{columns, escape};
+use crate::base::terminal::columns;
+use crate::base::terminal::escape;
 
 fn telling(verbose: bool) -> Telling {
     Telling {

@@ -1,11 +1,12 @@
 //! No errors in the log of the stack since the run began.
 
 use super::Finding;
-use crate::cli::terminal::plural;
-use crate::error::{Error, Result};
+use crate::base::terminal::plural;
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::clock;
 use crate::host::sight::Look;
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::log_line::{self, Event, Line, Reader};
 use crate::script::session::Session;
 use crate::workspace::catalogue::Story;

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Finding;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::host::processes::{Does, Query};
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::operation::{Outcome, Risk};
 use crate::script::session::Session;
 use crate::view::View;

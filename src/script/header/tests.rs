@@ -1,5 +1,5 @@
 use super::{FIELDS, Shape, locate, problems, reference, schema};
-use crate::error::Error;
+use crate::base::error::Error;
 use crate::script::{Origin, Script, engine};
 use crate::workspace::catalogue::EMBEDDED;
 

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::processes::{self, Found, Keeper, Process, Query, Witnesses};
 use crate::host::sight::Look;
-use crate::known::Known;
+use crate::base::known::Known;
 use crate::view::View;
 use crate::workspace::catalogue::{entries, texts};
 
@@ -43,7 +44,7 @@ impl View {
     /// As [`View::still_running`]; a real pass goes on looking for `settle`, because what restarts a service takes its time.
     ///
     /// # Errors
-    /// As there; [`crate::error::Kind::Cancelled`] where a signal came meanwhile.
+    /// As there; [`crate::base::error::Kind::Cancelled`] where a signal came meanwhile.
     pub fn running_after(&self, queries: &[Query], settle: Duration) -> Result<Known<Vec<Process>>> {
         let settle = if self.errand.preview || queries.is_empty() {
             Duration::ZERO

@@ -4,7 +4,7 @@ use crate::workspace::config::Config;
 
 use super::*;
 
-fn parse(monitor: &str) -> Result<MonitorConfig, crate::error::Error> {
+fn parse(monitor: &str) -> Result<MonitorConfig, crate::base::error::Error> {
     Config::parse(&format!("monitor:\n  {}\n", monitor.replace('\n', "\n  "))).map(|config| config.monitor)
 }
 

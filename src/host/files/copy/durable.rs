@@ -9,7 +9,8 @@ use std::thread::{self, JoinHandle};
 
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::files::crew::lock;
 use crate::host::files::mounts::kind_of;
 use crate::host::files::resolve::failure;

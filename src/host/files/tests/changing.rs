@@ -11,7 +11,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use super::{Scene, permit, portrait};
-use crate::error::Kind;
+use crate::base::error::Kind;
 use crate::host::files::{Expect, Files};
 
 /// What happens to a file, and how it is done.

@@ -10,7 +10,7 @@ use rustix::fs::{RenameFlags, renameat_with};
 
 use super::super::fixture::{Scene, portrait};
 use super::permit;
-use crate::error::Kind;
+use crate::base::error::Kind;
 
 /// Names the directory to the attacking process.
 const TARGET: &str = "ROLLBACK_RACE_TARGET";

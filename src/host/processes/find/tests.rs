@@ -39,7 +39,7 @@ fn why(found: &Found) -> &str {
 #[test]
 fn everything_is_never_found() {
     let error = find(&Query::default(), &Scope::User).expect_err("refused");
-    assert_eq!(error.kind(), crate::error::Kind::Invalid);
+    assert_eq!(error.kind(), crate::base::error::Kind::Invalid);
 }
 
 #[test]

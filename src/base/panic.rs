@@ -4,7 +4,8 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 
-use crate::error::{Error, Result};
+use crate::base::error::Error;
+use crate::base::error::Result;
 
 thread_local! {
     /// Where the last panic of this thread was.
@@ -24,7 +25,7 @@ pub fn silence() {
 /// Does the work; a panic in it becomes a failure.
 ///
 /// # Errors
-/// What the work says; [`crate::error::Kind::Bug`] for a panic.
+/// What the work says; [`crate::base::error::Kind::Bug`] for a panic.
 pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let place = LAST.with(|last| last.borrow_mut().take()).unwrap_or_default();
@@ -39,7 +40,7 @@ mod tests {
     #[test]
     fn a_panic_becomes_a_failure_and_work_goes_on() {
         let error = guard(|| -> Result<()> { panic!("mistake") }).expect_err("a panic");
-        assert_eq!(error.kind(), crate::error::Kind::Bug);
+        assert_eq!(error.kind(), crate::base::error::Kind::Bug);
         assert!(
             error.message().starts_with("this is a bug in rollback"),
             "{error}"

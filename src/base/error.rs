@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::exit_code::ExitCode;
+use crate::base::exit_code::ExitCode;
 
 /// The library's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
