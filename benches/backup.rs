@@ -28,9 +28,10 @@ use rollback_manager::backup::{restore, retire, verify};
 use rollback_manager::gate::Permit;
 use rollback_manager::gate::audit::{AuditLog, Intent};
 use rollback_manager::host::Host;
-use rollback_manager::host::clock::Clock;
+use rollback_manager::base::clock::Clock;
 use rollback_manager::host::files::Renamed;
-use rollback_manager::operation::{Risk, Undo};
+use rollback_manager::report::effect::Risk;
+use rollback_manager::report::undo::Undo;
 use rollback_manager::workspace::Workspace;
 
 fn main() {

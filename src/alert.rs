@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::redact;
-use crate::host::clock::Clock;
+use crate::base::redact;
+use crate::base::clock::Clock;
 use crate::host::records::Records;
 use crate::workspace::Workspace;
 

@@ -8,7 +8,8 @@ use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::host::logs::Level;
-use crate::operation::{Act, BackupMade, Capability, Done, Fact, Operation, Outcome, Proposal};
+use crate::report::effect::{BackupMade, Capability, Done, Fact, Outcome};
+use crate::operation::{Act, Operation, Proposal};
 use crate::report::OperationRecord;
 use crate::view::View;
 
@@ -21,9 +22,6 @@ pub mod confirm;
 /// What the plan showed, step by step.
 pub mod expected;
 
-/// What a preview has pretended so far.
-pub mod overlay;
-
 /// The proof that an operation passed.
 pub mod permit;
 
@@ -33,10 +31,7 @@ pub mod policy;
 /// Asking a person, safely.
 pub mod prompt;
 
-/// Secrets never reach what is written.
-pub mod redact;
-
-pub use overlay::Overlay;
+pub use crate::view::overlay::Overlay;
 pub use permit::Permit;
 
 use audit::{AuditLog, Intent};
@@ -159,7 +154,7 @@ impl Gate {
                 Kind::NotApproved | Kind::Cancelled if !passed.touched => Outcome::Kept,
                 _ => Outcome::Failed,
             };
-            passed.record.why = Some(redact::told(error.message()));
+            passed.record.why = Some(crate::base::redact::told(error.message()));
             if let (true, false, Pass::Real { audit, .. }) = (denied, passed.touched, &mut self.pass) {
                 audit.denied(self.count, &scene.story, proposal.word, &proposal.target, &error)?;
             }
@@ -183,8 +178,8 @@ impl Gate {
         passed.remark(view.demand(&operation.demands())?);
         let Pass::Real { confirm, audit } = &mut self.pass else {
             #[cfg(feature = "broken-walls")]
-            if crate::broken::is_down(crate::broken::Own::Overlay) {
-                passed.accept(crate::broken::act(operation, &view.host)?);
+            if crate::base::broken::is_down(crate::base::broken::Own::Overlay) {
+                passed.accept(crate::base::broken::act(operation, &view.host)?);
                 return Ok(());
             }
             let done = operation.pretend(&mut view.overlay_mut())?;
@@ -280,20 +275,20 @@ impl Gate {
     fn describe(&self, proposal: &Proposal, scene: &Scene, view: &View) -> Passed {
         let (risk, undo) = match &proposal.act {
             Act::Do(operation) => (operation.risk(), operation.undo().class()),
-            Act::Settled(..) => (crate::operation::Risk::None, crate::operation::UndoClass::Exact),
+            Act::Settled(..) => (crate::report::effect::Risk::None, crate::report::undo::UndoClass::Exact),
         };
         let record = OperationRecord {
             n: self.count,
             story: scene.story.clone(),
             phase: scene.phase.clone(),
-            step: scene.steps.last().map(|step| redact::redact(step)),
+            step: scene.steps.last().map(|step| crate::base::redact::redact(step)),
             op: proposal.word.to_owned(),
-            target: redact::told(&proposal.target),
-            summary: redact::told(&proposal.summary),
+            target: crate::base::redact::told(&proposal.target),
+            summary: crate::base::redact::told(&proposal.summary),
             risk,
             undo,
             outcome: Outcome::Planned,
-            why: proposal.why.as_deref().map(redact::told),
+            why: proposal.why.as_deref().map(crate::base::redact::told),
             rule: None,
             ms: 0,
         };
@@ -347,14 +342,14 @@ fn step_of(record: &OperationRecord, scene: &Scene, view: &View) -> Step {
 
 /// Data as it may stand in a plan's file: without secrets, and without the moment.
 fn shown(mut value: Value, view: &View) -> Value {
-    redact::redact_value(&mut value);
+    crate::base::redact::redact_value(&mut value);
     let text = view.errand.timeless(&value.to_string());
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 
 fn fact_of(fact: Fact, view: &View) -> Fact {
     Fact {
-        about: view.errand.timeless(&redact::redact(&fact.about)),
+        about: view.errand.timeless(&crate::base::redact::redact(&fact.about)),
         seen: shown(fact.seen, view),
         path: fact.path,
     }
@@ -369,16 +364,16 @@ impl Passed {
         });
     }
 
-    fn accept(&mut self, done: crate::operation::Done) {
+    fn accept(&mut self, done: crate::report::effect::Done) {
         if let Some(why) = done.why {
-            self.record.why = Some(redact::redact(&why));
+            self.record.why = Some(crate::base::redact::redact(&why));
         }
         self.backup = done.backup;
     }
 }
 
 impl<'a> Intent<'a> {
-    fn of(record: &'a OperationRecord, scene: &'a Scene, undo: &'a crate::operation::Undo) -> Self {
+    fn of(record: &'a OperationRecord, scene: &'a Scene, undo: &'a crate::report::undo::Undo) -> Self {
         Self {
             n: record.n,
             story: &record.story,

@@ -13,7 +13,7 @@ use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::gate::audit::{chain, segments};
 use crate::host::records::Records;
-use crate::operation::Undo;
+use crate::report::undo::Undo;
 use crate::report::Report;
 use crate::run::plan_file::Asked;
 use crate::run::{Context, Request};
@@ -92,7 +92,7 @@ impl Active {
         Self {
             run: errand.run.clone(),
             stories: errand.stories.clone(),
-            started: crate::host::clock::timestamp(std::time::SystemTime::now()),
+            started: crate::base::clock::timestamp(std::time::SystemTime::now()),
             pid: std::process::id(),
             undoes: None,
             asked: Asked::of(request),
@@ -366,7 +366,7 @@ impl History {
                         op: text("op").to_owned(),
                         target: text("target").to_owned(),
                         undo,
-                        begun_ns: crate::host::clock::nanoseconds(text("ts")).unwrap_or(0),
+                        begun_ns: crate::base::clock::nanoseconds(text("ts")).unwrap_or(0),
                         finished: None,
                     });
                 }

@@ -9,11 +9,8 @@ use std::time::Duration;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::gate::Permit;
-use crate::gate::redact::redact;
+use crate::base::redact::redact;
 use crate::workspace::Workspace;
-
-/// Time.
-pub mod clock;
 
 /// Programs: found once, run without a shell.
 pub mod commands;
@@ -79,7 +76,7 @@ pub struct Host {
     /// The looks of this host, which a test can take away.
     pub sight: sight::Sight,
     /// Time.
-    pub clock: clock::Clock,
+    pub clock: crate::base::clock::Clock,
     /// The program's own records.
     pub records: records::Records,
     /// Lines of `logs/`.
@@ -98,7 +95,7 @@ impl Host {
     ///
     /// # Errors
     /// Where a root can't be opened.
-    pub fn open(workspace: &Workspace, clock: clock::Clock, cancelled: Arc<AtomicBool>) -> Result<Self> {
+    pub fn open(workspace: &Workspace, clock: crate::base::clock::Clock, cancelled: Arc<AtomicBool>) -> Result<Self> {
         let records = records::Records::of(workspace);
         Ok(Self {
             files: files::Files::open(workspace.roots())?,

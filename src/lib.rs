@@ -69,9 +69,6 @@ pub mod demo;
 /// The one language of patterns.
 pub mod pattern;
 
-/// Walls of our own that tests take down.
-mod broken;
-
 /// How a test that can't run says so.
 #[cfg(test)]
 #[path = "../tests/skipped.rs"]

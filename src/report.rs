@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::operation::{BackupMade, Outcome, Risk, UndoClass};
+use crate::report::effect::{BackupMade, Outcome, Risk};
+use crate::report::undo::UndoClass;
+
+/// What an operation needs, rests on, risks and comes to.
+pub mod effect;
 
 /// What an undo takes back, and what it does not.
 pub mod explanation;
@@ -22,6 +26,9 @@ pub mod markdown;
 
 /// Text, for the terminal.
 pub mod text;
+
+/// How what was done is taken back.
+pub mod undo;
 
 /// What kind of run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,8 +306,8 @@ impl FailureRecord {
         Self {
             story: story.to_owned(),
             kind: error.kind().name().to_owned(),
-            message: crate::gate::redact::told(error.message()),
-            hint: error.hint_text().map(crate::gate::redact::redact),
+            message: crate::base::redact::told(error.message()),
+            hint: error.hint_text().map(crate::base::redact::redact),
             at: error.position().cloned(),
         }
     }

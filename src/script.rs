@@ -11,9 +11,6 @@ use crate::base::error::Result;
 use crate::primitive::Primitive;
 use crate::primitives;
 
-/// What a script may use up.
-pub mod allowance;
-
 /// The calls that a script holds.
 pub mod calls;
 

@@ -13,14 +13,14 @@ use crate::backup;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::gate::Overlay;
-use crate::gate::overlay::Seen;
+use crate::view::overlay::Seen;
 use crate::host::Host;
 use crate::host::files::{EntryKind, Stat};
 use crate::host::logs::LOGS;
 use crate::host::sight::Look;
-use crate::operation::Capability;
+use crate::report::effect::Capability;
 use crate::references::Index;
-use crate::script::allowance::Allowance;
+use crate::view::allowance::Allowance;
 use crate::workspace::catalogue::{Catalogue, Story};
 use crate::workspace::config::Limits;
 use crate::workspace::{Place, Workspace};
@@ -76,6 +76,12 @@ pub mod secrets;
 
 /// Containers, packages and processes through the overlay.
 mod world;
+
+/// What a preview has changed so far.
+pub mod overlay;
+
+/// What a run may still use up.
+pub mod allowance;
 
 pub use alias::Known;
 pub use databases::Database;

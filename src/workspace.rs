@@ -4,7 +4,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::broken::{Own, is_down};
+use crate::base::broken::Own;
+use crate::base::broken::is_down;
 use crate::base::error::Error;
 use crate::base::error::Result;
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rollback_manager::alert::entry::State;
 use rollback_manager::alert::{Alert, Alerts, Became, Kind, Severity};
-use rollback_manager::host::clock::Clock;
+use rollback_manager::base::clock::Clock;
 use rollback_manager::workspace::Workspace;
 use serde_json::Value;
 

@@ -8,7 +8,7 @@ use rollback_manager::gate::audit::AuditLog;
 use rollback_manager::gate::confirm::Confirm;
 use rollback_manager::gate::policy::Policy;
 use rollback_manager::gate::{Gate, Pass};
-use rollback_manager::operation::UndoClass;
+use rollback_manager::report::undo::UndoClass;
 use rollback_manager::primitive::{Family, Primitive};
 use rollback_manager::run::Context;
 use rollback_manager::script::engine;

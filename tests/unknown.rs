@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use rollback_manager::demo;
 use rollback_manager::host::sight::Look;
-use rollback_manager::operation::Outcome;
+use rollback_manager::report::effect::Outcome;
 use rollback_manager::primitives;
 use rollback_manager::report::{CheckRecord, Report};
 use rollback_manager::run::{self, Context, Preview, Request};

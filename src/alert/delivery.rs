@@ -10,7 +10,7 @@ use super::forms::{self, Refusal};
 use super::{Attempt, Deliveries, Kind, Shared};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::redact;
+use crate::base::redact;
 
 /// The longest wait that a receiver may ask for.
 const LONGEST_WISH: Duration = Duration::from_hours(1);

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::Alert;
-use crate::host::clock::{Clock, timestamp};
+use crate::base::clock::Clock;
+use crate::base::clock::timestamp;
 
 /// The first wait after a failed attempt; it doubles.
 const FIRST_WAIT: Duration = Duration::from_secs(10);

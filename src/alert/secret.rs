@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::redact;
+use crate::base::redact;
 
 /// The largest secret that is read, in bytes.
 const LIMIT: u64 = 64 << 10;

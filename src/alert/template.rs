@@ -216,7 +216,7 @@ mod tests {
 
     use super::*;
     use crate::alert::{Kind, Severity};
-    use crate::host::clock::Clock;
+    use crate::base::clock::Clock;
 
     fn alert() -> Alert {
         let clock = Clock::fixed(SystemTime::UNIX_EPOCH);

@@ -12,7 +12,7 @@ use super::{Everywhere, render, say};
 use crate::base::error::Result;
 use crate::gate::prompt::{Ask, Terminal};
 use crate::host::files::Meter;
-use crate::operation::Outcome;
+use crate::report::effect::Outcome;
 use crate::report::text::{self, Telling};
 use crate::report::{CheckRecord, OperationRecord, Report};
 use crate::run::{Audience, Context};

@@ -10,7 +10,8 @@ use crate::base::terminal::Style;
 use crate::base::terminal::escape;
 use crate::base::error::Error;
 use crate::base::error::Position;
-use crate::gate::redact::{redact, told};
+use crate::base::redact::redact;
+use crate::base::redact::told;
 
 /// A failure for a person, with a newline at the end. Lines are not wrapped, so that they can be searched for.
 ///

@@ -15,10 +15,11 @@ use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::gate::Permit;
-use crate::gate::redact::{redact, redact_value};
-use crate::host::clock::Clock;
+use crate::base::redact::redact;
+use crate::base::redact::redact_value;
+use crate::base::clock::Clock;
 use crate::host::records::Records;
-use crate::operation::Undo;
+use crate::report::undo::Undo;
 use crate::report::AuditHead;
 
 /// Heads that are kept outside the log.
@@ -83,9 +84,9 @@ pub struct Intent<'a> {
     /// One line.
     pub summary: &'a str,
     /// What is at stake.
-    pub risk: crate::operation::Risk,
+    pub risk: crate::report::effect::Risk,
     /// How it is taken back.
-    pub undo: &'a crate::operation::Undo,
+    pub undo: &'a crate::report::undo::Undo,
 }
 
 impl AuditLog {

@@ -5,7 +5,7 @@ use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::gate::expected::{Expected, Step};
 use crate::gate::prompt::{Answer, Ask};
-use crate::operation::{Outcome, Risk};
+use crate::report::effect::{Outcome, Risk};
 use crate::report::{OperationRecord, Report};
 
 /// What the command line already answered.

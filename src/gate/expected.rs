@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::operation::{Fact, Outcome, Risk, UndoClass};
+use crate::report::effect::{Fact, Outcome, Risk};
+use crate::report::undo::UndoClass;
 
 /// One step of a pass, as far as it can be compared with the same step of another: no text in it holds a run's id or a
 /// moment.

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::broken::{Own, is_down};
+use crate::base::broken::Own;
+use crate::base::broken::is_down;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::host::logs::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
-use crate::operation::Capability;
+use crate::report::effect::Capability;
 use crate::pattern::Rule;
 use crate::script::Origin;
 use crate::view::View;

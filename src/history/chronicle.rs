@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::base::error::Result;
 use crate::gate::audit::{record, segments};
-use crate::operation::{Outcome, Risk, Undo};
+use crate::report::effect::{Outcome, Risk};
+use crate::report::undo::Undo;
 use crate::report::{AuditHead, Flags, Mode, OperationRecord, Report, RunKind, RunOutcome};
 
 /// In the record of an operation by which a recovery sweeps up.

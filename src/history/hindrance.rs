@@ -2,7 +2,7 @@
 
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::operation::Move;
+use crate::report::undo::Move;
 use crate::run::plan::quoted;
 use crate::view::View;
 

@@ -9,7 +9,7 @@ use crate::base::error::Result;
 use crate::flags::Flags;
 use crate::gate::audit::segments;
 use crate::history::three_way;
-use crate::operation::Undo;
+use crate::report::undo::Undo;
 use crate::operation::editing::kept_after;
 use crate::view::{TEXT_LIMIT, View};
 use crate::workspace::Place;

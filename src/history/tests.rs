@@ -7,8 +7,9 @@ use serde_json::json;
 use super::{History, undo};
 use crate::backup::retention::Policy;
 use crate::gate::audit::{AuditLog, Intent};
-use crate::host::clock::Clock;
-use crate::operation::{Risk, Undo};
+use crate::base::clock::Clock;
+use crate::report::effect::Risk;
+use crate::report::undo::Undo;
 use crate::run::{Context, Request, prune};
 use crate::workspace::Workspace;
 

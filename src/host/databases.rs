@@ -11,7 +11,7 @@ use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::gate::Permit;
-use crate::gate::redact::redact;
+use crate::base::redact::redact;
 use crate::base::known::Known;
 
 /// How long a database may take to be read.

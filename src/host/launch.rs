@@ -110,6 +110,6 @@ fn run(program: &PathBuf, root: &Path, order: &Order) -> Result<Ended> {
     Ok(Ended {
         code: output.status.code(),
         document: serde_json::from_slice(&output.stdout).unwrap_or_default(),
-        said: crate::gate::redact::redact(said.get(begin..).unwrap_or_default().trim()),
+        said: crate::base::redact::redact(said.get(begin..).unwrap_or_default().trim()),
     })
 }

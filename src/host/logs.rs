@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::clock::Clock;
+use crate::base::clock::Clock;
 use super::records::Records;
 use crate::base::error::Result;
-use crate::gate::redact::redact_value;
+use crate::base::redact::redact_value;
 use crate::report::AuditHead;
 use crate::workspace::Workspace;
 

@@ -13,7 +13,7 @@ use super::state::Attempt;
 use super::trigger::Trigger;
 use crate::alert::{self, Alert};
 use crate::base::error::Result;
-use crate::gate::redact::redact;
+use crate::base::redact::redact;
 use crate::workspace::monitor_config::Severity;
 
 /// What is told.

@@ -8,7 +8,7 @@ use super::watching::Round;
 use crate::base::terminal::Ink;
 use crate::base::terminal::Style;
 use crate::base::terminal::escape;
-use crate::gate::redact::redact;
+use crate::base::redact::redact;
 
 /// Columns of a sparkline.
 const SPARK: i64 = 30;

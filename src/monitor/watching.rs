@@ -23,7 +23,7 @@ use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::flags::Flags;
 use crate::history::History;
-use crate::host::clock;
+use crate::base::clock;
 use crate::host::launch::{Ended, Launcher, Order};
 use crate::run::Context;
 use crate::workspace::catalogue::{Catalogue, Story};

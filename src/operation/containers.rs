@@ -7,7 +7,9 @@ use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::docker::Engine;
 use crate::host::files::Demand;
-use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
+use crate::report::effect::{Capability, Done, Fact, Risk};
+use crate::report::undo::Undo;
+use crate::operation::Operation;
 
 /// What an engine holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

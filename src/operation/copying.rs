@@ -10,8 +10,10 @@ use crate::base::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::Demand;
-use crate::operation::portrait::Portrait;
-use crate::operation::{BackupMade, Capability, Done, Fact, Operation, Risk, Undo};
+use crate::report::undo::Portrait;
+use crate::report::effect::{BackupMade, Capability, Done, Fact, Risk};
+use crate::report::undo::Undo;
+use crate::operation::Operation;
 use crate::view::Size;
 use crate::workspace::Place;
 
@@ -145,7 +147,7 @@ impl Operation for Copy {
         if let (Some(made), Some(origin)) = (&made, &self.backup) {
             overlay.add_backup(serde_json::json!({
                 "name": made.name, "path": self.to.shown, "kind": self.kind, "source": made.source, "story": origin.story,
-                "run": origin.run, "created": origin.created, "entries": crate::operation::listed(self.kind, made.entries), "bytes": made.bytes,
+                "run": origin.run, "created": origin.created, "entries": crate::report::effect::listed(self.kind, made.entries), "bytes": made.bytes,
                 "method": made.method, "complete": true, "verified": null,
             }));
         }

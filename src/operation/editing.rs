@@ -7,7 +7,9 @@ use crate::base::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::{Demand, Expect, Renamed};
-use crate::operation::{Capability, Done, Fact, Operation, Risk, Saved, Undo};
+use crate::report::effect::{Capability, Done, Fact, Risk};
+use crate::report::undo::{Saved, Undo};
+use crate::operation::Operation;
 use crate::view::{OtherNames, View};
 use crate::workspace::{Place, Workspace};
 

@@ -9,8 +9,10 @@ use crate::base::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::{Demand, Mounts};
-use crate::operation::portrait::Portrait;
-use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Undo};
+use crate::report::undo::Portrait;
+use crate::report::effect::{Capability, Done, Fact, Risk};
+use crate::report::undo::{Move, Undo};
+use crate::operation::Operation;
 use crate::view::View;
 use crate::workspace::Place;
 

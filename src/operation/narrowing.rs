@@ -6,7 +6,9 @@ use crate::base::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::{Demand, EntryKind};
-use crate::operation::{Capability, Done, Fact, Operation, Proposal, Risk, Undo};
+use crate::report::effect::{Capability, Done, Fact, Risk};
+use crate::report::undo::Undo;
+use crate::operation::{Operation, Proposal};
 use crate::view::View;
 use crate::workspace::Place;
 

@@ -7,7 +7,9 @@ use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::databases::Opener;
 use crate::host::files::Demand;
-use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
+use crate::report::effect::{Capability, Done, Fact, Risk};
+use crate::report::undo::Undo;
+use crate::operation::Operation;
 use crate::view::Database;
 use crate::workspace::{Place, Workspace};
 

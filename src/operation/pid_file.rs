@@ -7,7 +7,9 @@ use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::{Demand, Mounts};
 use crate::operation::moving::{demands, move_one};
-use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Undo};
+use crate::report::effect::{Capability, Done, Fact, Risk};
+use crate::report::undo::{Move, Undo};
+use crate::operation::Operation;
 use crate::view::View;
 use crate::workspace::Place;
 

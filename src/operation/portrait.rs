@@ -1,34 +1,15 @@
 //! What a tree looked like when it was put away or made, small enough for the log: an undo compares it with what stands
 //! there by then.
 
-use serde::{Deserialize, Serialize};
-
 use crate::backup::MANIFEST;
-use crate::base::terminal::plural_as;
 use crate::base::error::Result;
 use crate::host::files::EntryKind;
+use crate::report::undo::Portrait;
 use crate::view::View;
 use crate::workspace::Place;
 
 /// Single files up to this size are known by their contents, in bytes.
 const CONTENTS: u64 = 1 << 20;
-
-/// What was seen of a path: of files their sizes, modes and modification times, of a single small file the contents.
-/// Sockets, and the manifest of a backup, don't count: copies have none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Portrait {
-    /// `file`, `directory`, `symbolic link`, ...
-    pub kind: String,
-    /// Paths, the top included.
-    pub entries: u64,
-    /// Bytes of regular files.
-    pub bytes: u64,
-    /// BLAKE3 over all that is compared from outside, in hexadecimal.
-    pub digest: String,
-    /// BLAKE3 of the contents of a single small file, in hexadecimal; `None` for all else, and where it may not be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub contents: Option<String>,
-}
 
 impl Portrait {
     /// Looks at a path; nothing where nothing stands there, or where others may still write to it.
@@ -76,32 +57,5 @@ impl Portrait {
         }
         portrait.digest = hasher.finalize().to_hex().to_string();
         Ok(settled.then_some(portrait))
-    }
-
-    /// What is different now, in a few words; nothing where it is the same.
-    #[must_use]
-    pub fn difference(&self, now: &Self) -> Option<String> {
-        if self.digest == now.digest {
-            return match (&self.contents, &now.contents) {
-                (Some(was), Some(is)) if was != is => Some("holds other contents".to_owned()),
-                (Some(_), None) => Some("can't be read".to_owned()),
-                _ => None,
-            };
-        }
-        Some(if self.kind != now.kind {
-            format!("is a {}, not a {}", now.kind, self.kind)
-        } else if self.entries != now.entries {
-            format!(
-                "holds {}, not {}",
-                plural_as(now.entries, "path", "paths"),
-                self.entries
-            )
-        } else if self.bytes != now.bytes {
-            format!("has {} bytes, not {}", now.bytes, self.bytes)
-        } else if self.kind == EntryKind::Directory.name() {
-            "holds something that was written to, or has another mode".to_owned()
-        } else {
-            "was written to, or has another mode".to_owned()
-        })
     }
 }

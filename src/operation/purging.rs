@@ -7,7 +7,9 @@ use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::{Demand, Mounts};
 use crate::operation::moving::move_one;
-use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
+use crate::report::effect::{Capability, Done, Fact, Risk};
+use crate::report::undo::Undo;
+use crate::operation::Operation;
 use crate::view::View;
 use crate::workspace::Place;
 

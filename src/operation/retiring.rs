@@ -11,7 +11,9 @@ use crate::base::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::{Demand, Mounts, Route};
-use crate::operation::{BackupMade, Capability, Done, Fact, Move, Operation, Risk, Undo};
+use crate::report::effect::{BackupMade, Capability, Done, Fact, Risk};
+use crate::report::undo::{Move, Undo};
+use crate::operation::Operation;
 use crate::view::{Size, View};
 use crate::workspace::Place;
 
@@ -260,7 +262,7 @@ impl Operation for Retire {
         let made = self.made(self.method.name(), None);
         overlay.add_backup(serde_json::json!({
             "name": made.name, "path": self.backup.shown, "kind": self.kind, "source": made.source, "story": self.story, "run": self.run,
-            "created": self.created, "entries": crate::operation::listed(self.kind, made.entries), "bytes": made.bytes, "method": made.method,
+            "created": self.created, "entries": crate::report::effect::listed(self.kind, made.entries), "bytes": made.bytes, "method": made.method,
             "complete": true, "verified": null,
         }));
         Ok(Done {

@@ -10,7 +10,9 @@ use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::{Demand, EntryKind, Mounts};
 use crate::host::packages::Manager;
-use crate::operation::{Capability, Done, Fact, Move, Operation, Risk, Saved, Undo};
+use crate::report::effect::{Capability, Done, Fact, Risk};
+use crate::report::undo::{Move, Saved, Undo};
+use crate::operation::Operation;
 use crate::view::View;
 use crate::workspace::{Place, Workspace};
 

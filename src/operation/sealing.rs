@@ -7,7 +7,9 @@ use crate::base::error::Result;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::Demand;
-use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
+use crate::report::effect::{Capability, Done, Fact, Risk};
+use crate::report::undo::Undo;
+use crate::operation::Operation;
 use crate::workspace::Place;
 
 /// Adds the digests to the manifest of a backup that was made without them.

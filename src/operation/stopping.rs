@@ -11,7 +11,9 @@ use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::Demand;
 use crate::host::processes::{self, Disposition, Ended, PassedOver, Process, Scope, Stop};
-use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
+use crate::report::effect::{Capability, Done, Fact, Risk};
+use crate::report::undo::Undo;
+use crate::operation::Operation;
 
 /// Processes that end together.
 #[derive(Debug)]
@@ -83,7 +85,7 @@ impl Operation for EndProcesses {
             .loops
             .iter()
             .chain(self.processes.iter().filter(|process| !looped(process)))
-            .map(|process| crate::gate::redact::redact(&process.start()))
+            .map(|process| crate::base::redact::redact(&process.start()))
             .collect();
         Undo::Nothing {
             why: format!(
@@ -104,7 +106,7 @@ impl Operation for EndProcesses {
         all()
             .filter(stands_alone)
             .map(|process| {
-                let command = crate::gate::redact::redact(&process.describe());
+                let command = crate::base::redact::redact(&process.describe());
                 let mut seen = json!({ "started_ticks": process.started_ticks, "command": command });
                 if process.on_term != Disposition::Acted {
                     seen["on_term"] = json!(process.on_term);

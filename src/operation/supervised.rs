@@ -11,7 +11,9 @@ use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::Demand;
 use crate::host::processes::{self, Process};
-use crate::operation::{Capability, Done, Fact, Operation, Risk, Undo};
+use crate::report::effect::{Capability, Done, Fact, Risk};
+use crate::report::undo::Undo;
+use crate::operation::Operation;
 
 /// How long the command itself may take.
 const COMMAND: Duration = Duration::from_mins(1);
@@ -64,7 +66,7 @@ impl Operation for StopThroughKeeper {
         Undo::Nothing {
             why: format!(
                 "start it through its keeper: `{}`",
-                crate::gate::redact::redact(&self.start.join(" "))
+                crate::base::redact::redact(&self.start.join(" "))
             ),
         }
     }

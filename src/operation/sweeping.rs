@@ -6,7 +6,7 @@ use crate::gate::Permit;
 use crate::host::Host;
 use crate::host::files::{EntryKind, Renamed, is_aside_of, is_temporary, is_temporary_of};
 use crate::operation::reverting::put_times;
-use crate::operation::{Move, Undo};
+use crate::report::undo::{Move, Undo};
 use crate::workspace::{Place, Workspace};
 
 /// Things of ours that nobody needs.

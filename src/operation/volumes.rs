@@ -8,7 +8,9 @@ use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::docker::Engine;
 use crate::host::files::{Demand, EntryKind, Expect};
-use crate::operation::{BackupMade, Capability, Done, Fact, Operation, Risk, Undo};
+use crate::report::effect::{BackupMade, Capability, Done, Fact, Risk};
+use crate::report::undo::Undo;
+use crate::operation::Operation;
 use crate::workspace::Place;
 
 /// The archive in the backup.

@@ -5,7 +5,8 @@ use crate::backup::retire;
 use crate::base::error::Result;
 use crate::operation::copying::Copy;
 use crate::operation::narrowing::Narrow;
-use crate::operation::{Capability, Proposal};
+use crate::report::effect::Capability;
+use crate::operation::Proposal;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 

@@ -10,7 +10,8 @@ use crate::host::docker::Engine;
 use crate::base::known::Known;
 use crate::operation::containers::{Kind, RemoveFromEngine};
 use crate::operation::volumes::{BackUpVolume, SOURCE};
-use crate::operation::{Capability, Outcome, Proposal};
+use crate::report::effect::{Capability, Outcome};
+use crate::operation::Proposal;
 use crate::view::View;
 
 /// What the engine holds, as an array of maps.

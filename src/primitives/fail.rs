@@ -3,7 +3,7 @@
 use rhai::{Dynamic, EvalAltResult};
 
 use crate::base::error::Error;
-use crate::gate::redact::told;
+use crate::base::redact::told;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::script::diagnostics::raise;
 use crate::script::session::Telling;

@@ -4,7 +4,7 @@ use rhai::{Dynamic, Map};
 
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::gate::redact::MASK;
+use crate::base::redact::MASK;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 

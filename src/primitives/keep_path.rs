@@ -1,7 +1,8 @@
 //! `keep_path(path, why)`.
 
 use crate::base::error::Result;
-use crate::operation::{Outcome, Proposal};
+use crate::report::effect::Outcome;
+use crate::operation::Proposal;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 

@@ -58,7 +58,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         return Ok(vec![Proposal::settled(
             WORD.name,
             target,
-            crate::operation::Outcome::NotPresent,
+            crate::report::effect::Outcome::NotPresent,
             "it has ended",
             Vec::new(),
         )]);

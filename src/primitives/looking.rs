@@ -72,11 +72,11 @@ pub fn process_map(process: &Process) -> Dynamic {
     map.insert("name".into(), process.name.clone().into());
     map.insert(
         "command".into(),
-        crate::gate::redact::redact(&process.describe()).into(),
+        crate::base::redact::redact(&process.describe()).into(),
     );
     map.insert(
         "started".into(),
-        crate::host::clock::timestamp(process.started).into(),
+        crate::base::clock::timestamp(process.started).into(),
     );
     map.insert(
         "ticks".into(),

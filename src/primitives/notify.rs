@@ -5,11 +5,13 @@ use serde_json::{Value, json};
 use crate::alert::{Alert, Kind, Severity};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::redact::redact;
+use crate::base::redact::redact;
 use crate::gate::{Overlay, Permit};
 use crate::host::Host;
 use crate::host::files::Demand;
-use crate::operation::{Capability, Done, Fact, Operation, Proposal, Risk, Undo};
+use crate::report::effect::{Capability, Done, Fact, Risk};
+use crate::report::undo::Undo;
+use crate::operation::{Operation, Proposal};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 

@@ -8,9 +8,10 @@ use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::operation::editing::Edit;
 use crate::operation::moving::MovePaths;
-use crate::operation::portrait::Portrait;
+use crate::report::undo::Portrait;
 use crate::operation::purging::Purge;
-use crate::operation::{Capability, Outcome, Proposal};
+use crate::report::effect::{Capability, Outcome};
+use crate::operation::Proposal;
 use crate::view::{Database, TEXT_LIMIT, View};
 use crate::workspace::Place;
 

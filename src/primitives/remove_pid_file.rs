@@ -3,7 +3,8 @@
 use crate::base::error::Result;
 use crate::base::known::Known;
 use crate::operation::pid_file::RemovePidFile;
-use crate::operation::{Outcome, Proposal};
+use crate::report::effect::Outcome;
+use crate::operation::Proposal;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 

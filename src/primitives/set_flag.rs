@@ -9,7 +9,9 @@ use crate::host::Host;
 use crate::host::files::Demand;
 use crate::host::logs::Level;
 use crate::operation::editing::Edit;
-use crate::operation::{Capability, Done, Fact, Operation, Outcome, Proposal, Risk, Undo};
+use crate::report::effect::{Capability, Done, Fact, Outcome, Risk};
+use crate::report::undo::Undo;
+use crate::operation::{Operation, Proposal};
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 

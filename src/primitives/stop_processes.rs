@@ -6,7 +6,8 @@ use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::host::processes::{Found, PassedOver, Process, Query};
 use crate::operation::stopping::Kill;
-use crate::operation::{Outcome, Proposal};
+use crate::report::effect::Outcome;
+use crate::operation::Proposal;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 

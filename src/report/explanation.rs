@@ -43,8 +43,8 @@ impl Remark {
     #[must_use]
     pub fn new(target: &str, why: &str) -> Self {
         Self {
-            target: crate::gate::redact::told(target),
-            why: crate::gate::redact::told(why),
+            target: crate::base::redact::told(target),
+            why: crate::base::redact::told(why),
         }
     }
 }

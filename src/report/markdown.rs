@@ -13,7 +13,8 @@ use crate::base::terminal::bytes;
 use crate::base::terminal::duration;
 use crate::base::terminal::escape;
 use crate::base::terminal::plural;
-use crate::operation::{Outcome, Risk, UndoClass};
+use crate::report::effect::{Outcome, Risk};
+use crate::report::undo::UndoClass;
 
 /// The whole report; `titles` of stories by id, where known.
 pub fn render(report: &Report, titles: &BTreeMap<String, String>) -> String {

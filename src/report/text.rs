@@ -12,7 +12,8 @@ use crate::base::terminal::Style;
 use crate::base::terminal::bytes;
 use crate::base::terminal::duration;
 use crate::base::terminal::plural;
-use crate::operation::{Outcome, Risk, UndoClass};
+use crate::report::effect::{Outcome, Risk};
+use crate::report::undo::UndoClass;
 
 mod page;
 

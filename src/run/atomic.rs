@@ -4,7 +4,8 @@ use super::{Audience, Context, Request, alerts, plan, records};
 use crate::base::error::Result;
 use crate::history::History;
 use crate::history::undo::{self, Chosen};
-use crate::operation::{Outcome, Risk, UndoClass};
+use crate::report::effect::{Outcome, Risk};
+use crate::report::undo::UndoClass;
 use crate::report::{FailureRecord, Report, RunKind, RunOutcome};
 use crate::script::session::Session;
 

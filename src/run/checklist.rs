@@ -13,7 +13,7 @@ use crate::base::error::Result;
 use crate::host::files::EntryKind;
 use crate::host::packages::Manager;
 use crate::base::known::Known;
-use crate::operation::Outcome;
+use crate::report::effect::Outcome;
 use crate::script::session::Session;
 use crate::view::View;
 use crate::workspace::Place;
@@ -192,7 +192,7 @@ fn data_is_backed_up(session: &Session, story: &Story) -> Result<Option<Finding>
     }
     for backup in &session.journal.borrow().backups {
         let directory = view.workspace.backups().join(&backup.name);
-        if view.overlay().seen(&directory) == crate::gate::overlay::Seen::Real(directory.clone()) {
+        if view.overlay().seen(&directory) == crate::view::overlay::Seen::Real(directory.clone()) {
             proven(view, &backup.name, &directory, &mut finding)?;
         }
     }

@@ -10,7 +10,8 @@ use crate::gate::audit::{AuditLog, Intent};
 use crate::history::recover;
 use crate::host::files::{EntryKind, is_temporary};
 use crate::host::leftovers::Leftover;
-use crate::operation::{Risk, Undo};
+use crate::report::effect::Risk;
+use crate::report::undo::Undo;
 use crate::run::Context;
 
 /// Removes them, each recorded like any other change. What still can't be removed is told, and tried again by the next

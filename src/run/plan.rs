@@ -12,7 +12,7 @@ use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::exit_code::ExitCode;
 use crate::gate::expected::Step;
-use crate::operation::Outcome;
+use crate::report::effect::Outcome;
 use crate::report::{FailureRecord, Flags, Mode, Report, RunOutcome};
 use crate::script::session::{Journal, Session};
 use crate::view::Errand;
@@ -42,7 +42,7 @@ pub fn report(
         kind: request.kind,
         mode: Mode::DryRun,
         stories: errand.stories.clone(),
-        reason: request.reason.as_deref().map(crate::gate::redact::redact),
+        reason: request.reason.as_deref().map(crate::base::redact::redact),
         trigger: request.trigger.clone(),
         user,
         host,

@@ -13,7 +13,7 @@ use crate::gate::audit::AuditLog;
 use crate::gate::confirm::{Answers, Confirm};
 use crate::gate::expected::Step;
 use crate::history::{Active, History};
-use crate::operation::Outcome;
+use crate::report::effect::Outcome;
 use crate::primitive::Action;
 use crate::primitives;
 use crate::report::text::touched;

@@ -11,9 +11,9 @@ use super::{Context, Request, checklist, ends_everything, engine_failure, record
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::operation::Outcome;
+use crate::report::effect::Outcome;
 use crate::report::FailureRecord;
-use crate::script::allowance::Counting;
+use crate::view::allowance::Counting;
 use crate::script::session::Session;
 use crate::script::{Origin, Script, diagnostics, engine, patterns};
 use crate::workspace::catalogue::Story;

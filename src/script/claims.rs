@@ -6,7 +6,7 @@ use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::gate::policy::{Policy, check_address};
-use crate::operation::Capability;
+use crate::report::effect::Capability;
 use crate::primitive::{Family, Primitive};
 use crate::view::View;
 

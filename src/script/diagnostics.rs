@@ -11,7 +11,7 @@ use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Position;
 use crate::base::error::Result;
-use crate::gate::redact::told;
+use crate::base::redact::told;
 use crate::primitives;
 
 /// A syntax error.

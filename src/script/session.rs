@@ -13,9 +13,11 @@ use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::gate::expected::Step;
 use crate::gate::prompt::{Answer, Ask};
-use crate::gate::redact::{redact, told};
+use crate::base::redact::redact;
+use crate::base::redact::told;
 use crate::gate::{Gate, Passed, Scene};
-use crate::operation::{BackupMade, Outcome, Proposal, Risk};
+use crate::report::effect::{BackupMade, Outcome, Risk};
+use crate::operation::Proposal;
 use crate::primitive::{Arguments, Primitive};
 use crate::report::{CheckRecord, FailureRecord, OperationRecord};
 use crate::script::failing::Watch;
@@ -277,7 +279,7 @@ impl Session {
             target: told(&arguments.texts(0).join(", ")),
             summary: told(error.message()),
             risk: Risk::None,
-            undo: crate::operation::UndoClass::Exact,
+            undo: crate::report::undo::UndoClass::Exact,
             outcome: if denied { Outcome::Denied } else { Outcome::Failed },
             why: Some(told(error.message())),
             rule: None,

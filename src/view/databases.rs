@@ -8,7 +8,7 @@ use crate::base::database::Side;
 use crate::base::database::Sort;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::overlay::Seen;
+use crate::view::overlay::Seen;
 use crate::host::files::EntryKind;
 use crate::host::sight::Look;
 use crate::base::known::Known;

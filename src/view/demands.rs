@@ -10,7 +10,7 @@ use crate::base::terminal::plural;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::gate::overlay::Seen;
+use crate::view::overlay::Seen;
 use crate::host::files::{Demand, Extent, Files, Mounts, Room, Route, Taking};
 
 /// A directory of the world as it will be.

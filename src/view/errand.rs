@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::host::clock::Clock;
+use crate::base::clock::Clock;
 
 /// What a run is about, for the words that need to know.
 #[derive(Debug, Clone, Default)]

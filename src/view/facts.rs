@@ -11,9 +11,9 @@ use crate::backup::MANIFEST;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::gate::Overlay;
-use crate::gate::overlay::Seen;
+use crate::view::overlay::Seen;
 use crate::host::files::{EntryKind, Stat};
-use crate::operation::Fact;
+use crate::report::effect::Fact;
 use crate::workspace::Place;
 
 /// Files up to this size are facts by their contents, in bytes.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::View;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::overlay::Seen;
+use crate::view::overlay::Seen;
 use crate::host::processes::{Holder, Query};
 use crate::host::sight::Look;
 

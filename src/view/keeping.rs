@@ -10,7 +10,7 @@ use crate::backup;
 use crate::backup::verify::{self, Depth, Verified};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::overlay::Seen;
+use crate::view::overlay::Seen;
 use crate::host::files::EntryKind;
 use crate::workspace::Place;
 

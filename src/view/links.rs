@@ -6,10 +6,11 @@ use std::path::{Component, Path, PathBuf};
 
 use super::View;
 use crate::backup::links::leads_to;
-use crate::broken::{Own, is_down};
+use crate::base::broken::Own;
+use crate::base::broken::is_down;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::overlay::Seen;
+use crate::view::overlay::Seen;
 use crate::host::files::EntryKind;
 use crate::base::known::Known;
 use crate::workspace::Place;

@@ -8,7 +8,7 @@ use super::View;
 use super::finding::outermost;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::gate::overlay::Node;
+use crate::view::overlay::Node;
 use crate::host::files::EntryKind;
 use crate::host::packages::{Manager, tree};
 use crate::host::sight::Look;

@@ -12,7 +12,7 @@ use super::alias::identity;
 use super::{Known, View};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::overlay::Seen;
+use crate::view::overlay::Seen;
 use crate::host::files::{EntryKind, Stat, Step};
 use crate::pattern::Rule;
 use crate::workspace::{CONFIG, Place, Workspace};

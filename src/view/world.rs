@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::View;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::overlay::Seen;
+use crate::view::overlay::Seen;
 use crate::host::docker::Engine;
 use crate::host::files::EntryKind;
 use crate::host::net;

@@ -11,7 +11,7 @@ use super::{alerts_at, breach, clock, soon, webhook, workspace};
 use crate::disk::{in_namespace, mount};
 use crate::sandbox::{Sandbox, assert_says, ended};
 use rollback_manager::alert::Alerts;
-use rollback_manager::host::clock::Clock;
+use rollback_manager::base::clock::Clock;
 
 const LONG: Duration = Duration::from_secs(20);
 

@@ -95,6 +95,6 @@ fn letter(mail: &Mail, entry: &Entry, message: &Message) -> Result<Letter> {
 
 /// The time of the alert, for the header.
 fn time_of(at: &str) -> std::time::SystemTime {
-    let nanoseconds = crate::host::clock::nanoseconds(at).unwrap_or(0);
+    let nanoseconds = crate::base::clock::nanoseconds(at).unwrap_or(0);
     std::time::SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0))
 }

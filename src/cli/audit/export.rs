@@ -15,7 +15,7 @@ use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::gate::audit::{record, segments};
-use crate::host::clock;
+use crate::base::clock;
 use crate::host::outputs::new_output;
 use crate::workspace::Workspace;
 

@@ -11,7 +11,7 @@ use super::super::{Everywhere, print, print_json, render, say};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::gate::redact::redact;
+use crate::base::redact::redact;
 use crate::host::confine::Mode;
 use crate::run::tests::{self, Tested};
 

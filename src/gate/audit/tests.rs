@@ -15,9 +15,10 @@ use super::segments::{self, HeadFile};
 use super::{AuditLog, Intent, record};
 use crate::base::error::Kind;
 use crate::base::exit_code::ExitCode;
-use crate::host::clock::Clock;
+use crate::base::clock::Clock;
 use crate::host::records::Records;
-use crate::operation::{Risk, Undo};
+use crate::report::effect::Risk;
+use crate::report::undo::Undo;
 use crate::report::AuditHead;
 use crate::workspace::Workspace;
 

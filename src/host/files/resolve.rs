@@ -9,7 +9,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlag
 use rustix::io::Errno;
 
 use super::{EntryKind, Files, Stat, shown};
-use crate::broken::{Own, is_down};
+use crate::base::broken::Own;
+use crate::base::broken::is_down;
 use crate::base::error::Error;
 use crate::base::error::Result;
 

@@ -10,7 +10,7 @@ use super::{Manager, npm, pip, uv};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::gate::Permit;
-use crate::gate::redact::redact;
+use crate::base::redact::redact;
 use crate::host::commands::{self, Invocation, Ran};
 use crate::host::files::{Expect, Files};
 use crate::base::known::Known;

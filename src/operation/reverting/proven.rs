@@ -7,8 +7,8 @@ use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::host::files::EntryKind;
-use crate::operation::portrait::Portrait;
-use crate::operation::{Move, Saved, Undo};
+use crate::report::undo::Portrait;
+use crate::report::undo::{Move, Saved, Undo};
 use crate::view::View;
 
 /// Something that is not as it was put away.

@@ -6,7 +6,8 @@ use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::host::Host;
 use crate::host::files::Expect;
-use crate::operation::{Saved, editing};
+use crate::report::undo::Saved;
+use crate::operation::editing;
 use crate::view::View;
 
 /// What is put back into a file.

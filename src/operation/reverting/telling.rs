@@ -1,6 +1,6 @@
 //! An undo in words, for plan and report.
 
-use crate::operation::Undo;
+use crate::report::undo::Undo;
 use crate::workspace::spelling;
 
 /// What an undo is about, for the plan.

@@ -4,7 +4,7 @@ use super::own_place;
 use crate::base::error::Result;
 use crate::gate::Permit;
 use crate::host::files::Files;
-use crate::operation::Undo;
+use crate::report::undo::Undo;
 use crate::view::View;
 use crate::workspace::Workspace;
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::operation::{BackupMade, Outcome, Risk, UndoClass};
+use crate::report::effect::{BackupMade, Outcome, Risk};
+use crate::report::undo::UndoClass;
 use crate::report::{
     AuditHead, CheckRecord, FailureRecord, Flags, Mode, OperationRecord, Report, RunKind, RunOutcome,
 };

@@ -4,7 +4,7 @@ use super::Finding;
 use crate::base::terminal::plural;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::host::clock;
+use crate::base::clock;
 use crate::host::sight::Look;
 use crate::base::known::Known;
 use crate::log_line::{self, Event, Line, Reader};

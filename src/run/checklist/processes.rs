@@ -7,7 +7,7 @@ use super::Finding;
 use crate::base::error::Result;
 use crate::host::processes::{Does, Query};
 use crate::base::known::Known;
-use crate::operation::{Outcome, Risk};
+use crate::report::effect::{Outcome, Risk};
 use crate::script::session::Session;
 use crate::view::View;
 use crate::workspace::catalogue::{Story, entries, texts};

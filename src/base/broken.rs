@@ -50,6 +50,6 @@ pub fn is_down(wall: Own) -> bool {
 pub fn act(
     operation: &dyn crate::operation::Operation,
     host: &crate::host::Host,
-) -> crate::base::error::Result<crate::operation::Done> {
+) -> crate::base::error::Result<crate::report::effect::Done> {
     operation.execute(&crate::gate::Permit::for_tests(), host)
 }
