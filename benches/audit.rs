@@ -15,8 +15,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use rollback_manager::gate::audit::record::{self, Hash, ORIGIN};
-use rollback_manager::gate::audit::segments::head_text;
+use rollback_manager::audit::record::{self, Hash, ORIGIN};
+use rollback_manager::audit::segments::head_text;
 use rollback_manager::report::AuditHead;
 use serde_json::{Value, json};
 

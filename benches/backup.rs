@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 
 use rollback_manager::backup::manifest::Origin;
 use rollback_manager::backup::{restore, retire, verify};
-use rollback_manager::gate::Permit;
-use rollback_manager::gate::audit::{AuditLog, Intent};
+use rollback_manager::audit::permit::Permit;
+use rollback_manager::audit::{AuditLog, Intent};
 use rollback_manager::host::Host;
 use rollback_manager::base::clock::Clock;
 use rollback_manager::host::files::Renamed;

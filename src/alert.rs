@@ -14,7 +14,7 @@ use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::redact;
 use crate::base::clock::Clock;
-use crate::host::records::Records;
+use crate::records::Records;
 use crate::workspace::Workspace;
 
 /// `alerts:` of `rollback.yaml`.

@@ -31,6 +31,9 @@ mod tests;
 use crate::base::error::Error;
 use crate::base::error::Result;
 
+/// How the name of something begins that a cut left half removed.
+pub const ASIDE: &str = ".pruned-";
+
 /// The file name of the manifest, in the backup's directory.
 pub const MANIFEST: &str = ".rollback-manifest.jsonl";
 

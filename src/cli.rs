@@ -398,18 +398,3 @@ pub(crate) fn warn_of_unfinished(everywhere: &Everywhere, context: &Context) {
 pub(crate) fn say(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
-
-/// A table with a head line and no frame; nothing of it can drive a terminal.
-pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(head);
-    for row in rows {
-        table.add_row(row.iter().map(|cell| crate::base::terminal::escape(cell).into_owned()));
-    }
-    if rows.is_empty() {
-        return String::new();
-    }
-    let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
-    lines.join("\n") + "\n"
-}

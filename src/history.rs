@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::audit::{chain, segments};
-use crate::host::records::Records;
+use crate::audit::chain;
+use crate::audit::segments;
+use crate::records::Records;
 use crate::report::undo::Undo;
 use crate::report::Report;
 use crate::run::plan_file::Asked;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::base::redact::redact;
 use crate::workspace::Workspace;
 
@@ -57,9 +57,6 @@ pub mod processes;
 /// The list of trusted directories, in the user's own configuration.
 pub mod private;
 
-/// The program's own records.
-pub mod records;
-
 /// Looks that a test can take away.
 pub mod sight;
 
@@ -78,7 +75,7 @@ pub struct Host {
     /// Time.
     pub clock: crate::base::clock::Clock,
     /// The program's own records.
-    pub records: records::Records,
+    pub records: crate::records::Records,
     /// Lines of `logs/`.
     pub logs: logs::Logs,
     /// The channels of alerts, and their outbox.
@@ -96,7 +93,7 @@ impl Host {
     /// # Errors
     /// Where a root can't be opened.
     pub fn open(workspace: &Workspace, clock: crate::base::clock::Clock, cancelled: Arc<AtomicBool>) -> Result<Self> {
-        let records = records::Records::of(workspace);
+        let records = crate::records::Records::of(workspace);
         Ok(Self {
             files: files::Files::open(workspace.roots())?,
             eyes: processes::Eyes::default(),

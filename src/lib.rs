@@ -76,3 +76,9 @@ mod skipped;
 
 /// What everything stands on: errors, words for people, secrets, time.
 pub mod base;
+
+/// Every intent is on disk before the act, every outcome after it.
+pub mod audit;
+
+/// What is kept durably below `.rollback`.
+pub mod records;

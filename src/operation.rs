@@ -6,7 +6,8 @@
 use serde_json::Value;
 
 use crate::base::error::Result;
-use crate::gate::{Overlay, Permit};
+use crate::audit::permit::Permit;
+use crate::view::overlay::Overlay;
 use crate::host::Host;
 use crate::host::files::Demand;
 use crate::report::effect::{Capability, Done, Fact, Outcome, Risk};

@@ -14,7 +14,7 @@ use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::gate::audit::AuditLog;
+use crate::audit::AuditLog;
 use crate::gate::confirm::{Answers, Confirm};
 use crate::gate::expected::Step;
 use crate::gate::policy::Policy;
@@ -155,7 +155,7 @@ impl Context {
     pub fn open(workspace: Workspace) -> Result<Self> {
         let cancelled = Arc::new(AtomicBool::new(false));
         // Before anything is written or shown.
-        if let Ok(bytes) = crate::workspace::contents(&workspace.env_file().absolute, crate::view::TEXT_LIMIT)
+        if let Ok(bytes) = crate::workspace::contents(&workspace.env_file().absolute, crate::host::files::TEXT_LIMIT)
         {
             redact::learn(&String::from_utf8_lossy(&bytes));
         }
@@ -293,7 +293,7 @@ fn errand(context: &Context, request: &Request) -> Errand {
         stories: request.stories.iter().map(|story| story.id.clone()).collect(),
         scripted: true,
         had_state: context.workspace.state().is_dir(),
-        had_logs: context.workspace.root().join(crate::host::logs::LOGS).is_dir(),
+        had_logs: context.workspace.root().join(crate::workspace::LOGS).is_dir(),
         logs: context.host.logs.sizes(),
         ..Errand::begin(&context.host.clock)
     }

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use crate::backup;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::Overlay;
+use crate::view::overlay::Overlay;
 use crate::view::overlay::Seen;
 use crate::host::Host;
 use crate::host::files::{EntryKind, Stat};
-use crate::host::logs::LOGS;
+use crate::workspace::LOGS;
 use crate::host::sight::Look;
 use crate::report::effect::Capability;
 use crate::references::Index;
@@ -88,9 +88,6 @@ pub use databases::Database;
 pub use errand::Errand;
 pub use names::OtherNames;
 pub use size::Size;
-
-/// The largest file that a script may read or edit, in bytes.
-pub const TEXT_LIMIT: u64 = 8 << 20;
 
 /// The world as a script sees it.
 #[derive(Debug)]

@@ -118,6 +118,18 @@ pub const CACHE: &str = ".rollback/cache";
 /// The report directory below the root.
 pub const REPORTS: &str = "rollback_reports";
 
+/// The directory of logs, below the workspace.
+pub const LOGS: &str = "logs";
+
+/// In it, what concerns security: every rollback and every switch of a feature.
+pub const SECURITY_LOG: &str = "security.log";
+
+/// In it, all that happened.
+pub const AUDIT_LOG: &str = "audit.log";
+
+/// In it, what was told to the channel `log` of `alerts:`.
+pub const ALERT_LOG: &str = "rollback-alerts.log";
+
 /// The directory of the workspace's own stories.
 pub const STORIES: &str = "rollback";
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rollback_manager::gate::audit::AuditLog;
+use rollback_manager::audit::AuditLog;
 use rollback_manager::gate::confirm::Confirm;
 use rollback_manager::gate::policy::Policy;
 use rollback_manager::gate::{Gate, Pass};

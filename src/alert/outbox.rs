@@ -9,7 +9,7 @@ use super::entry::{Entry, State};
 use super::quota::Quota;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::host::records::Records;
+use crate::records::Records;
 
 /// The directory, below `.rollback`.
 const DIRECTORY: &str = "outbox";

@@ -57,7 +57,7 @@ pub fn list(files: &Files, backups: &Path) -> Result<Vec<Listed>> {
         }
         let Some(text) = name.to_str() else { continue };
         // What `prune` was taking apart when it was cut off is no backup any more.
-        if text.starts_with(crate::operation::pruning::ASIDE) {
+        if text.starts_with(crate::backup::ASIDE) {
             continue;
         }
         listed.push(describe(files, &backups.join(&name), text)?);

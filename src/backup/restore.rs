@@ -8,7 +8,7 @@ use super::manifest::{Entry, TOP};
 use super::verify::{finished, footer_of};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::host::files::{Copied, CopyOutcome, EntryKind, Files, Mounts, Renamed, shown};
 
 /// What was put back.

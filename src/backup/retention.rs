@@ -1,10 +1,7 @@
 //! Which of many things made over time are kept: the newest few of each group, and what is young.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
-
-use regex::Regex;
 
 /// What a person wants kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,24 +20,6 @@ impl Policy {
     pub fn is_empty(&self) -> bool {
         self.keep_last == 0 && self.keep_within.is_none_or(|within| within.is_zero())
     }
-}
-
-/// A duration of a policy. `m` and `M` are refused: months and minutes are far apart for what is removed.
-///
-/// # Errors
-/// What is wrong with it, in words.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    static ONE_LETTER: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"([0-9]+)\s*[mM]([^a-zA-Z]|$)").expect("a pattern"));
-    if let Some(found) = ONE_LETTER.captures(text) {
-        let number = found.get(1).map_or("", |number| number.as_str());
-        return Err(format!(
-            "`{text}` is minutes to one reader and months to another: say {number}min for minutes, \
-             {number}months for months"
-        ));
-    }
-    humantime::parse_duration(text)
-        .map_err(|error| format!("`{text}` is not a duration such as `30d`: {error}"))
 }
 
 /// Something that may be kept.

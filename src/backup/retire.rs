@@ -8,7 +8,7 @@ use super::MANIFEST;
 use super::manifest::{self, Digests, Header, Method, Origin};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::host::files::{
     Copied, CopyOutcome, EntryKind, Expect, Files, Listed, Mounts, Relocated, Stat, shown,
 };

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::host::files::fixture::{Scene, entries, grow, portrait};
 use crate::host::files::{EntryKind, Files};
 

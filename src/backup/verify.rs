@@ -11,7 +11,7 @@ use super::compare::{Comparison, Contents, compare};
 use super::manifest::{self, Digests, Footer, Reading, TOP};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::host::files::{Expect, Files, shown};
 
 /// One difference.

@@ -41,15 +41,3 @@ pub fn is_down(wall: Own) -> bool {
     };
     std::env::var(VARIABLE).is_ok_and(|down| down.split(',').any(|each| each == name))
 }
-
-/// What a dry run must never do.
-///
-/// # Errors
-/// What the operation says: that the kernel refused, where all is well.
-#[cfg(feature = "broken-walls")]
-pub fn act(
-    operation: &dyn crate::operation::Operation,
-    host: &crate::host::Host,
-) -> crate::base::error::Result<crate::report::effect::Done> {
-    operation.execute(&crate::gate::Permit::for_tests(), host)
-}

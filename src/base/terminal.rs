@@ -251,6 +251,21 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
+/// A table with a head line and no frame; nothing of it can drive a terminal.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(head);
+    for row in rows {
+        table.add_row(row.iter().map(|cell| escape(cell).into_owned()));
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
+    lines.join("\n") + "\n"
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -122,7 +122,7 @@ fn list(alerts: &Alerts, held: &Held) -> String {
             ]
         })
         .collect();
-    let mut page = super::table(
+    let mut page = crate::base::terminal::table(
         &[
             "raised",
             "channel",

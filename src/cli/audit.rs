@@ -11,7 +11,9 @@ use super::say;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::gate::audit::{anchors, chain, record};
+use crate::audit::anchors;
+use crate::audit::chain;
+use crate::audit::record;
 use crate::workspace::Workspace;
 
 /// Copies for other programs.

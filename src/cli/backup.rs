@@ -375,7 +375,7 @@ fn list(everywhere: &Everywhere, context: &crate::run::Context) -> Result<ExitCo
             ]
         })
         .collect();
-    print(&super::table(
+    print(&crate::base::terminal::table(
         &["backup", "source", "story", "entries", "bytes", "method", "state"],
         &rows,
     ));

@@ -95,7 +95,7 @@ fn list(everywhere: &Everywhere, flags: &Flags) -> Result<ExitCode> {
             ]
         })
         .collect();
-    print(&super::table(
+    print(&crate::base::terminal::table(
         &["feature", "state", "depends on", "description"],
         &rows,
     ));

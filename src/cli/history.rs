@@ -54,7 +54,7 @@ pub fn history(everywhere: &Everywhere) -> Result<ExitCode> {
             ]
         })
         .collect();
-    print(&super::table(
+    print(&crate::base::terminal::table(
         &["run", "kind", "stories", "started", "outcome", "undone by"],
         &rows,
     ));

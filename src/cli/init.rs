@@ -6,7 +6,8 @@ use super::{Everywhere, print};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::host::records::{self, NewFile};
+use crate::records;
+use crate::records::NewFile;
 use crate::workspace::{CONFIG, STORIES};
 
 /// The configuration that `init` writes: every key with its default, commented out.

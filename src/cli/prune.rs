@@ -7,7 +7,7 @@ use crate::base::terminal;
 use super::Everywhere;
 use super::print;
 use super::print_json;
-use crate::backup::retention::{self, Policy};
+use crate::backup::retention::Policy;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
@@ -72,7 +72,7 @@ pub fn prune(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
 
 fn policy(context: &crate::run::Context, arguments: &Arguments) -> Result<Policy> {
     let within = arguments.keep_within.as_deref().map(|text| {
-        retention::duration(text)
+        crate::workspace::config::parse_duration(text)
             .map_err(|why| Error::usage(format!("--keep-within: {why}")).hint("30d, 12h, 2weeks"))
     });
     if arguments.keep_last.is_none() && within.is_none() {
@@ -122,7 +122,7 @@ fn table(pruning: &Pruning) -> String {
             ]
         })
         .collect();
-    let mut text = super::table(&["", "what", "name", "size", "why"], &rows);
+    let mut text = crate::base::terminal::table(&["", "what", "name", "size", "why"], &rows);
     for lost in &pruning.lost {
         text.push_str(&format!("{}\n", terminal::escape(&lost.describe())));
     }

@@ -87,7 +87,7 @@ pub fn script(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                     .iter()
                     .map(|story| vec![story.id.clone(), story.title.clone(), story.script.name.clone()])
                     .collect();
-                print(&super::table(&["story", "title", "script"], &rows));
+                print(&crate::base::terminal::table(&["story", "title", "script"], &rows));
                 for warning in &context.catalogue.warnings {
                     print(&format!("note: {}\n", crate::base::terminal::escape(warning)));
                 }

@@ -113,7 +113,7 @@ fn text(status: &Value, foreign: &[String]) -> String {
     let mut text = if rows.is_empty() {
         String::new()
     } else {
-        super::table(
+        crate::base::terminal::table(
             &[
                 "story", "title", "feature", "flag", "present", "backups", "last run",
             ],

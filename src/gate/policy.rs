@@ -6,7 +6,7 @@ use crate::base::broken::Own;
 use crate::base::broken::is_down;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::host::logs::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
+use crate::workspace::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
 use crate::report::effect::Capability;
 use crate::pattern::Rule;
 use crate::script::Origin;

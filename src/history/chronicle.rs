@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::base::error::Result;
-use crate::gate::audit::{record, segments};
+use crate::audit::record;
+use crate::audit::segments;
 use crate::report::effect::{Outcome, Risk};
 use crate::report::undo::Undo;
 use crate::report::{AuditHead, Flags, Mode, OperationRecord, Report, RunKind, RunOutcome};

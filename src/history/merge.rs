@@ -7,11 +7,12 @@ use super::History;
 use crate::edit::{Edited, json, yaml};
 use crate::base::error::Result;
 use crate::flags::Flags;
-use crate::gate::audit::segments;
+use crate::audit::segments;
 use crate::history::three_way;
 use crate::report::undo::Undo;
 use crate::operation::editing::kept_after;
-use crate::view::{TEXT_LIMIT, View};
+use crate::host::files::TEXT_LIMIT;
+use crate::view::View;
 use crate::workspace::Place;
 
 /// A file without an edit of ours.

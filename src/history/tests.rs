@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{History, undo};
 use crate::backup::retention::Policy;
-use crate::gate::audit::{AuditLog, Intent};
+use crate::audit::AuditLog;
+use crate::audit::Intent;
 use crate::base::clock::Clock;
 use crate::report::effect::Risk;
 use crate::report::undo::Undo;

@@ -11,7 +11,7 @@ use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::gate::audit::AuditLog;
+use crate::audit::AuditLog;
 use crate::gate::confirm::Confirm;
 use crate::gate::expected::Step;
 use crate::gate::{Pass, Scene};
@@ -511,7 +511,7 @@ impl Undoing<'_> {
             return Ok(None);
         };
         let place = view.workspace.place(path)?;
-        let now = view.read(&place, crate::view::TEXT_LIMIT)?;
+        let now = view.read(&place, crate::host::files::TEXT_LIMIT)?;
         if merged.text.as_bytes() == now {
             return Ok(Some((None, merged.stays)));
         }

@@ -10,7 +10,7 @@ use crate::base::database::Sort;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::base::redact::redact;
 use crate::base::known::Known;
 

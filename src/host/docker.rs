@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::host::commands::{Invocation, find_program, look, run};
 use crate::base::known::Known;
 
@@ -84,6 +84,29 @@ pub struct Volume {
     pub name: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+}
+
+/// What an engine holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// Containers, running or not.
+    Container,
+    /// Images.
+    Image,
+    /// Volumes.
+    Volume,
+}
+
+impl ObjectKind {
+    /// In the singular.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Image => "image",
+            Self::Volume => "volume",
+        }
+    }
 }
 
 /// A container engine, by its command line.

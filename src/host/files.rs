@@ -44,6 +44,9 @@ pub(crate) use survey::Survey;
 pub use walk::{Step, TreeSize, Walked};
 pub use write::Expect;
 
+/// The largest file that a script may read or edit, in bytes.
+pub const TEXT_LIMIT: u64 = 8 << 20;
+
 /// The open roots below which this process may look and act.
 #[derive(Debug)]
 pub struct Files {

@@ -14,7 +14,7 @@ use super::Host;
 use super::files::{Files, is_temporary, shown};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::workspace;
 
 /// Their list, in the state directory.

@@ -6,23 +6,11 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use crate::base::clock::Clock;
-use super::records::Records;
+use crate::records::Records;
 use crate::base::error::Result;
 use crate::base::redact::redact_value;
 use crate::report::AuditHead;
-use crate::workspace::Workspace;
-
-/// Their directory, below the workspace.
-pub const LOGS: &str = "logs";
-
-/// What concerns security: every rollback and every switch of a feature.
-pub const SECURITY_LOG: &str = "security.log";
-
-/// All of it.
-pub const AUDIT_LOG: &str = "audit.log";
-
-/// What was told to the channel `log` of `alerts:`.
-pub const ALERT_LOG: &str = "rollback-alerts.log";
+use crate::workspace::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG, Workspace};
 
 /// Where the lines go.
 #[derive(Debug, Clone)]

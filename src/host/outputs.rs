@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::logs::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
+use crate::workspace::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::workspace::{CONFIG, REPORTS, STORIES, Workspace};

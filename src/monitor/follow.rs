@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::host::logs::{LOGS, SECURITY_LOG};
+use crate::workspace::{LOGS, SECURITY_LOG};
 use crate::log_line::{self, Line};
 
 /// The longest line, in bytes; what is longer is passed over.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Memory;
 use super::follow::Position;
 use crate::base::error::Result;
-use crate::host::records::Records;
+use crate::records::Records;
 
 /// The version of the file.
 const VERSION: u32 = 1;

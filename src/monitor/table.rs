@@ -61,7 +61,7 @@ pub fn services(metrics: &Metrics, now: i64, window: i64) -> String {
             ]
         })
         .collect();
-    crate::cli::table(
+    crate::base::terminal::table(
         &[
             "service",
             "events",

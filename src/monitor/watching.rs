@@ -62,7 +62,7 @@ pub struct Watching {
 /// The thresholds of the flags file; one that can't be read does not stop the watching.
 fn thresholds(context: &Context, warnings: &mut Vec<String>) -> Vec<(String, f64)> {
     let place = context.workspace.flags_file();
-    let text = match crate::workspace::text(&place.absolute, crate::view::TEXT_LIMIT) {
+    let text = match crate::workspace::text(&place.absolute, crate::host::files::TEXT_LIMIT) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => {

@@ -3,36 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::base::error::Result;
-use crate::gate::{Overlay, Permit};
+use crate::audit::permit::Permit;
+use crate::view::overlay::Overlay;
 use crate::host::Host;
-use crate::host::docker::Engine;
+use crate::host::docker::{Engine, ObjectKind};
 use crate::host::files::Demand;
 use crate::report::effect::{Capability, Done, Fact, Risk};
 use crate::report::undo::Undo;
 use crate::operation::Operation;
-
-/// What an engine holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Containers, running or not.
-    Container,
-    /// Images.
-    Image,
-    /// Volumes.
-    Volume,
-}
-
-impl Kind {
-    /// In the singular.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Container => "container",
-            Self::Image => "image",
-            Self::Volume => "volume",
-        }
-    }
-}
 
 /// Things of one kind that go.
 #[derive(Debug)]
@@ -40,7 +18,7 @@ pub struct RemoveFromEngine {
     /// The engine.
     pub engine: Engine,
     /// What they are.
-    pub kind: Kind,
+    pub kind: ObjectKind,
     /// Id and name of each.
     pub things: Vec<(String, String)>,
 }
@@ -48,8 +26,8 @@ pub struct RemoveFromEngine {
 impl Operation for RemoveFromEngine {
     fn risk(&self) -> Risk {
         match self.kind {
-            Kind::Container | Kind::Image => Risk::Disruptive,
-            Kind::Volume => Risk::Irreversible,
+            ObjectKind::Container | ObjectKind::Image => Risk::Disruptive,
+            ObjectKind::Volume => Risk::Irreversible,
         }
     }
 
@@ -89,9 +67,9 @@ impl Operation for RemoveFromEngine {
         let ids: Vec<String> = self.things.iter().map(|(id, _)| id.clone()).collect();
         let cancel = Some(&*host.cancelled);
         match self.kind {
-            Kind::Container => self.engine.remove_containers(permit, &ids, cancel)?,
-            Kind::Image => self.engine.remove_images(permit, &ids, cancel)?,
-            Kind::Volume => self.engine.remove_volumes(permit, &ids, cancel)?,
+            ObjectKind::Container => self.engine.remove_containers(permit, &ids, cancel)?,
+            ObjectKind::Image => self.engine.remove_images(permit, &ids, cancel)?,
+            ObjectKind::Volume => self.engine.remove_volumes(permit, &ids, cancel)?,
         }
         Ok(Done::default())
     }

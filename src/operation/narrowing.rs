@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::base::error::Result;
-use crate::gate::{Overlay, Permit};
+use crate::audit::permit::Permit;
+use crate::view::overlay::Overlay;
 use crate::host::Host;
 use crate::host::files::{Demand, EntryKind};
 use crate::report::effect::{Capability, Done, Fact, Risk};

@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 use crate::base::error::Error;
+use crate::backup::ASIDE;
 use crate::base::error::Result;
-use crate::gate::{Overlay, Permit};
+use crate::audit::permit::Permit;
+use crate::view::overlay::Overlay;
 use crate::host::Host;
 use crate::host::files::{Demand, Renamed};
 use crate::report::effect::{Capability, Done, Fact, Risk};
@@ -21,9 +23,6 @@ pub struct Prune {
     aside: Place,
     facts: Vec<Fact>,
 }
-
-/// How the name of something begins that a cut left half removed.
-pub const ASIDE: &str = ".pruned-";
 
 impl Prune {
     /// Removal of a directory of ours.

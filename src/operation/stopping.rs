@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::{Overlay, Permit};
+use crate::audit::permit::Permit;
+use crate::view::View;
+use crate::view::overlay::Overlay;
 use crate::host::Host;
 use crate::host::files::Demand;
 use crate::host::processes::{self, Disposition, Ended, PassedOver, Process, Scope, Stop};
@@ -176,6 +178,36 @@ impl Tale {
 }
 
 impl EndProcesses {
+    /// How to end processes, with all that belongs to them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn of(view: &View, processes: Vec<Process>, grace: Duration, kill: Kill) -> Result<Self> {
+        let scope = view.scope();
+        let mut family = Vec::new();
+        for process in &processes {
+            for member in view.host.eyes.family(process, &scope)?.processes {
+                let is_same =
+                    |other: &Process| (other.pid, other.started_ticks) == (member.pid, member.started_ticks);
+                // One that is named itself, or belongs to two of them, is told once.
+                if !processes.iter().chain(&family).any(is_same) {
+                    family.push(member);
+                }
+            }
+        }
+        let everyone: Vec<&Process> = processes.iter().chain(&family).collect();
+        let writes = view.written_by(&everyone)?;
+        Ok(Self {
+            loops: Vec::new(),
+            processes,
+            family,
+            scope,
+            grace,
+            kill,
+            writes,
+        })
+    }
+
     /// Who ends along with them, and who won't by itself, for the plan.
     ///
     /// # Errors

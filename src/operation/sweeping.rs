@@ -2,7 +2,7 @@
 
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::host::Host;
 use crate::host::files::{EntryKind, Renamed, is_aside_of, is_temporary, is_temporary_of};
 use crate::operation::reverting::put_times;

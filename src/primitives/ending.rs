@@ -7,7 +7,7 @@ use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::host::processes::{Means, Process};
 use crate::operation::Proposal;
-use crate::operation::stopping::Kill;
+use crate::operation::stopping::{EndProcesses, Kill};
 use crate::operation::supervised::StopThroughKeeper;
 use crate::view::View;
 
@@ -107,7 +107,7 @@ impl Ending {
             .collect();
         let noun = if direct.len() == 1 { "process" } else { "processes" };
         let summary = format!("stop {noun} {}", described.join(", "));
-        let mut operation = view.ending(direct, self.grace, self.kill)?;
+        let mut operation = EndProcesses::of(view, direct, self.grace, self.kill)?;
         operation.loops = loops;
         operation.writes.extend(self.pid_file);
         remarks.extend(operation.company()?);

@@ -8,7 +8,8 @@ use crate::backup::manifest::Origin;
 use crate::base::error::Result;
 use crate::host::docker::Engine;
 use crate::base::known::Known;
-use crate::operation::containers::{Kind, RemoveFromEngine};
+use crate::host::docker::ObjectKind;
+use crate::operation::containers::RemoveFromEngine;
 use crate::operation::volumes::{BackUpVolume, SOURCE};
 use crate::report::effect::{Capability, Outcome};
 use crate::operation::Proposal;
@@ -18,7 +19,7 @@ use crate::view::View;
 ///
 /// # Errors
 /// [`crate::base::error::Kind::Invalid`] for an empty prefix.
-pub fn engine_list(view: &View, kind: Kind, prefix: &str) -> Result<Dynamic> {
+pub fn engine_list(view: &View, kind: ObjectKind, prefix: &str) -> Result<Dynamic> {
     let things = match view.engine_things(kind, prefix)? {
         Known::Yes(things) => things,
         Known::Unknown(why) => {
@@ -42,7 +43,7 @@ pub fn engine_list(view: &View, kind: Kind, prefix: &str) -> Result<Dynamic> {
 ///
 /// # Errors
 /// As [`engine_list`].
-pub fn engine_removal(word: &'static str, view: &View, kind: Kind, prefix: &str) -> Result<Vec<Proposal>> {
+pub fn engine_removal(word: &'static str, view: &View, kind: ObjectKind, prefix: &str) -> Result<Vec<Proposal>> {
     let needs = vec![Capability::Containers];
     let target = format!("{} {prefix}*", kind.name());
     let things = match view.engine_things(kind, prefix)? {
@@ -66,8 +67,8 @@ pub fn engine_removal(word: &'static str, view: &View, kind: Kind, prefix: &str)
         ));
     };
     let used = match kind {
-        Kind::Container => BTreeMap::new(),
-        Kind::Image | Kind::Volume => match view.engine_users(&engine, &things)? {
+        ObjectKind::Container => BTreeMap::new(),
+        ObjectKind::Image | ObjectKind::Volume => match view.engine_users(&engine, &things)? {
             Known::Yes(used) => used,
             Known::Unknown(why) => {
                 let why = format!("whether a container uses it is unknown: {why}");
@@ -90,7 +91,7 @@ pub fn engine_removal(word: &'static str, view: &View, kind: Kind, prefix: &str)
     if things.is_empty() {
         return Ok(proposals);
     }
-    if kind == Kind::Volume {
+    if kind == ObjectKind::Volume {
         for (volume, _) in &things {
             proposals.push(volume_backup(word, view, &engine, volume)?);
         }

@@ -3,7 +3,7 @@
 use rhai::Dynamic;
 
 use crate::base::error::Result;
-use crate::operation::containers::Kind;
+use crate::host::docker::ObjectKind;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 
@@ -19,5 +19,5 @@ pub static WORD: Primitive = Primitive {
 };
 
 fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
-    super::engine_list(view, Kind::Volume, &arguments.text(0))
+    super::engine_list(view, ObjectKind::Volume, &arguments.text(0))
 }

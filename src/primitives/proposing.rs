@@ -12,7 +12,8 @@ use crate::report::undo::Portrait;
 use crate::operation::purging::Purge;
 use crate::report::effect::{Capability, Outcome};
 use crate::operation::Proposal;
-use crate::view::{Database, TEXT_LIMIT, View};
+use crate::host::files::TEXT_LIMIT;
+use crate::view::{Database, View};
 use crate::workspace::Place;
 
 /// What a copy leaves out, for the plan; nothing where it leaves out nothing.

@@ -2,7 +2,7 @@
 
 use crate::base::error::Result;
 use crate::operation::Proposal;
-use crate::operation::containers::Kind;
+use crate::host::docker::ObjectKind;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 
@@ -18,5 +18,5 @@ pub static WORD: Primitive = Primitive {
 };
 
 fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
-    super::engine_removal(WORD.name, view, Kind::Container, &arguments.text(0))
+    super::engine_removal(WORD.name, view, ObjectKind::Container, &arguments.text(0))
 }

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::base::error::Result;
 use crate::flags::Flags;
-use crate::gate::{Overlay, Permit};
+use crate::audit::permit::Permit;
+use crate::view::overlay::Overlay;
 use crate::host::Host;
 use crate::host::files::Demand;
 use crate::host::logs::Level;

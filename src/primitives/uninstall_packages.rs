@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::{Overlay, Permit};
+use crate::audit::permit::Permit;
+use crate::view::overlay::Overlay;
 use crate::host::Host;
 use crate::host::files::{Demand, Expect};
 use crate::host::packages::installer::{self, Installer};
@@ -277,7 +278,7 @@ impl Uninstall {
             if host.files.stat(&place.absolute)?.is_some()
                 && host.files.digest(&place.absolute)? == blake3::hash(text.as_bytes()).to_hex().as_str()
             {
-                let bytes = host.files.read(&slot.absolute, crate::view::TEXT_LIMIT)?;
+                let bytes = host.files.read(&slot.absolute, crate::host::files::TEXT_LIMIT)?;
                 let expect = Expect::Digest(blake3::hash(text.as_bytes()).to_hex().to_string());
                 host.files.write(permit, &place.absolute, &bytes, &expect)?;
             }
@@ -290,7 +291,7 @@ impl Uninstall {
         let Some((place, text)) = &self.manifest else {
             return Ok(());
         };
-        let written = host.files.read(&place.absolute, crate::view::TEXT_LIMIT)?;
+        let written = host.files.read(&place.absolute, crate::host::files::TEXT_LIMIT)?;
         let parse = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
         let same = parse(&written).is_some_and(|value| parse(text.as_bytes()) == Some(value));
         if same && written != text.as_bytes() {

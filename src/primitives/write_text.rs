@@ -5,7 +5,8 @@ use crate::base::error::Result;
 use crate::operation::Proposal;
 use crate::operation::editing::Edit;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
-use crate::view::{TEXT_LIMIT, View};
+use crate::host::files::TEXT_LIMIT;
+use crate::view::View;
 
 /// The word.
 pub static WORD: Primitive = Primitive {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::backup::verify;
 use crate::base::error::Result;
-use crate::gate::audit::{AuditLog, Intent};
+use crate::audit::AuditLog;
+use crate::audit::Intent;
 use crate::history::recover;
 use crate::host::files::{EntryKind, is_temporary};
 use crate::host::leftovers::Leftover;

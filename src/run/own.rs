@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Context, Request, approval, plan, records};
 use crate::base::error::Result;
 use crate::gate::Pass;
-use crate::gate::audit::AuditLog;
+use crate::audit::AuditLog;
 use crate::gate::confirm::{Approval, Confirm};
 use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
 use crate::script::session::{Listener, Questions, Session, Silent};

@@ -17,7 +17,7 @@ use crate::operation::Proposal;
 use crate::report::text::touched;
 use crate::report::{FailureRecord, Report, html, markdown};
 use crate::script::session::Session;
-use crate::view::TEXT_LIMIT;
+use crate::host::files::TEXT_LIMIT;
 use crate::workspace::REPORTS;
 use crate::workspace::catalogue::Story;
 

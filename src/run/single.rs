@@ -9,7 +9,7 @@ use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::gate::Pass;
-use crate::gate::audit::AuditLog;
+use crate::audit::AuditLog;
 use crate::gate::confirm::{Answers, Confirm};
 use crate::gate::expected::Step;
 use crate::history::{Active, History};

@@ -43,11 +43,11 @@ impl Context {
         before()?;
         let log = |channel: &crate::alert::config::Channel| channel.log.is_some();
         if self.workspace.config().alerts.channels.iter().any(log) {
-            let logs = self.workspace.root().join(crate::host::logs::LOGS);
+            let logs = self.workspace.root().join(crate::workspace::LOGS);
             self.host.records.directory(&logs)?;
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let own: Vec<OwnedFd> = [crate::workspace::STATE, crate::host::logs::LOGS]
+        let own: Vec<OwnedFd> = [crate::workspace::STATE, crate::workspace::LOGS]
             .iter()
             .filter_map(|own| {
                 rustix::fs::open(self.workspace.root().join(own), flags, FileMode::empty()).ok()

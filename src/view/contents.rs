@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{TEXT_LIMIT, View};
+use crate::host::files::TEXT_LIMIT;
+use super::View;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Position;

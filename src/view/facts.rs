@@ -10,7 +10,7 @@ use super::{Errand, View};
 use crate::backup::MANIFEST;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::Overlay;
+use crate::view::overlay::Overlay;
 use crate::view::overlay::Seen;
 use crate::host::files::{EntryKind, Stat};
 use crate::report::effect::Fact;

@@ -96,7 +96,7 @@ impl View {
     /// Makes sure, once a preview, that what it shows could be recorded.
     ///
     /// # Errors
-    /// As [`crate::host::records::Records::require_state`].
+    /// As [`crate::records::Records::require_state`].
     pub fn require_recordable(&self) -> Result<()> {
         self.moment.recordable(&self.host)
     }

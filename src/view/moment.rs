@@ -94,7 +94,7 @@ impl Moment {
         Ok(leaving)
     }
 
-    /// As [`crate::host::records::Records::require_state`].
+    /// As [`crate::records::Records::require_state`].
     pub(super) fn recordable(&self, host: &Host) -> Result<()> {
         if self.recordable.get().is_none() {
             host.records.require_state()?;

@@ -217,7 +217,7 @@ impl View {
                     && stat.kind == EntryKind::File
                     && Index::is_source(&shown)
                 {
-                    let bytes = self.read(&self.workspace.show(path), super::TEXT_LIMIT).ok();
+                    let bytes = self.read(&self.workspace.show(path), crate::host::files::TEXT_LIMIT).ok();
                     sources.insert(shown, bytes);
                 }
                 Ok(())
@@ -318,7 +318,7 @@ impl View {
             return Ok(true);
         }
         let wanted = reference.text.trim();
-        match self.read(&source, super::TEXT_LIMIT) {
+        match self.read(&source, crate::host::files::TEXT_LIMIT) {
             Ok(bytes) => Ok(String::from_utf8_lossy(&bytes)
                 .lines()
                 .any(|line| line.contains(wanted))),

@@ -10,7 +10,7 @@ use super::View;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::view::overlay::Seen;
-use crate::host::docker::Engine;
+use crate::host::docker::{Engine, ObjectKind};
 use crate::host::files::EntryKind;
 use crate::host::net;
 use crate::host::packages::installer::Installer;
@@ -19,8 +19,6 @@ use crate::host::packages::{self, Manager, Package};
 use crate::host::processes::{Found, Holder, OpenFiles, Process, Query, Scope};
 use crate::host::sight::Look;
 use crate::base::known::Known;
-use crate::operation::containers::Kind as EngineKind;
-use crate::operation::stopping::{EndProcesses, Kill};
 use crate::workspace::Place;
 use crate::workspace::config::ProcessScope;
 
@@ -65,7 +63,9 @@ impl Tree for View {
 }
 
 impl View {
-    pub(super) fn scope(&self) -> Scope {
+    /// Whose processes count.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
         match self.workspace.config().policy.processes.scope {
             ProcessScope::Workspace => Scope::Workspace(self.workspace.root().to_path_buf()),
             ProcessScope::User => Scope::User,
@@ -144,36 +144,6 @@ impl View {
                 _ => true,
             });
         Ok(found)
-    }
-
-    /// How to end processes, with all that belongs to them.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn ending(&self, processes: Vec<Process>, grace: Duration, kill: Kill) -> Result<EndProcesses> {
-        let scope = self.scope();
-        let mut family = Vec::new();
-        for process in &processes {
-            for member in self.host.eyes.family(process, &scope)?.processes {
-                let is_same =
-                    |other: &Process| (other.pid, other.started_ticks) == (member.pid, member.started_ticks);
-                // One that is named itself, or belongs to two of them, is told once.
-                if !processes.iter().chain(&family).any(is_same) {
-                    family.push(member);
-                }
-            }
-        }
-        let everyone: Vec<&Process> = processes.iter().chain(&family).collect();
-        let writes = self.written_by(&everyone)?;
-        Ok(EndProcesses {
-            loops: Vec::new(),
-            processes,
-            family,
-            scope,
-            grace,
-            kill,
-            writes,
-        })
     }
 
     /// Directories of the workspace in which these have files open for writing, and their pid files.
@@ -356,22 +326,22 @@ impl View {
     ///
     /// # Errors
     /// `Kind::Invalid` for an empty prefix; an engine that does not answer is no error.
-    pub fn engine_things(&self, kind: EngineKind, prefix: &str) -> Result<Known<Vec<(String, String)>>> {
+    pub fn engine_things(&self, kind: ObjectKind, prefix: &str) -> Result<Known<Vec<(String, String)>>> {
         let engine = match self.engine() {
             Known::Yes(engine) => engine,
             Known::Unknown(why) => return Ok(Known::Unknown(why)),
         };
         let cancel = Some(&*self.host.cancelled);
         let things: Known<Vec<(String, String)>> = match kind {
-            EngineKind::Container => engine
+            ObjectKind::Container => engine
                 .containers(prefix, cancel)?
                 .map(|all| all.into_iter().map(|each| (each.id, each.name)).collect()),
-            EngineKind::Image => engine.images(prefix, cancel)?.map(|all| {
+            ObjectKind::Image => engine.images(prefix, cancel)?.map(|all| {
                 all.into_iter()
                     .map(|each| (each.reference(), each.reference()))
                     .collect()
             }),
-            EngineKind::Volume => engine.volumes(prefix, cancel)?.map(|all| {
+            ObjectKind::Volume => engine.volumes(prefix, cancel)?.map(|all| {
                 all.into_iter()
                     .map(|each| (each.name.clone(), each.name))
                     .collect()

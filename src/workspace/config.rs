@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use regex::Regex;
 use serde::{Deserialize, Deserializer};
 
 use super::monitor_config::MonitorConfig;
@@ -284,6 +286,24 @@ pub struct StoryAdditions {
     pub flags: BTreeMap<String, Vec<String>>,
 }
 
+/// A duration such as `30d`. `m` and `M` are refused: months and minutes are far apart for what is removed.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    static ONE_LETTER: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"([0-9]+)\s*[mM]([^a-zA-Z]|$)").expect("a pattern"));
+    if let Some(found) = ONE_LETTER.captures(text) {
+        let number = found.get(1).map_or("", |number| number.as_str());
+        return Err(format!(
+            "`{text}` is minutes to one reader and months to another: say {number}min for minutes, \
+             {number}months for months"
+        ));
+    }
+    humantime::parse_duration(text)
+        .map_err(|error| format!("`{text}` is not a duration such as `30d`: {error}"))
+}
+
 pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text).map_err(|error| {
@@ -294,7 +314,7 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
 /// A duration by which data is removed.
 fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    crate::backup::retention::duration(&text).map_err(serde::de::Error::custom)
+    parse_duration(&text).map_err(serde::de::Error::custom)
 }
 
 pub(super) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

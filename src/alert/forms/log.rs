@@ -6,7 +6,7 @@ use super::Refusal;
 use crate::alert::entry::Entry;
 use crate::alert::template::Message;
 use crate::alert::{Severity, Shared};
-use crate::host::logs::{ALERT_LOG, LOGS};
+use crate::workspace::{ALERT_LOG, LOGS};
 
 pub(super) fn send(shared: &Shared, entry: &Entry, message: &Message) -> Result<String, Refusal> {
     let alert = &entry.alert;

@@ -10,7 +10,7 @@ use crate::base::terminal::escape;
 use crate::cli::{Everywhere, print};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::audit::segments;
+use crate::audit::segments;
 use crate::workspace::Workspace;
 
 type Record = Map<String, Value>;

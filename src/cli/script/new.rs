@@ -4,7 +4,8 @@ use super::super::{Everywhere, print};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::host::records::{self, NewFile};
+use crate::records;
+use crate::records::NewFile;
 use crate::workspace::STORIES;
 
 /// Makes `rollback/NAME.rhai`; never replaces anything.

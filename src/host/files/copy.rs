@@ -17,7 +17,7 @@ use super::walk::{DEPTH_LIMIT, too_deep};
 use super::{EntryKind, Files, is_temporary, shown};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 
 mod durable;
 mod record;

@@ -18,7 +18,7 @@ use super::{CopyOutcome, EntryKind, Files, Stat, shown};
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 
 /// Whether what stands at a path from the top may go.
 type May<'a> = &'a dyn Fn(&Path, &Stat) -> bool;

@@ -12,7 +12,7 @@ use super::write::{expected, put_in_place};
 use super::{EntryKind, Expect, Files};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 
 impl Files {
     /// Makes `path` one more name of the file at `other`, in place of what stands at `path`, if that file holds contents with

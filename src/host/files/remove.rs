@@ -18,7 +18,7 @@ use super::{EntryKind, Files, Meter, shown};
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 
 /// Names that one thread takes at a time.
 const BATCH: usize = 256;

@@ -11,7 +11,7 @@ use super::resolve::{absent, aside_name, failure, on_other_mount, temporary_name
 use super::{Cause, CopyOutcome, EntryKind, Files, Mounts, Route, shown};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 
 /// How a rename went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

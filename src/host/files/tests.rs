@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::fixture::{Scene, entries, grow, portrait};
 use super::{EntryKind, Expect, Files, Mounts, Relocated, Renamed, Step, Walked};
 use crate::base::error::Kind;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::skipped::skipped;
 
 mod changing;

@@ -17,7 +17,7 @@ use super::{EntryKind, Files, Stat, shown};
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::workspace::STATE;
 
 /// What must stand at a path for a write to go ahead.

@@ -9,7 +9,7 @@ use super::tree::{self, Disk, Tree};
 use super::{Manager, npm, pip, uv};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::base::redact::redact;
 use crate::host::commands::{self, Invocation, Ran};
 use crate::host::files::{Expect, Files};
@@ -151,7 +151,7 @@ impl Managers {
             if !files.contains(&mark.file) {
                 continue;
             }
-            let record = files.read(&mark.record, crate::view::TEXT_LIMIT)?;
+            let record = files.read(&mark.record, crate::host::files::TEXT_LIMIT)?;
             let expect = Expect::Digest(blake3::hash(&record).to_hex().to_string());
             let after = pip::Mark::without(&String::from_utf8_lossy(&record));
             files.write(permit, &mark.record, after.as_bytes(), &expect)?;

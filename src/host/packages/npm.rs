@@ -409,7 +409,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::gate::Permit;
+    use crate::audit::permit::Permit;
     use crate::host::commands::{Ran, find_program, run};
     use crate::host::packages::removable;
     use crate::skipped::skipped;

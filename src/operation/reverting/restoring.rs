@@ -3,7 +3,7 @@
 use super::Revert;
 use super::standing::own_place;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::host::Host;
 use crate::host::files::Expect;
 use crate::report::undo::Saved;

@@ -2,7 +2,7 @@
 
 use super::own_place;
 use crate::base::error::Result;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::host::files::Files;
 use crate::report::undo::Undo;
 use crate::view::View;

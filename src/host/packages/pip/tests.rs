@@ -6,7 +6,7 @@
 )]
 
 use super::*;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::host::commands::{find_program, look, run};
 use crate::skipped::skipped;
 

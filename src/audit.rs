@@ -14,11 +14,11 @@ use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::gate::Permit;
+use crate::audit::permit::Permit;
 use crate::base::redact::redact;
 use crate::base::redact::redact_value;
 use crate::base::clock::Clock;
-use crate::host::records::Records;
+use crate::records::Records;
 use crate::report::undo::Undo;
 use crate::report::AuditHead;
 
@@ -452,3 +452,6 @@ fn sync_directory(directory: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests;
+
+/// The proof that an operation passed.
+pub mod permit;

@@ -16,7 +16,7 @@ use super::{AuditLog, Intent, record};
 use crate::base::error::Kind;
 use crate::base::exit_code::ExitCode;
 use crate::base::clock::Clock;
-use crate::host::records::Records;
+use crate::records::Records;
 use crate::report::effect::Risk;
 use crate::report::undo::Undo;
 use crate::report::AuditHead;

@@ -391,7 +391,7 @@ impl Records {
 
     /// Whether other programs read and write there too. What is there keeps the mode that it has.
     fn is_shared(&self, path: &Path) -> bool {
-        path.starts_with(self.root.join(super::logs::LOGS))
+        path.starts_with(self.root.join(crate::workspace::LOGS))
     }
 
     fn ours(&self, path: &Path) -> Result<()> {

@@ -12,7 +12,7 @@ pub struct Permit {
 
 impl Permit {
     /// `head` is the audit record that this permit rests on.
-    pub(in crate::gate) fn new(head: AuditHead) -> Self {
+    pub(super) fn new(head: AuditHead) -> Self {
         Self { head }
     }
 
