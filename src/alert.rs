@@ -511,7 +511,7 @@ impl Alerts {
             return Error::usage("`alerts:` of `rollback.yaml` has no channels")
                 .hint("`docs/alerts.md` shows how to set one up; nothing was sent");
         };
-        let near = crate::workspace::config::nearest(named, known.iter().copied());
+        let near = crate::base::wording::nearest(named, known.iter().copied());
         Error::usage(format!("unknown channel `{named}`")).hint(match near {
             Some(near) => format!("did you mean `{near}`? nothing was sent"),
             None => format!("the channels are: {}; nothing was sent", known.join(", ")),

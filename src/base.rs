@@ -28,3 +28,5 @@ pub mod clock;
 /// Walls of our own that tests take down.
 pub mod broken;
 
+/// Words for people.
+pub mod wording;

@@ -291,7 +291,7 @@ impl History {
         }
         let names = self.names().unwrap_or_default();
         let known = chronicle.runs.iter().map(|told| told.run.as_str());
-        let near = crate::workspace::config::nearest(run, known.chain(names.iter().map(String::as_str)));
+        let near = crate::base::wording::nearest(run, known.chain(names.iter().map(String::as_str)));
         Err(Error::usage(format!("unknown run `{run}`")).hint(match near {
             Some(near) => format!("did you mean `{near}`? `rollback history` lists the runs"),
             None => "`rollback history` lists the runs".to_owned(),

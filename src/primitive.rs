@@ -280,7 +280,7 @@ impl Primitive {
             return Ok(*kind);
         }
         let known = parameter.keys.iter().map(|(known, _)| *known);
-        let near = crate::workspace::config::nearest(key, known.clone());
+        let near = crate::base::wording::nearest(key, known.clone());
         let hint = near.map_or_else(
             || format!("known: {}", known.collect::<Vec<_>>().join(", ")),
             |near| format!("did you mean `{near}`?"),

@@ -171,7 +171,7 @@ impl Tally {
     /// "6 of 8 checks passed, 1 unknown", with the verb of a preview or of a real run.
     #[must_use]
     pub fn sentence(&self, verb: &str) -> String {
-        let total = crate::base::terminal::plural(self.passed + self.failed + self.unknown, "check");
+        let total = crate::base::wording::plural(self.passed + self.failed + self.unknown, "check");
         let unknown = match self.unknown {
             0 => String::new(),
             count => format!(", {count} unknown"),

@@ -391,7 +391,7 @@ fn not_read(files: &[String]) -> Option<String> {
     (count > 0).then(|| {
         format!(
             "{} could not be looked into ({}{more}): what they need is not known",
-            crate::base::terminal::plural(count as u64, "source file"),
+            crate::base::wording::plural(count as u64, "source file"),
             named.join(", ")
         )
     })

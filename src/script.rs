@@ -259,6 +259,6 @@ fn header(ast: &AST) -> Map {
 /// The word nearest to an unknown one.
 #[must_use]
 pub fn nearest_word(name: &str) -> Option<&'static Primitive> {
-    let near = crate::workspace::config::nearest(name, primitives::all().iter().map(|word| word.name))?;
+    let near = crate::base::wording::nearest(name, primitives::all().iter().map(|word| word.name))?;
     primitives::find(&near)
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use super::secret::{Address, Source};
 use super::template::Template;
 use super::{Alert, Kind, Severity};
-use crate::workspace::config::duration;
+use crate::base::wording::deserialize_duration;
 
 /// Channels that can be set up at most; each may be delivered to at the same time.
 const CHANNELS: usize = 16;
@@ -20,7 +20,7 @@ pub struct AlertsConfig {
     /// The channels.
     pub channels: Vec<Channel>,
     /// After how long an alert that no one takes is given up. It is kept all the same.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "deserialize_duration")]
     pub give_up_after: Duration,
     /// How many sent alerts are kept in the outbox.
     pub keep_sent: usize,
@@ -64,10 +64,10 @@ pub struct Channel {
     #[serde(default)]
     pub rate_limit: Rate,
     /// For how long equal alerts are held back after one was sent; 0s: never.
-    #[serde(default = "five_minutes", deserialize_with = "duration")]
+    #[serde(default = "five_minutes", deserialize_with = "deserialize_duration")]
     pub group_within: Duration,
     /// How long one attempt may take.
-    #[serde(default = "five_seconds", deserialize_with = "duration")]
+    #[serde(default = "five_seconds", deserialize_with = "deserialize_duration")]
     pub timeout: Duration,
     /// The title that it gets.
     #[serde(default)]

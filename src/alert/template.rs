@@ -81,7 +81,7 @@ impl Template {
                     }
                     let known = || FIELDS.iter().chain(&FACTS).copied();
                     if !known().any(|known| known == name) {
-                        let near = crate::workspace::config::nearest(&name, known())
+                        let near = crate::base::wording::nearest(&name, known())
                             .map(|near| format!(" (did you mean `{{{near}}}`?)"))
                             .unwrap_or_default();
                         let all: Vec<&str> = known().collect();

@@ -1,5 +1,4 @@
-//! What a terminal can show, and what of the world may reach it: colour, width, escaping, numbers with their
-//! units.
+//! What a terminal can show, and what of the world may reach it: colour, width, escaping.
 //!
 //! Paths, process names and script notes are written by others. They pass `escape` before a person sees them.
 //! Keeps nothing on disk.
@@ -192,65 +191,6 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// `1 file`, `2 files`, `0 entries`: the plural by the rules of English spelling. For a word that has its own,
-/// see [`plural_as`].
-pub fn plural(count: impl TryInto<u64>, one: &str) -> String {
-    let many = if let Some(stem) = one.strip_suffix('y')
-        && !stem.ends_with(['a', 'e', 'i', 'o', 'u'])
-    {
-        format!("{stem}ies")
-    } else if ["s", "x", "z", "ch", "sh"].iter().any(|end| one.ends_with(end)) {
-        format!("{one}es")
-    } else {
-        format!("{one}s")
-    };
-    plural_as(count, one, &many)
-}
-
-/// `1 index`, `2 indices`: a count with the plural as given. A count below zero reads as the largest.
-pub fn plural_as(count: impl TryInto<u64>, one: &str, many: &str) -> String {
-    match count.try_into().unwrap_or(u64::MAX) {
-        1 => format!("1 {one}"),
-        count => format!("{count} {many}"),
-    }
-}
-
-/// A size for people: `48 B`, `1.2 KiB`, rounded to a tenth.
-pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    let mut unit: u128 = 1;
-    let mut shown = String::new();
-    for name in UNITS {
-        unit *= 1024;
-        let tenths = (u128::from(count) * 10 + unit / 2) / unit;
-        shown = format!("{}.{} {name}", tenths / 10, tenths % 10);
-        // Rounded first, so that just below a mebibyte reads `1.0 MiB` and not `1024.0 KiB`.
-        if tenths < 10_240 {
-            break;
-        }
-    }
-    shown
-}
-
-/// A duration for people, from milliseconds: `3 ms`, `1.2 s`, `2 min 05 s`, `1 h 02 min`.
-pub fn duration(ms: u64) -> String {
-    let tenths = ms.saturating_add(50) / 100;
-    let seconds = ms.saturating_add(500) / 1000;
-    let minutes = ms.saturating_add(30_000) / 60_000;
-    if ms < 1000 {
-        format!("{ms} ms")
-    } else if tenths < 600 {
-        format!("{}.{} s", tenths / 10, tenths % 10)
-    } else if seconds < 3600 {
-        format!("{} min {:02} s", seconds / 60, seconds % 60)
-    } else {
-        format!("{} h {:02} min", minutes / 60, minutes % 60)
-    }
-}
-
 /// A table with a head line and no frame; nothing of it can drive a terminal.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = comfy_table::Table::new();
@@ -282,46 +222,6 @@ mod tests {
             escape("größe `データ` \\n"),
             Cow::Borrowed(r"größe `データ` \n")
         ));
-    }
-
-    #[test]
-    fn counts_read_as_english() {
-        let counted = [
-            plural(0, "entry"),
-            plural(1, "entry"),
-            plural(2, "file"),
-            plural(3, "process"),
-            plural(4, "batch"),
-            plural(5, "key"),
-            plural(u64::MAX, "byte"),
-            plural_as(2, "index", "indices"),
-        ];
-        assert_eq!(
-            counted.join(", "),
-            "0 entries, 1 entry, 2 files, 3 processes, 4 batches, 5 keys, 18446744073709551615 bytes, 2 indices"
-        );
-    }
-
-    #[test]
-    fn sizes_round_to_the_next_unit() {
-        let sizes = [0, 48, 1023, 1024, 1229, 1_048_575, 1_048_576, 5 << 30, u64::MAX].map(bytes);
-        assert_eq!(
-            sizes.join(", "),
-            "0 B, 48 B, 1023 B, 1.0 KiB, 1.2 KiB, 1.0 MiB, 1.0 MiB, 5.0 GiB, 16.0 EiB"
-        );
-    }
-
-    #[test]
-    fn durations_round_to_the_next_unit() {
-        let times = [
-            0, 999, 1000, 1249, 59_949, 59_950, 125_000, 3_599_499, 3_599_500, 3_720_000,
-        ]
-        .map(duration);
-        assert_eq!(
-            times.join(", "),
-            "0 ms, 999 ms, 1.0 s, 1.2 s, 59.9 s, 1 min 00 s, 2 min 05 s, 59 min 59 s, 1 h 00 min, 1 h 02 min"
-        );
-        assert_eq!(duration(u64::MAX), duration(u64::MAX - 1));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::base::terminal::plural;
+use crate::base::wording::plural;
 use crate::base::terminal;
 use super::Everywhere;
 use super::print;

@@ -98,18 +98,18 @@ fn verify(everywhere: &Everywhere, workspace: &Workspace, expected: Option<&str>
         .unwrap_or_default();
     print(&format!(
         "{}{head}\n",
-        terminal::plural(verified.records, "record")
+        crate::base::wording::plural(verified.records, "record")
     ));
     if verified.anchors > 0 {
         print(&format!(
             "held against {} that reports and `logs/` keep\n",
-            terminal::plural(verified.anchors, "head")
+            crate::base::wording::plural(verified.anchors, "head")
         ));
     }
     if verified.earlier > 0 {
         print(&format!(
             "{} there of another log\n",
-            terminal::plural_as(verified.earlier, "head is", "heads are")
+            crate::base::wording::plural_as(verified.earlier, "head is", "heads are")
         ));
     }
     if verified.is_sound() {
@@ -142,7 +142,7 @@ fn damaged(verified: &chain::Verified) -> Error {
     let places = verified.damage.len() as u64 + verified.more;
     Error::corrupt(format!(
         "the audit log is damaged in {}",
-        terminal::plural(places, "place")
+        crate::base::wording::plural(places, "place")
     ))
     .hint("keep the file as it is; compare with the heads in reports and in `logs/`")
 }

@@ -221,8 +221,8 @@ fn show(everywhere: &Everywhere, context: &Context, name: &str) -> Result<ExitCo
     }
     let size = format!(
         "{} in {}",
-        terminal::bytes(listed.bytes),
-        terminal::plural_as(listed.entries, "entry", "entries")
+        crate::base::wording::bytes(listed.bytes),
+        crate::base::wording::plural_as(listed.entries, "entry", "entries")
     );
     let unread = listed
         .unread
@@ -316,7 +316,7 @@ fn told(checked: &Checked, level: Level) -> String {
     let mut text = if checked.problems.is_empty() && checked.lacking.is_empty() {
         let contents = match level {
             Level::Structure => "contents not read".to_owned(),
-            _ => format!("{} compared", terminal::plural(checked.digests, "file")),
+            _ => format!("{} compared", crate::base::wording::plural(checked.digests, "file")),
         };
         let sealed = if checked.sealed { ", digests added" } else { "" };
         let trial = if level == Level::Restore {
@@ -324,10 +324,10 @@ fn told(checked: &Checked, level: Level) -> String {
         } else {
             ""
         };
-        let entries = terminal::plural_as(checked.listed.entries, "entry", "entries");
+        let entries = crate::base::wording::plural_as(checked.listed.entries, "entry", "entries");
         let opened = match checked.opened {
             0 => String::new(),
-            opened => format!(", {} opened", terminal::plural(opened, "database")),
+            opened => format!(", {} opened", crate::base::wording::plural(opened, "database")),
         };
         format!("{state} {name} ({entries}, {contents}{sealed}{trial}{opened})\n")
     } else {
@@ -362,8 +362,8 @@ fn list(everywhere: &Everywhere, context: &crate::run::Context) -> Result<ExitCo
                 text(backup, "name"),
                 text(backup, "source"),
                 text(backup, "story"),
-                terminal::plural_as(number(backup, "entries"), "entry", "entries"),
-                terminal::bytes(number(backup, "bytes")),
+                crate::base::wording::plural_as(number(backup, "entries"), "entry", "entries"),
+                crate::base::wording::bytes(number(backup, "bytes")),
                 text(backup, "method"),
                 match (whole, backup.get("verified").and_then(Value::as_bool)) {
                     (false, _) if is_unread => "UNKNOWN".to_owned(),

@@ -184,7 +184,7 @@ fn once(everywhere: &Everywhere, watching: &mut Watching, now: &dyn Fn() -> i64)
         watching.warnings.push(format!(
             "{} of {} inconclusive: nothing is known there, neither good nor bad",
             unknown,
-            crate::base::terminal::plural(round.told.len() as u64, "verdict")
+            crate::base::wording::plural(round.told.len() as u64, "verdict")
         ));
     }
     if everywhere.json {

@@ -72,7 +72,7 @@ pub fn prune(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
 
 fn policy(context: &crate::run::Context, arguments: &Arguments) -> Result<Policy> {
     let within = arguments.keep_within.as_deref().map(|text| {
-        crate::workspace::config::parse_duration(text)
+        crate::base::wording::parse_duration(text)
             .map_err(|why| Error::usage(format!("--keep-within: {why}")).hint("30d, 12h, 2weeks"))
     });
     if arguments.keep_last.is_none() && within.is_none() {
@@ -115,7 +115,7 @@ fn table(pruning: &Pruning) -> String {
                 if item.kept.is_some() { "keep" } else { "remove" }.to_owned(),
                 item.kind.to_owned(),
                 item.name.clone(),
-                terminal::bytes(item.bytes),
+                crate::base::wording::bytes(item.bytes),
                 item.kept
                     .clone()
                     .unwrap_or_else(|| "older than what is kept".to_owned()),

@@ -104,8 +104,8 @@ fn text(status: &Value, foreign: &[String]) -> String {
                 field(story, "title"),
                 field(story, "feature"),
                 flag.to_owned(),
-                crate::base::terminal::plural(count(story, "present") as u64, "part"),
-                crate::base::terminal::plural(count(story, "backups") as u64, "backup"),
+                crate::base::wording::plural(count(story, "present") as u64, "part"),
+                crate::base::wording::plural(count(story, "backups") as u64, "backup"),
                 field(story, "last_run"),
             ]
         })
@@ -124,7 +124,7 @@ fn text(status: &Value, foreign: &[String]) -> String {
         let have = if foreign.len() == 1 { "has" } else { "have" };
         text.push_str(&format!(
             "{} of the program {have} no part and no flag here: {}\n",
-            crate::base::terminal::plural(foreign.len() as u64, "story"),
+            crate::base::wording::plural(foreign.len() as u64, "story"),
             foreign.join(", ")
         ));
     }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::base::terminal::bytes;
-use crate::base::terminal::duration;
-use crate::base::terminal::plural;
+use crate::base::wording::bytes;
+use crate::base::wording::duration;
+use crate::base::wording::plural;
 use super::{Everywhere, say};
 use crate::host::files::{Meter, Progress};
 

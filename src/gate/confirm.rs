@@ -189,7 +189,7 @@ pub fn approve(
         return Err(if answers.yes {
             Error::not_approved(format!(
                 "{} would lose data for good, which --yes does not approve",
-                crate::base::terminal::plural(irreversible.len() as u64, "operation")
+                crate::base::wording::plural(irreversible.len() as u64, "operation")
             ))
             .hint(format!("approve exactly this plan with --confirm {}", plan.plan))
         } else {
@@ -209,7 +209,7 @@ pub fn approve(
         let id = plan.stories.join(",");
         let question = format!(
             "{} can't be undone. Type {id} to go on:",
-            crate::base::terminal::plural(irreversible.len() as u64, "operation")
+            crate::base::wording::plural(irreversible.len() as u64, "operation")
         );
         let answer = Said(person.typed(&question, &id)?);
         said.push((question, answer.to_string()));

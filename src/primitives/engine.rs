@@ -100,7 +100,7 @@ pub fn engine_removal(word: &'static str, view: &View, kind: ObjectKind, prefix:
     let count = i64::try_from(things.len()).unwrap_or(i64::MAX);
     let summary = format!(
         "remove {}: {}",
-        crate::base::terminal::plural(things.len() as u64, kind.name()),
+        crate::base::wording::plural(things.len() as u64, kind.name()),
         names.join(", ")
     );
     let operation = RemoveFromEngine { engine, kind, things };

@@ -24,7 +24,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let pattern = lines::pattern(&arguments.text(1))?;
     super::edit(WORD.name, view, &place, &mut |text| {
         let (edited, numbers) = lines::remove_matching(text, &pattern)?;
-        let count = crate::base::terminal::plural(numbers.len() as u64, "line");
+        let count = crate::base::wording::plural(numbers.len() as u64, "line");
         Ok((
             edited,
             format!("remove {count} matching `{}` from `{place}`", arguments.text(1)),

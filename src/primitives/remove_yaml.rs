@@ -1,6 +1,6 @@
 //! `remove_yaml(path, key)`.
 
-use crate::base::terminal::plural_as;
+use crate::base::wording::plural_as;
 use crate::edit::yaml;
 use crate::base::error::Result;
 use crate::operation::Proposal;

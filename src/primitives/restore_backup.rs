@@ -33,7 +33,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     };
     let backups = view.backups()?;
     let Some(backup) = backups.iter().find(|backup| text(backup, "name") == name) else {
-        let near = crate::workspace::config::nearest(
+        let near = crate::base::wording::nearest(
             &name,
             backups
                 .iter()
@@ -123,7 +123,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     };
     let summary = format!(
         "restore backup `{name}` ({}) to `{to}`",
-        crate::base::terminal::bytes(size.bytes)
+        crate::base::wording::bytes(size.bytes)
     );
     let mut proposal = Proposal::act(WORD.name, to.shown.clone(), summary, copy);
     proposal.why = why;

@@ -48,7 +48,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     {
         return Err(Error::failed(format!(
             "{} match {target}, {expected} expected",
-            crate::base::terminal::plural(found.len() as u64, "process")
+            crate::base::wording::plural(found.len() as u64, "process")
         ))
         .hint("nothing was stopped; look with find_processes, and say what is meant more exactly"));
     }

@@ -9,10 +9,10 @@ use super::explanation::Explanation;
 use super::heading::purpose;
 use super::text::{blocks, elapsed, finding, heading, lead, result, step, told, touched};
 use super::{Mode, OperationRecord, Report, RunOutcome};
-use crate::base::terminal::bytes;
-use crate::base::terminal::duration;
+use crate::base::wording::bytes;
+use crate::base::wording::duration;
 use crate::base::terminal::escape;
-use crate::base::terminal::plural;
+use crate::base::wording::plural;
 use crate::report::effect::{Outcome, Risk};
 use crate::report::undo::UndoClass;
 

@@ -9,9 +9,9 @@ use super::heading::purpose;
 use super::{CheckRecord, Mode, OperationRecord, Report, RunOutcome};
 use crate::base::terminal::Ink;
 use crate::base::terminal::Style;
-use crate::base::terminal::bytes;
-use crate::base::terminal::duration;
-use crate::base::terminal::plural;
+use crate::base::wording::bytes;
+use crate::base::wording::duration;
+use crate::base::wording::plural;
 use crate::report::effect::{Outcome, Risk};
 use crate::report::undo::UndoClass;
 

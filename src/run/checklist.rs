@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::switches;
 use crate::backup;
-use crate::base::terminal::plural;
+use crate::base::wording::plural;
 use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::host::files::EntryKind;

@@ -89,7 +89,7 @@ impl Checked {
 /// `NotFound` with the nearest name.
 pub fn find(context: &Context, name: &str) -> Result<Listed> {
     let all = catalogue::list(&context.host.files, &context.workspace.backups())?;
-    let near = crate::workspace::config::nearest(name, all.iter().map(|each| each.name.as_str()));
+    let near = crate::base::wording::nearest(name, all.iter().map(|each| each.name.as_str()));
     let hint = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => "`rollback backup list` lists them".to_owned(),

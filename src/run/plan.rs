@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Request;
 use super::plan_file::Asked;
-use crate::base::terminal::plural;
+use crate::base::wording::plural;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::exit_code::ExitCode;

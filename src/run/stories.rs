@@ -116,7 +116,7 @@ fn run_one(context: &Context, session: &Rc<Session>, story: &Rc<Story>) -> Resul
     if failed.is_empty() || context_is_preview(session) {
         return Ok(());
     }
-    let count = crate::base::terminal::plural(failed.len() as u64, "check");
+    let count = crate::base::wording::plural(failed.len() as u64, "check");
     let error = Error::failed(format!(
         "{count} of story {} failed: {}",
         story.id,

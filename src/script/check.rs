@@ -10,7 +10,7 @@ use super::calls::{Call, Calls, Given};
 use super::claims::{self, Answer, Claim, Judged};
 use super::library::{Library, STANDARD};
 use super::{Origin, Script, diagnostics, engine, header};
-use crate::base::terminal::plural;
+use crate::base::wording::plural;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
@@ -19,7 +19,7 @@ use crate::primitive::Primitive;
 use crate::primitives::{self, dry_run};
 use crate::view::View;
 use crate::workspace::catalogue::{Story, candidates, entries, texts};
-use crate::workspace::config::nearest;
+use crate::base::wording::nearest;
 
 /// What the engine knows without registering it.
 const KEYWORDS: [&str; 8] = [

@@ -10,7 +10,7 @@ use crate::base::error::Error;
 use crate::pattern::{Pattern, is_pattern};
 use crate::primitive::type_name;
 use crate::workspace::catalogue::{entries, texts};
-use crate::workspace::config::nearest;
+use crate::base::wording::nearest;
 
 /// The longest id of a story, in characters.
 const LONGEST_ID: usize = 64;

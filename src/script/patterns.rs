@@ -7,7 +7,7 @@ use rhai::Dynamic;
 
 use super::header;
 use super::session::Session;
-use crate::base::terminal::plural;
+use crate::base::wording::plural;
 use crate::base::error::Result;
 use crate::pattern::is_pattern;
 use crate::primitive::{Arguments, Primitive};

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::View;
-use crate::base::terminal::bytes;
-use crate::base::terminal::plural;
+use crate::base::wording::bytes;
+use crate::base::wording::plural;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;

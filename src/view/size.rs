@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::View;
-use crate::base::terminal::bytes;
-use crate::base::terminal::plural;
+use crate::base::wording::bytes;
+use crate::base::wording::plural;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::host::files::{EntryKind, is_copied};

@@ -374,7 +374,7 @@ impl Catalogue {
             .map(|story| story.id.as_str())
             .chain(features)
             .chain(["all"]);
-        let near = super::config::nearest(name, known);
+        let near = crate::base::wording::nearest(name, known);
         let ids: Vec<&str> = self.stories.iter().map(|story| story.id.as_str()).collect();
         Error::usage(format!("unknown story `{name}`")).hint(match near {
             Some(near) => format!("did you mean `{near}`? known: {}, all", ids.join(", ")),

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use regex::Regex;
 use serde::{Deserialize, Deserializer};
 
 use super::monitor_config::MonitorConfig;
+use crate::base::wording::{deserialize_duration, nearest, parse_duration};
 use crate::alert::config::AlertsConfig;
 use crate::base::error::Error;
 use crate::base::error::Position;
@@ -112,7 +111,7 @@ pub struct Validation {
     /// A check that rests on something unknown fails.
     pub strict: bool,
     /// How long a run goes on looking whether a service comes back.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "deserialize_duration")]
     pub settle: Duration,
 }
 
@@ -202,7 +201,7 @@ pub struct Limits {
     #[serde(deserialize_with = "bytes")]
     pub max_bytes: u64,
     /// Wall-clock time of a story's script.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "deserialize_duration")]
     pub deadline: Duration,
     /// Operations of the script engine, in one phase.
     pub operations: u64,
@@ -284,31 +283,6 @@ pub struct StoryAdditions {
     pub paths: Vec<String>,
     /// Other flags files (YAML) to the dotted keys in them that are set to `false`.
     pub flags: BTreeMap<String, Vec<String>>,
-}
-
-/// A duration such as `30d`. `m` and `M` are refused: months and minutes are far apart for what is removed.
-///
-/// # Errors
-/// What is wrong with it, in words.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    static ONE_LETTER: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"([0-9]+)\s*[mM]([^a-zA-Z]|$)").expect("a pattern"));
-    if let Some(found) = ONE_LETTER.captures(text) {
-        let number = found.get(1).map_or("", |number| number.as_str());
-        return Err(format!(
-            "`{text}` is minutes to one reader and months to another: say {number}min for minutes, \
-             {number}months for months"
-        ));
-    }
-    humantime::parse_duration(text)
-        .map_err(|error| format!("`{text}` is not a duration such as `30d`: {error}"))
-}
-
-pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map_err(|error| {
-        serde::de::Error::custom(format!("`{text}` is not a duration such as `30m`: {error}"))
-    })
 }
 
 /// A duration by which data is removed.
@@ -464,15 +438,6 @@ fn nearest_key(message: &str) -> Option<String> {
     let (unknown, rest) = rest.split_once('`')?;
     let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
     nearest(unknown, known.iter().copied())
-}
-
-/// The candidate most like `word`, if any is like it at all.
-pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
-    candidates
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|(left, _), (right, _)| left.total_cmp(right))
-        .map(|(_, candidate)| candidate.to_owned())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::config::duration;
+use crate::base::wording::deserialize_duration;
 
 /// What is measured.
 mod metric;
@@ -20,18 +20,18 @@ const LONGEST: Duration = Duration::from_hours(24 * 7);
 #[serde(deny_unknown_fields, default)]
 pub struct MonitorConfig {
     /// Time between two judgements.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "deserialize_duration")]
     pub interval: Duration,
     /// Time over which a metric is taken, where a trigger names none.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "deserialize_duration")]
     pub window: Duration,
     /// How long a breach must hold before anything is done, where a trigger does not say.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "deserialize_duration")]
     pub sustained_for: Duration,
     /// Samples below which nothing is judged, where a trigger does not say. Counts for metrics of events alone.
     pub min_samples: u64,
     /// Time after an action in which it is not done again, where a trigger does not say.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "deserialize_duration")]
     pub cooldown: Duration,
     /// Automatic rollbacks in an hour, of all triggers together.
     pub max_rollbacks: u32,
@@ -215,10 +215,10 @@ pub struct ProbeConfig {
     /// Its address.
     pub url: String,
     /// Time between two questions.
-    #[serde(default = "probe_interval", deserialize_with = "duration")]
+    #[serde(default = "probe_interval", deserialize_with = "deserialize_duration")]
     pub interval: Duration,
     /// How long an answer may take.
-    #[serde(default = "probe_timeout", deserialize_with = "duration")]
+    #[serde(default = "probe_timeout", deserialize_with = "deserialize_duration")]
     pub timeout: Duration,
     /// The status of a good answer; any below 400 by default.
     #[serde(default)]
@@ -265,10 +265,10 @@ pub struct PrometheusConfig {
     #[serde(default)]
     pub rate: bool,
     /// Time between two questions.
-    #[serde(default = "probe_interval", deserialize_with = "duration")]
+    #[serde(default = "probe_interval", deserialize_with = "deserialize_duration")]
     pub interval: Duration,
     /// How long an answer may take.
-    #[serde(default = "probe_timeout", deserialize_with = "duration")]
+    #[serde(default = "probe_timeout", deserialize_with = "deserialize_duration")]
     pub timeout: Duration,
 }
 
@@ -277,7 +277,7 @@ pub struct PrometheusConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct SecurityConfig {
     /// Time over which is counted.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "deserialize_duration")]
     pub window: Duration,
     /// Authentication failures of one address beyond which it is an incident.
     pub medium: u32,
@@ -288,7 +288,7 @@ pub struct SecurityConfig {
     /// Accounts that one address failed to get into beyond which it is a serious incident.
     pub accounts: u32,
     /// Time in which the same incident is told once.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "deserialize_duration")]
     pub cooldown: Duration,
 }
 
@@ -314,7 +314,7 @@ fn probe_timeout() -> Duration {
 }
 
 fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    duration(deserializer).map(Some)
+    deserialize_duration(deserializer).map(Some)
 }
 
 impl MonitorConfig {

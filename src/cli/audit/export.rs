@@ -8,7 +8,6 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
 use crate::cli::output::Stdout;
-use crate::base::terminal;
 use crate::base::terminal::Style;
 use crate::cli::{Everywhere, render, say};
 use crate::base::error::Error;
@@ -104,7 +103,7 @@ pub(super) fn export(
     if export.left_out > 0 {
         let message = format!(
             "{} no records, and left out",
-            terminal::plural_as(export.left_out, "line is", "lines are")
+            crate::base::wording::plural_as(export.left_out, "line is", "lines are")
         );
         let style = Style::of(&std::io::stderr(), everywhere.no_color);
         say(&render::warning(&message, &style));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::base::terminal::Style;
 use crate::base::terminal::escape;
-use crate::base::terminal::plural;
+use crate::base::wording::plural;
 use crate::base::terminal::wrap;
 use crate::base::terminal::table;
 use super::super::{Everywhere, print, print_json, render, say};

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::base::terminal::Style;
 use crate::base::terminal::escape;
-use crate::base::terminal::plural;
+use crate::base::wording::plural;
 use super::super::{Everywhere, print, print_json, render, say};
 use crate::base::error::Error;
 use crate::base::error::Result;

@@ -12,7 +12,7 @@ pub fn describe(undo: &Undo) -> String {
             [one] => format!("move `{}` back to `{}`", one.to, one.from),
             many => format!(
                 "move {} back",
-                crate::base::terminal::plural(many.len() as u64, "path")
+                crate::base::wording::plural(many.len() as u64, "path")
             ),
         },
         Undo::RemoveCreated { path, .. } => format!("remove `{path}`, which the run made"),

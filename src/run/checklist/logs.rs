@@ -1,7 +1,7 @@
 //! No errors in the log of the stack since the run began.
 
 use super::Finding;
-use crate::base::terminal::plural;
+use crate::base::wording::plural;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::clock;
