@@ -13,8 +13,9 @@ use rollback_manager::host::files::Files;
 use rollback_manager::log_line::{self as log, Line};
 use rollback_manager::pattern::Pattern;
 use rollback_manager::run::plan_file;
-use rollback_manager::script::{Origin, Script, engine};
-use rollback_manager::workspace::catalogue::Story;
+use rollback_manager::script::engine;
+use rollback_manager::workspace::story::{Origin, Script};
+use rollback_manager::workspace::story::Story;
 use rollback_manager::workspace::config::Config;
 use serde_json::{Value, json};
 

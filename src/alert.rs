@@ -5,192 +5,43 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::redact;
 use crate::base::clock::Clock;
 use crate::records::Records;
+use crate::report::alert::Alert;
 use crate::workspace::Workspace;
-
-/// `alerts:` of `rollback.yaml`.
-pub mod config;
-
-/// Attempts: each channel by itself, all of them within one deadline.
-mod delivery;
 
 /// An alert on its way to one channel, as its file holds it.
 pub mod entry;
 
-/// How the four kinds of channels are spoken to.
-mod forms;
-
 /// The directory of what is on its way.
-mod outbox;
+pub(crate) mod outbox;
 
 /// Rate limits, and groups of equal alerts.
-mod quota;
+pub(crate) mod quota;
 
-/// Secrets, and where they are read from.
-pub mod secret;
-
-/// Texts with placeholders.
-pub mod template;
-
-use config::{AlertsConfig, Channel};
+use crate::workspace::alerts_config::AlertsConfig;
+use crate::workspace::alerts_config::Channel;
 use entry::{Entry, State};
 use outbox::Outbox;
 use quota::Verdict;
 
-/// What an alert is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A run begins to change something.
-    Initiation,
-    /// A run did all that it was to do.
-    Completion,
-    /// A run failed, wholly or in part.
-    Failure,
-    /// A trigger of the monitor was met.
-    Breach,
-    /// What a trigger watches is well again.
-    Recovery,
-    /// A refusal in the middle of a run, or records that were tampered with.
-    SecurityIncident,
-    /// A script's `notify`.
-    Message,
-    /// `rollback alert test`.
-    Test,
-}
-
-impl Kind {
-    /// As `rollback.yaml` and JSON write it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Initiation => "initiation",
-            Self::Completion => "completion",
-            Self::Failure => "failure",
-            Self::Breach => "breach",
-            Self::Recovery => "recovery",
-            Self::SecurityIncident => "security-incident",
-            Self::Message => "message",
-            Self::Test => "test",
-        }
+/// Without secrets, without characters that break out of a line, and not too long.
+pub(crate) fn cleaned(mut alert: Alert) -> Alert {
+    const TITLE: usize = 200;
+    alert.title = crate::workspace::template::one_line(&redact::told(&alert.title), TITLE);
+    alert.text = crate::workspace::template::lines(&redact::told(&alert.text));
+    alert.group = crate::workspace::template::one_line(&redact::told(&alert.group), TITLE);
+    let mut facts = Value::Object(std::mem::take(&mut alert.facts));
+    redact::redact_value(&mut facts);
+    if let Value::Object(facts) = facts {
+        alert.facts = facts;
     }
-}
-
-/// How much it matters. The order is that of importance.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// For the record.
-    #[default]
-    Info,
-    /// Somebody should look at it.
-    Warning,
-    /// Somebody has to act.
-    Critical,
-}
-
-impl Severity {
-    /// As `rollback.yaml` and JSON write it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-/// Something that happened, for people and programs elsewhere.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Alert {
-    /// Its identity, the same on every attempt and channel.
-    pub id: String,
-    /// What it is about.
-    pub kind: Kind,
-    /// How much it matters.
-    pub severity: Severity,
-    /// When it happened, RFC 3339 UTC with milliseconds.
-    pub at: String,
-    /// One line.
-    pub title: String,
-    /// Some lines.
-    pub text: String,
-    /// What programs want to know. Those with the names of placeholders ([`template::FACTS`]) can stand in templates.
-    pub facts: Map<String, Value>,
-    /// The run that it belongs to.
-    pub run: Option<String>,
-    /// Alerts of one kind and one group are equal: within `group_within` of a channel only the first is sent.
-    pub group: String,
-}
-
-impl Alert {
-    /// An alert of now, in a group of its own.
-    #[must_use]
-    pub fn new(
-        clock: &Clock,
-        kind: Kind,
-        severity: Severity,
-        title: impl Into<String>,
-        text: impl Into<String>,
-    ) -> Self {
-        let id = entry::identity(clock);
-        Self {
-            group: id.clone(),
-            id,
-            kind,
-            severity,
-            at: clock.timestamp(),
-            title: title.into(),
-            text: text.into(),
-            facts: Map::new(),
-            run: None,
-        }
-    }
-
-    /// Adds a fact.
-    #[must_use]
-    pub fn fact(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.facts.insert(name.to_owned(), value.into());
-        self
-    }
-
-    /// Says which run it belongs to.
-    #[must_use]
-    pub fn of_run(mut self, run: &str) -> Self {
-        self.run = Some(run.to_owned());
-        self
-    }
-
-    /// Says which alerts it is equal to: those of the same kind with the same key.
-    #[must_use]
-    pub fn grouped(mut self, group: impl Into<String>) -> Self {
-        self.group = group.into();
-        self
-    }
-
-    /// Without secrets, without characters that break out of a line, and not too long.
-    fn cleaned(mut self) -> Self {
-        const TITLE: usize = 200;
-        self.title = template::one_line(&redact::told(&self.title), TITLE);
-        self.text = template::lines(&redact::told(&self.text));
-        self.group = template::one_line(&redact::told(&self.group), TITLE);
-        let mut facts = Value::Object(std::mem::take(&mut self.facts));
-        redact::redact_value(&mut facts);
-        if let Value::Object(facts) = facts {
-            self.facts = facts;
-        }
-        self
-    }
+    alert
 }
 
 /// What became of an alert at one channel.
@@ -223,82 +74,6 @@ impl Raised {
     }
 }
 
-/// One attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Attempt {
-    /// The channel's name.
-    pub channel: String,
-    /// The alert's id.
-    pub id: String,
-    /// What became of it: `sent`; `pending`, to be tried again; `dead`, given up.
-    pub state: State,
-    /// What the receiver answered, or why it did not take it; without secrets.
-    pub answer: String,
-    /// How long it took, in milliseconds.
-    pub ms: u64,
-}
-
-/// What a delivery did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Deliveries {
-    /// The attempts; those of one channel are in order.
-    pub attempts: Vec<Attempt>,
-    /// Channels that another process is delivering to, or that did not come to an end in time.
-    pub busy: Vec<String>,
-    /// Files of the outbox that could not be read and were set aside.
-    pub set_aside: Vec<String>,
-    /// What could not be recorded.
-    pub problems: Vec<String>,
-    /// How many alerts still wait.
-    pub left: usize,
-}
-
-impl Deliveries {
-    /// Whether each alert that was due was taken.
-    #[must_use]
-    pub fn all_sent(&self) -> bool {
-        let failed = self.attempts.iter().any(|attempt| attempt.state != State::Sent);
-        !failed && self.busy.is_empty() && self.problems.is_empty()
-    }
-
-    /// One line for each channel that failed, and for whatever else a person has to see to.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let mut told: Vec<&str> = Vec::new();
-        let mut warnings = Vec::new();
-        for attempt in self
-            .attempts
-            .iter()
-            .filter(|attempt| attempt.state != State::Sent)
-        {
-            if told.contains(&attempt.channel.as_str()) {
-                continue;
-            }
-            told.push(&attempt.channel);
-            let next = match attempt.state {
-                State::Dead => "it was given up: `rollback alert retry` tries it again",
-                _ => "it stays in the outbox and is tried again (`rollback alert list`)",
-            };
-            warnings.push(format!(
-                "channel `{}` did not take the alert: {}; {next}",
-                attempt.channel, attempt.answer
-            ));
-        }
-        for channel in &self.busy {
-            warnings.push(format!(
-                "channel `{channel}` is still being delivered to: what is left stays in the outbox (`rollback alert list`)"
-            ));
-        }
-        for file in &self.set_aside {
-            warnings.push(format!(
-                "`{file}` could not be read, so it was set aside: look at it, then remove it"
-            ));
-        }
-        warnings.extend(self.problems.iter().cloned());
-        warnings
-    }
-}
-
 /// What the outbox holds.
 #[derive(Debug, Clone, Default)]
 pub struct Held {
@@ -320,18 +95,18 @@ impl Held {
 /// The channels of a workspace, and its outbox.
 #[derive(Debug, Clone)]
 pub struct Alerts {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What the threads of a delivery share.
 #[derive(Debug)]
-struct Shared {
-    config: AlertsConfig,
-    outbox: Outbox,
-    clock: Clock,
-    records: Records,
-    root: PathBuf,
-    commands: Vec<String>,
+pub(crate) struct Shared {
+    pub(crate) config: AlertsConfig,
+    pub(crate) outbox: Outbox,
+    pub(crate) clock: Clock,
+    pub(crate) records: Records,
+    pub(crate) root: PathBuf,
+    pub(crate) commands: Vec<String>,
 }
 
 impl Alerts {
@@ -379,7 +154,7 @@ impl Alerts {
     /// # Errors
     /// [`crate::base::error::Kind::Failed`] where the outbox can't be written; what was queued by then stays.
     pub fn raise(&self, alert: Alert) -> Result<Raised> {
-        let alert = alert.cleaned();
+        let alert = cleaned(alert);
         let mut raised = Raised {
             id: alert.id.clone(),
             channels: Vec::new(),
@@ -407,16 +182,6 @@ impl Alerts {
             }
         }
         failed.map_or(Ok(raised), Err)
-    }
-
-    /// Tries all that is due, each channel in order and beside the others, and comes back at `until` at the latest: what
-    /// is still under way then goes on if this program does, and is tried again later if not. Never fails because a
-    /// channel does.
-    ///
-    /// # Errors
-    /// [`crate::base::error::Kind::Failed`] where the outbox can't be read.
-    pub fn deliver(&self, until: Instant) -> Result<Deliveries> {
-        delivery::deliver(&self.shared, until, None)
     }
 
     /// How many alerts wait for their channel.
@@ -449,74 +214,6 @@ impl Alerts {
         })
     }
 
-    /// Sends a test alert to one channel or to all, now, whatever else waits; limits and filters don't count.
-    ///
-    /// # Errors
-    /// [`crate::base::error::Kind::Usage`] where there is no such channel; [`crate::base::error::Kind::Failed`] where the outbox
-    /// can't be written.
-    pub fn test(&self, channel: Option<&str>, until: Instant) -> Result<Deliveries> {
-        let wanted: Vec<&Channel> = self
-            .channels()
-            .iter()
-            .filter(|known| channel.is_none_or(|name| name == known.name))
-            .collect();
-        if wanted.is_empty() {
-            return Err(self.no_channel(channel));
-        }
-        let shared = &*self.shared;
-        let alert = Alert::new(
-            &shared.clock,
-            Kind::Test,
-            Severity::Info,
-            "Test alert of rollback",
-            "This alert was sent by `rollback alert test`. Nothing happened.",
-        )
-        .cleaned();
-        shared.outbox.prepare()?;
-        let mut names = Vec::new();
-        for channel in wanted {
-            let entry = Entry::new(&shared.clock, &channel.name, alert.clone(), 0);
-            shared.outbox.store(&entry)?;
-            names.push(entry.file);
-        }
-        delivery::deliver(&self.shared, until, Some(&names))
-    }
-
-    /// Makes everything that waits or was given up due, and tries it now.
-    ///
-    /// # Errors
-    /// [`crate::base::error::Kind::Failed`] where the outbox can't be read or written.
-    pub fn retry(&self, until: Instant) -> Result<Deliveries> {
-        let shared = &*self.shared;
-        let (entries, _) = shared.outbox.list()?;
-        for entry in entries.iter().filter(|entry| entry.state != State::Sent) {
-            // A channel that is being delivered to is tried already.
-            let Some(_lock) = shared.outbox.lock_channel(&entry.channel)? else {
-                continue;
-            };
-            let Some(mut entry) = shared.outbox.read(&entry.file) else {
-                continue;
-            };
-            if entry.state != State::Sent {
-                entry.revive(&shared.clock);
-                shared.outbox.store(&entry)?;
-            }
-        }
-        self.deliver(until)
-    }
-
-    fn no_channel(&self, named: Option<&str>) -> Error {
-        let known: Vec<&str> = self.channels().iter().map(|known| known.name.as_str()).collect();
-        let Some(named) = named.filter(|_| !known.is_empty()) else {
-            return Error::usage("`alerts:` of `rollback.yaml` has no channels")
-                .hint("`docs/alerts.md` shows how to set one up; nothing was sent");
-        };
-        let near = crate::base::wording::nearest(named, known.iter().copied());
-        Error::usage(format!("unknown channel `{named}`")).hint(match near {
-            Some(near) => format!("did you mean `{near}`? nothing was sent"),
-            None => format!("the channels are: {}; nothing was sent", known.join(", ")),
-        })
-    }
 }
 
 impl Shared {
@@ -538,10 +235,7 @@ impl Shared {
     }
 
     /// The channel of this name, while it is configured.
-    fn channel(&self, name: &str) -> Option<&Channel> {
+    pub(crate) fn channel(&self, name: &str) -> Option<&Channel> {
         self.config.channels.iter().find(|channel| channel.name == name)
     }
 }
-
-/// How long a command waits for the delivery of what its run raised.
-pub const DELIVERY: Duration = Duration::from_secs(10);

@@ -60,6 +60,9 @@ pub mod private;
 /// Looks that a test can take away.
 pub mod sight;
 
+/// Alerts are sent: each channel by itself, all of them within one deadline.
+pub mod delivery;
+
 /// Output of a command that is kept, in bytes.
 const OUTPUT: usize = 64 << 10;
 

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::report::effect::{BackupMade, Outcome, Risk};
 use crate::report::undo::UndoClass;
 
+/// Something that happened, for people and programs elsewhere.
+pub mod alert;
+
 /// What an operation needs, rests on, risks and comes to.
 pub mod effect;
 

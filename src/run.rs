@@ -33,7 +33,8 @@ use crate::script::session::{Journal, Listener, Questions, Session};
 use crate::script::sources::Sources;
 use crate::view::{Errand, View};
 use crate::workspace::Workspace;
-use crate::workspace::catalogue::{Catalogue, Story};
+use crate::workspace::story::Story;
+use crate::workspace::catalogue::Catalogue;
 use crate::workspace::lock::Lock;
 use crate::workspace::trust;
 

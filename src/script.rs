@@ -1,15 +1,18 @@
 //! Scripts: compiled under the rules of this host, their header read without running them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rhai::{AST, ASTNode, Engine, Map, Stmt};
 
 use crate::base::error::Error;
-use crate::base::error::Position;
 use crate::base::error::Result;
 use crate::primitive::Primitive;
 use crate::primitives;
+use crate::workspace::story::{Origin, Script};
+
+/// All stories, read.
+pub mod catalogue;
 
 /// The calls that a script holds.
 pub mod calls;
@@ -53,30 +56,6 @@ pub mod session;
 /// The texts of imported modules, each read once.
 pub mod sources;
 
-/// Where a script comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// Embedded in the program.
-    Embedded,
-    /// A file.
-    File(PathBuf),
-}
-
-/// A compiled script.
-#[derive(Debug, Clone)]
-pub struct Script {
-    /// The file as people know it.
-    pub name: String,
-    /// Where it comes from.
-    pub origin: Origin,
-    /// Its text.
-    pub source: Arc<str>,
-    /// The compiled form.
-    pub ast: AST,
-    /// The literal map `STORY`; empty where there is none.
-    pub header: Map,
-}
-
 /// The largest script, in bytes.
 pub const LIMIT: u64 = 1 << 20;
 
@@ -107,25 +86,6 @@ impl Script {
         };
         script.check()?;
         Ok(script)
-    }
-
-    /// Whether the script defines a function without parameters of this name.
-    #[must_use]
-    pub fn has_phase(&self, name: &str) -> bool {
-        self.ast
-            .iter_functions()
-            .any(|function| function.name == name && function.params.is_empty())
-    }
-
-    /// A place in this script.
-    #[must_use]
-    pub fn position(&self, position: rhai::Position) -> Position {
-        Position {
-            file: self.name.clone(),
-            line: position.line().unwrap_or(0),
-            column: position.position().unwrap_or(0),
-            source: Some(Arc::clone(&self.source)),
-        }
     }
 
     fn check(&self) -> Result<()> {
@@ -198,23 +158,6 @@ impl Script {
         }
     }
 
-    /// Where a function is defined.
-    #[must_use]
-    pub fn place_of(&self, name: &str) -> Position {
-        let found = self.source.lines().enumerate().find_map(|(index, line)| {
-            let after = line.split("fn ").nth(1)?.trim_start();
-            after
-                .starts_with(name)
-                .then(|| (index + 1, line.find(name).unwrap_or(0) + 1))
-        });
-        let (line, column) = found.unwrap_or((0, 0));
-        Position {
-            file: self.name.clone(),
-            line,
-            column,
-            source: Some(Arc::clone(&self.source)),
-        }
-    }
 }
 
 /// Reads and compiles a script that a person names by its path.

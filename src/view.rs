@@ -21,7 +21,8 @@ use crate::host::sight::Look;
 use crate::report::effect::Capability;
 use crate::references::Index;
 use crate::view::allowance::Allowance;
-use crate::workspace::catalogue::{Catalogue, Story};
+use crate::workspace::story::Story;
+use crate::workspace::catalogue::Catalogue;
 use crate::workspace::config::Limits;
 use crate::workspace::{Place, Workspace};
 

@@ -36,6 +36,18 @@ pub mod spelling;
 /// Whose configuration, scripts and state are obeyed.
 pub mod trust;
 
+/// `alerts:` of `rollback.yaml`.
+pub mod alerts_config;
+
+/// Secrets, and where they are read from.
+pub mod secret;
+
+/// Texts with placeholders.
+pub mod template;
+
+/// Scripts and stories, as data.
+pub mod story;
+
 use config::Config;
 
 /// Opens a file that this program itself reads. A pipe in its place would be waited for without end, so that no signal

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use rollback_manager::alert::entry::State;
-use rollback_manager::alert::{Alert, Alerts, Became, Kind, Severity};
+use rollback_manager::alert::{Alerts, Became};
+use rollback_manager::report::alert::{Alert, Kind, Severity};
 use rollback_manager::base::clock::Clock;
 use rollback_manager::workspace::Workspace;
 use serde_json::Value;

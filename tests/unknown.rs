@@ -9,7 +9,7 @@ use rollback_manager::primitives;
 use rollback_manager::report::{CheckRecord, Report};
 use rollback_manager::run::{self, Context, Preview, Request};
 use rollback_manager::script::session::{Session, Silent};
-use rollback_manager::workspace::catalogue::Story;
+use rollback_manager::workspace::story::Story;
 
 use crate::primitives::{Example, context, session};
 use crate::sandbox::Sandbox;

@@ -1,12 +1,11 @@
 //! An alert on its way to one channel: when it is tried next, how often it was, and what the receiver said.
 
-use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::Alert;
+use crate::report::alert::Alert;
 use crate::base::clock::Clock;
 use crate::base::clock::timestamp;
 
@@ -158,24 +157,14 @@ fn since_epoch(clock: &Clock) -> Duration {
 
 /// Now, in milliseconds since the epoch.
 #[must_use]
-pub(super) fn milliseconds(clock: &Clock) -> u64 {
+pub(crate) fn milliseconds(clock: &Clock) -> u64 {
     whole(since_epoch(clock))
-}
-
-/// An alert's new identity: the second in UTC, and twelve hexadecimal digits by chance.
-#[must_use]
-pub(super) fn identity(clock: &Clock) -> String {
-    let unique = clock.unique();
-    let second = unique.split('-').next().unwrap_or_default();
-    // A hasher is seeded by the system's randomness.
-    let chance = std::hash::RandomState::new().build_hasher().finish();
-    format!("{second}-{:012x}", chance & 0xffff_ffff_ffff)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Kind, Severity};
+    use crate::report::alert::{Kind, Severity};
 
     fn entry() -> Entry {
         let clock = Clock::fixed(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
@@ -203,6 +192,12 @@ mod tests {
     }
 
     #[test]
+    fn files_of_later_alerts_come_later() {
+        let (first, second) = (entry(), entry());
+        assert!(first.file < second.file, "{} {}", first.file, second.file);
+    }
+
+    #[test]
     fn a_clock_that_was_put_back_holds_nothing_up() {
         let mut entry = entry();
         let now = entry.since;
@@ -211,13 +206,5 @@ mod tests {
         assert!(!entry.is_due(now));
         assert!(entry.is_due(now + 12_001));
         assert!(entry.is_due(now - 40 * 86_400_000));
-    }
-
-    #[test]
-    fn identities_differ_even_while_the_clock_stands_still() {
-        let clock = Clock::fixed(SystemTime::UNIX_EPOCH);
-        assert_ne!(identity(&clock), identity(&clock));
-        let (first, second) = (entry(), entry());
-        assert!(first.file < second.file, "{} {}", first.file, second.file);
     }
 }

@@ -31,14 +31,14 @@ const LEFT_BEHIND: Duration = Duration::from_hours(1);
 
 /// The outbox of a workspace.
 #[derive(Debug, Clone)]
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     records: Records,
     directory: PathBuf,
 }
 
 impl Outbox {
     /// The outbox. Nothing is made yet.
-    pub(super) fn of(records: &Records) -> Self {
+    pub(crate) fn of(records: &Records) -> Self {
         Self {
             records: records.clone(),
             directory: records.state().join(DIRECTORY),
@@ -46,14 +46,14 @@ impl Outbox {
     }
 
     /// Makes the directory.
-    pub(super) fn prepare(&self) -> Result<()> {
+    pub(crate) fn prepare(&self) -> Result<()> {
         self.records.make_state()?;
         self.records.directory(&self.directory)
     }
 
     /// Keeps other processes from counting at the same time. Where the lock can't be had in time, the counting may be
     /// off by one: no reason to hold a run up.
-    pub(super) fn lock(&self) -> Option<File> {
+    pub(crate) fn lock(&self) -> Option<File> {
         let file = self.records.in_place(&self.directory.join(".lock")).ok()?;
         match file.try_lock() {
             Ok(()) => return Some(file),
@@ -74,7 +74,7 @@ impl Outbox {
     }
 
     /// Keeps other processes from delivering to a channel; `None` while one does.
-    pub(super) fn lock_channel(&self, name: &str) -> Result<Option<File>> {
+    pub(crate) fn lock_channel(&self, name: &str) -> Result<Option<File>> {
         let path = self.directory.join(format!("{}.lock", plain(name)));
         let file = self.records.in_place(&path)?;
         match file.try_lock() {
@@ -85,14 +85,14 @@ impl Outbox {
     }
 
     /// Writes an entry, durably.
-    pub(super) fn store(&self, entry: &Entry) -> Result<()> {
+    pub(crate) fn store(&self, entry: &Entry) -> Result<()> {
         let text = serde_json::to_string(entry).map_err(|error| Error::bug(error.to_string()))?;
         self.records
             .write(&self.directory.join(&entry.file), text.as_bytes())
     }
 
     /// An entry, if it is still there and can be read.
-    pub(super) fn read(&self, file: &str) -> Option<Entry> {
+    pub(crate) fn read(&self, file: &str) -> Option<Entry> {
         let text = text(&self.directory.join(file))?;
         let mut entry: Entry = serde_json::from_str(&text).ok()?;
         file.clone_into(&mut entry.file);
@@ -101,12 +101,12 @@ impl Outbox {
     }
 
     /// Removes an entry.
-    pub(super) fn remove(&self, entry: &Entry) -> Result<()> {
+    pub(crate) fn remove(&self, entry: &Entry) -> Result<()> {
         self.records.remove(&self.directory.join(&entry.file))
     }
 
     /// All entries in order, and the names of files that can't be read.
-    pub(super) fn list(&self) -> Result<(Vec<Entry>, Vec<String>)> {
+    pub(crate) fn list(&self) -> Result<(Vec<Entry>, Vec<String>)> {
         let listed = match std::fs::read_dir(&self.directory) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok((Vec::new(), Vec::new()));
@@ -136,7 +136,7 @@ impl Outbox {
     }
 
     /// Sets a file aside that can't be read, unless it was already; gives its new name.
-    pub(super) fn set_aside(&self, file: &str) -> Result<Option<String>> {
+    pub(crate) fn set_aside(&self, file: &str) -> Result<Option<String>> {
         let Some(name) = Path::new(file).file_name().and_then(|name| name.to_str()) else {
             return Ok(None);
         };
@@ -150,20 +150,20 @@ impl Outbox {
     }
 
     /// What a channel was given of late. One that can't be read counts from the beginning.
-    pub(super) fn quota(&self, channel: &str) -> Quota {
+    pub(crate) fn quota(&self, channel: &str) -> Quota {
         text(&self.quota_path(channel))
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default()
     }
 
     /// Keeps what a channel was given.
-    pub(super) fn store_quota(&self, channel: &str, quota: &Quota) -> Result<()> {
+    pub(crate) fn store_quota(&self, channel: &str, quota: &Quota) -> Result<()> {
         let text = serde_json::to_string(quota).map_err(|error| Error::bug(error.to_string()))?;
         self.records.write(&self.quota_path(channel), text.as_bytes())
     }
 
     /// Removes sent alerts but for the newest, given-up ones that are too many, and what a cut left half written.
-    pub(super) fn prune(&self, keep_sent: usize) -> Result<()> {
+    pub(crate) fn prune(&self, keep_sent: usize) -> Result<()> {
         let (entries, _) = self.list()?;
         for (state, keep) in [(State::Sent, keep_sent), (State::Dead, KEEP_DEAD)] {
             let settled: Vec<&Entry> = entries.iter().filter(|entry| entry.state == state).collect();

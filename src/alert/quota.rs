@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::Channel;
+use crate::workspace::alerts_config::Channel;
 
 /// Groups that are remembered at most: more than a rate limit lets through in its window.
 const GROUPS: usize = 1_000;
 
 /// Whether an alert may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// It may, and tells how many were held back before it.
     Pass {
         /// How many.
@@ -26,7 +26,7 @@ pub(super) enum Verdict {
 
 /// What a channel was given of late. Times are milliseconds since the epoch.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Quota {
+pub(crate) struct Quota {
     /// When alerts were let through.
     passed: Vec<u64>,
     /// When an alert of a group was let through last.
@@ -37,12 +37,12 @@ pub(super) struct Quota {
 
 impl Quota {
     /// How many were held back since the last one that was let through.
-    pub(super) fn held_back(&self) -> u64 {
+    pub(crate) fn held_back(&self) -> u64 {
         self.held_back
     }
 
     /// Judges an alert of this key, and counts it.
-    pub(super) fn admit(&mut self, channel: &Channel, key: &str, now: u64) -> Verdict {
+    pub(crate) fn admit(&mut self, channel: &Channel, key: &str, now: u64) -> Verdict {
         let recent = |at: u64, window: Duration| {
             // What lies in the future was written before the clock was put back.
             at <= now && u128::from(now - at) < window.as_millis()

@@ -11,7 +11,8 @@ use clap::Args;
 use crate::base::terminal::Style;
 use crate::base::terminal::escape;
 use super::{Everywhere, print, print_json, render, say};
-use crate::alert::{self, Alerts};
+use crate::alert::Alerts;
+use crate::host::delivery::DELIVERY;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
@@ -164,7 +165,7 @@ fn once(everywhere: &Everywhere, watching: &mut Watching, now: &dyn Fn() -> i64)
     watching.wait(now)?;
     // What was seen is told, also where it can't be kept.
     let saved = watching.save(now());
-    let failed = watching.deliver(alert::DELIVERY);
+    let failed = watching.deliver(DELIVERY);
     watching.warnings.extend(failed);
     let code = match saved {
         Ok(()) => code_of(&round),
@@ -357,7 +358,7 @@ impl<'a> Foreground<'a> {
             self.watching.wait(now)?;
         }
         let saved = self.watching.save(now());
-        let undelivered = self.watching.deliver(alert::DELIVERY);
+        let undelivered = self.watching.deliver(DELIVERY);
         warn(self.everywhere, &undelivered);
         self.tell("ended\n");
         saved.map(|()| ExitCode::Done)

@@ -23,7 +23,8 @@ use crate::report::{Mode, Report, RunOutcome};
 use crate::run::plan_file::{self, Asked};
 use crate::run::{self, Context, Request};
 use crate::script::session::Silent;
-use crate::workspace::catalogue::{Catalogue, Story};
+use crate::workspace::story::Story;
+use crate::workspace::catalogue::Catalogue;
 
 /// What set a run off.
 pub const TRIGGERS: [&str; 11] = [

@@ -7,7 +7,7 @@ use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::history::History;
 use crate::host::confine::Mode;
-use crate::script::Origin;
+use crate::workspace::story::Origin;
 
 /// Shows the status.
 ///

@@ -9,7 +9,7 @@ use crate::base::error::Result;
 use crate::workspace::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
 use crate::report::effect::Capability;
 use crate::pattern::Rule;
-use crate::script::Origin;
+use crate::workspace::story::Origin;
 use crate::view::View;
 use crate::workspace::{CONFIG, Place, REPORTS, STATE, STORIES, Workspace};
 

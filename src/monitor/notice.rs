@@ -11,7 +11,7 @@ use super::security::{Incident, Level};
 use super::shown::{show, time};
 use super::state::Attempt;
 use super::trigger::Trigger;
-use crate::alert::{self, Alert};
+use crate::report::alert::{self, Alert};
 use crate::base::error::Result;
 use crate::base::redact::redact;
 use crate::workspace::monitor_config::Severity;

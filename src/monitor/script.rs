@@ -10,7 +10,8 @@ use super::Watch;
 use super::trigger::Trigger;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::script::{Origin, Script, diagnostics, engine};
+use crate::workspace::story::{Origin, Script};
+use crate::script::{diagnostics, engine};
 use crate::workspace::config::Limits;
 
 /// How long the function may take.

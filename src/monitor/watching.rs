@@ -26,7 +26,8 @@ use crate::history::History;
 use crate::base::clock;
 use crate::host::launch::{Ended, Launcher, Order};
 use crate::run::Context;
-use crate::workspace::catalogue::{Catalogue, Story};
+use crate::workspace::story::Story;
+use crate::workspace::catalogue::Catalogue;
 use crate::workspace::lock::Lock;
 use crate::workspace::monitor_config::Wanted;
 

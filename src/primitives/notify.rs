@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::alert::{Alert, Kind, Severity};
+use crate::report::alert::{Alert, Kind, Severity};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::redact::redact;

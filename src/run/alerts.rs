@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::Context;
-use crate::alert::{Alert, DELIVERY, Kind, Severity};
+use crate::report::alert::{Alert, Kind, Severity};
+use crate::host::delivery::DELIVERY;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;

@@ -17,7 +17,7 @@ use crate::report::effect::Outcome;
 use crate::script::session::Session;
 use crate::view::View;
 use crate::workspace::Place;
-use crate::workspace::catalogue::{Story, texts};
+use crate::workspace::story::{Story, texts};
 
 /// The item of the logs.
 mod logs;

@@ -8,7 +8,7 @@ use crate::base::error::Position;
 use crate::gate::Pass;
 use crate::script::failing;
 use crate::script::session::{Questions, Session, Silent};
-use crate::workspace::catalogue::Story;
+use crate::workspace::story::Story;
 
 /// The failure with its line, where the engine failed and a preview can find out; else the failure as it is.
 pub fn located(

@@ -17,7 +17,7 @@ use crate::report::{FailureRecord, Flags, Mode, Report, RunOutcome};
 use crate::script::session::{Journal, Session};
 use crate::view::Errand;
 use crate::workspace::Workspace;
-use crate::workspace::catalogue::Story;
+use crate::workspace::story::Story;
 
 /// The report of a pass, as far as the journal tells it; outcome, plan id and next steps are set by the caller.
 #[must_use]

@@ -19,7 +19,7 @@ use crate::report::{FailureRecord, Report, html, markdown};
 use crate::script::session::Session;
 use crate::host::files::TEXT_LIMIT;
 use crate::workspace::REPORTS;
-use crate::workspace::catalogue::Story;
+use crate::workspace::story::Story;
 
 /// The workspace's list of rollbacks.
 const DOCUMENT: &str = "docs/ROLLBACKS.md";

@@ -15,8 +15,9 @@ use crate::report::effect::Outcome;
 use crate::report::FailureRecord;
 use crate::view::allowance::Counting;
 use crate::script::session::Session;
-use crate::script::{Origin, Script, diagnostics, engine, patterns};
-use crate::workspace::catalogue::Story;
+use crate::workspace::story::{Origin, Script};
+use crate::script::{diagnostics, engine, patterns};
+use crate::workspace::story::Story;
 
 /// Runs every story of a request, in order.
 ///

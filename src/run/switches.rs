@@ -11,7 +11,7 @@ use crate::primitive::Action;
 use crate::primitives;
 use crate::script::session::Session;
 use crate::workspace::Place;
-use crate::workspace::catalogue::Story;
+use crate::workspace::story::Story;
 
 /// Switches off the features that gate the story's code, with what depends on them, and then its keys in other files.
 ///

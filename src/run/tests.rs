@@ -10,9 +10,10 @@ use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::gate::Pass;
 use crate::script::session::{Questions, Silent};
-use crate::script::{self, Script};
+use crate::workspace::story::Script;
+use crate::script;
 use crate::view::Errand;
-use crate::workspace::catalogue::Story;
+use crate::workspace::story::Story;
 
 /// How the names of tests begin.
 const PREFIX: &str = "test_";

@@ -41,7 +41,7 @@ impl Context {
         confine::require_alone()?;
         self.host.eyes.keep_open()?;
         before()?;
-        let log = |channel: &crate::alert::config::Channel| channel.log.is_some();
+        let log = |channel: &crate::workspace::alerts_config::Channel| channel.log.is_some();
         if self.workspace.config().alerts.channels.iter().any(log) {
             let logs = self.workspace.root().join(crate::workspace::LOGS);
             self.host.records.directory(&logs)?;

@@ -9,7 +9,8 @@ use rhai::Engine;
 use super::calls::{Call, Calls, Given};
 use super::claims::{self, Answer, Claim, Judged};
 use super::library::{Library, STANDARD};
-use super::{Origin, Script, diagnostics, engine, header};
+use crate::workspace::story::{Origin, Script};
+use super::{diagnostics, engine, header};
 use crate::base::wording::plural;
 use crate::base::error::Error;
 use crate::base::error::Kind;
@@ -18,7 +19,8 @@ use crate::gate::policy::Policy;
 use crate::primitive::Primitive;
 use crate::primitives::{self, dry_run};
 use crate::view::View;
-use crate::workspace::catalogue::{Story, candidates, entries, texts};
+use crate::workspace::story::{Story, entries, texts};
+use crate::workspace::catalogue::candidates;
 use crate::base::wording::nearest;
 
 /// What the engine knows without registering it.

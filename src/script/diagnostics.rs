@@ -6,7 +6,8 @@ use rhai::{Dynamic, EvalAltResult, ParseError};
 
 use super::calls::Calls;
 use super::session::Session;
-use super::{Script, nearest_word};
+use crate::workspace::story::Script;
+use super::nearest_word;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Position;

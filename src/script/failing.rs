@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use rhai::{ASTNode, OptimizationLevel};
 
-use super::{Script, engine, without_shebang};
+use crate::workspace::story::Script;
+use super::{engine, without_shebang};
 use crate::base::error::Error;
 use crate::base::error::Position;
 
@@ -154,8 +155,9 @@ pub fn fail_for_a_test(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::marked;
-    use crate::script::{Origin, Script, engine};
-    use crate::workspace::catalogue::EMBEDDED;
+    use crate::workspace::story::{Origin, Script};
+    use crate::script::engine;
+    use crate::script::catalogue::EMBEDDED;
 
     fn compiled(text: &str) -> Script {
         Script::compile(&engine::reader(), "s.rhai", Origin::Embedded, text).unwrap()

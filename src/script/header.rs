@@ -5,21 +5,20 @@ use rhai::{Dynamic, Expr, Map, OptimizationLevel, Stmt};
 use serde_json::{Value, json};
 
 use super::calls::Calls;
-use super::{Script, engine, without_shebang};
+use crate::workspace::story::Script;
+use super::{engine, without_shebang};
 use crate::base::error::Error;
 use crate::pattern::{Pattern, is_pattern};
 use crate::primitive::type_name;
-use crate::workspace::catalogue::{entries, texts};
+use crate::workspace::story::{entries, texts};
 use crate::base::wording::nearest;
+use crate::workspace::story::PHASES;
 
 /// The longest id of a story, in characters.
 const LONGEST_ID: usize = 64;
 
 /// How a story begins.
 const EXAMPLE: &str = "const STORY = #{ id: \"2.1\", title: \"What was rolled out\" };";
-
-/// The phases of a story, in their order.
-pub const PHASES: [&str; 4] = ["prepare", "execute", "validate", "finish"];
 
 /// What stands under a key.
 #[derive(Debug, Clone, Copy)]

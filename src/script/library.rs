@@ -9,7 +9,7 @@ use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Share
 
 use super::diagnostics::raise;
 use super::sources::Sources;
-use super::{Origin, Script};
+use crate::workspace::story::{Origin, Script};
 use crate::base::error::Error;
 
 /// The standard library, embedded: name and text.

@@ -12,7 +12,7 @@ use crate::base::error::Result;
 use crate::pattern::is_pattern;
 use crate::primitive::{Arguments, Primitive};
 use crate::view::View;
-use crate::workspace::catalogue::Story;
+use crate::workspace::story::Story;
 
 /// So many are named in one warning.
 const SHOWN: usize = 20;

@@ -15,7 +15,8 @@ use crate::host::sight::Look;
 use crate::pattern::{self, is_pattern};
 use crate::references::{Index, Reference};
 use crate::workspace::Place;
-use crate::workspace::catalogue::{Story, candidates};
+use crate::workspace::story::Story;
+use crate::workspace::catalogue::candidates;
 
 impl View {
     /// Where a part named by a story stands: as named, and with or without the main directory. Nothing there: the path

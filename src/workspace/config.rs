@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::monitor_config::MonitorConfig;
 use crate::base::wording::{deserialize_duration, nearest, parse_duration};
-use crate::alert::config::AlertsConfig;
+use crate::workspace::alerts_config::AlertsConfig;
 use crate::base::error::Error;
 use crate::base::error::Position;
 use crate::base::error::Result;

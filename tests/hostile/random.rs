@@ -1,8 +1,9 @@
 //! Random text as a script: the compiler and the reader of headers neither panic nor hang.
 
 use proptest::prelude::*;
-use rollback_manager::script::{Origin, Script, engine};
-use rollback_manager::workspace::catalogue::Story;
+use rollback_manager::script::engine;
+use rollback_manager::workspace::story::{Origin, Script};
+use rollback_manager::workspace::story::Story;
 
 /// What scripts are made of, and what they should not be made of.
 const TOKENS: &[&str] = &[

@@ -9,7 +9,7 @@ use crate::host::sight::Look;
 use crate::base::known::Known;
 use crate::log_line::{self, Event, Line, Reader};
 use crate::script::session::Session;
-use crate::workspace::catalogue::Story;
+use crate::workspace::story::Story;
 
 /// How much of the end of a log is looked at, in bytes.
 const LOG_TAIL: usize = 1 << 20;

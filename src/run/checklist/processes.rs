@@ -10,7 +10,7 @@ use crate::base::known::Known;
 use crate::report::effect::{Outcome, Risk};
 use crate::script::session::Session;
 use crate::view::View;
-use crate::workspace::catalogue::{Story, entries, texts};
+use crate::workspace::story::{Story, entries, texts};
 
 /// Asked twice: for what names the services, and, another way, for who still has to do with what went.
 pub(super) fn none_runs(session: &Session, story: &Story) -> Result<Option<Finding>> {

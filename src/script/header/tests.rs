@@ -1,7 +1,8 @@
 use super::{FIELDS, Shape, locate, problems, reference, schema};
 use crate::base::error::Error;
-use crate::script::{Origin, Script, engine};
-use crate::workspace::catalogue::EMBEDDED;
+use crate::workspace::story::{Origin, Script};
+use crate::script::engine;
+use crate::script::catalogue::EMBEDDED;
 
 fn compiled(source: &str) -> Script {
     Script::compile(&engine::reader(), "s.rhai", Origin::Embedded, source).unwrap()

@@ -9,7 +9,7 @@ use crate::host::processes::{self, Found, Keeper, Process, Query, Witnesses};
 use crate::host::sight::Look;
 use crate::base::known::Known;
 use crate::view::View;
-use crate::workspace::catalogue::{entries, texts};
+use crate::workspace::story::{entries, texts};
 
 impl View {
     /// Processes that match one of the queries. Unknown where none does, and one that nearly does may be meant all the same:

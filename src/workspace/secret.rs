@@ -19,12 +19,12 @@ pub struct Secret(String);
 impl Secret {
     /// The secret itself.
     #[must_use]
-    pub(super) fn reveal(&self) -> &str {
+    pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 
     /// From now on it is masked wherever it turns up.
-    pub(super) fn mask(&self) {
+    pub(crate) fn mask(&self) {
         redact::know(&self.0);
     }
 }
@@ -194,7 +194,7 @@ impl Address {
     ///
     /// # Errors
     /// As [`Source::read`]; [`crate::base::error::Kind::Invalid`] where what is read is no address.
-    pub(super) fn read(&self, root: &Path) -> Result<Secret> {
+    pub(crate) fn read(&self, root: &Path) -> Result<Secret> {
         match self {
             Self::Plain(url) => Ok(Secret(url.clone())),
             Self::Secret(source) => {

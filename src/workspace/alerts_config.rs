@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::secret::{Address, Source};
-use super::template::Template;
-use super::{Alert, Kind, Severity};
+use crate::workspace::secret::Address;
+use crate::workspace::secret::Source;
+use crate::workspace::template::Template;
+use crate::report::alert::Alert;
+use crate::report::alert::Kind;
+use crate::report::alert::Severity;
 use crate::base::wording::deserialize_duration;
 
 /// Channels that can be set up at most; each may be delivered to at the same time.

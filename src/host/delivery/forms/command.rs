@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::{Refusal, document};
 use crate::alert::Shared;
 use crate::alert::entry::Entry;
-use crate::alert::template::Message;
+use crate::workspace::template::Message;
 use crate::base::error::Error;
 use crate::host::commands::{self, Invocation};
 
-pub(super) fn send(
+pub(crate) fn send(
     shared: &Shared,
     argv: &[String],
     entry: &Entry,

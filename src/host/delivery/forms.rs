@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::config::Channel;
-use super::entry::Entry;
-use super::template::Message;
-use super::{Severity, Shared};
+use crate::workspace::alerts_config::Channel;
+use crate::alert::entry::Entry;
+use crate::workspace::template::Message;
+use crate::report::alert::Severity;
+use crate::alert::Shared;
 use crate::base::error::Error;
 
 /// A listed program.
@@ -22,13 +23,13 @@ mod webhook;
 
 /// Why a receiver did not take an alert.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     /// Why, for people.
-    pub(super) why: String,
+    pub(crate) why: String,
     /// Whether it answered: then the next alert may be tried at once.
-    pub(super) answered: bool,
+    pub(crate) answered: bool,
     /// How long it wants to be left alone.
-    pub(super) retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl From<Error> for Refusal {
@@ -42,7 +43,7 @@ impl From<Error> for Refusal {
 }
 
 /// Sends an alert; gives what the receiver answered.
-pub(super) fn send(
+pub(crate) fn send(
     shared: &Shared,
     channel: &Channel,
     entry: &Entry,

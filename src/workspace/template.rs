@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::Alert;
+use crate::report::alert::Alert;
 
 /// Placeholders that are fields of an alert.
 const FIELDS: [&str; 9] = [
@@ -142,7 +142,7 @@ impl<'de> Deserialize<'de> for Template {
 
 /// A text in one line of at most so many characters: what controls a terminal or ends a header is a space.
 #[must_use]
-pub(super) fn one_line(text: &str, longest: usize) -> String {
+pub(crate) fn one_line(text: &str, longest: usize) -> String {
     let mut line: String = text
         .chars()
         .map(|letter| if breaks_out(letter) { ' ' } else { letter })
@@ -156,7 +156,7 @@ pub(super) fn one_line(text: &str, longest: usize) -> String {
 
 /// A text in lines, without characters that control a terminal.
 #[must_use]
-pub(super) fn lines(text: &str) -> String {
+pub(crate) fn lines(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     text.chars()
         .map(|letter| match letter {
@@ -175,16 +175,16 @@ fn breaks_out(letter: char) -> bool {
 
 /// What an alert tells a channel: its title and text, by the channel's templates, and what was held back before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Message {
+pub(crate) struct Message {
     /// One line.
-    pub(super) title: String,
+    pub(crate) title: String,
     /// Some lines.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 impl Message {
     /// The message of an alert.
-    pub(super) fn of(
+    pub(crate) fn of(
         alert: &Alert,
         held_back: u64,
         title: Option<&Template>,
@@ -215,7 +215,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::alert::{Kind, Severity};
+    use crate::report::alert::{Kind, Severity};
     use crate::base::clock::Clock;
 
     fn alert() -> Alert {

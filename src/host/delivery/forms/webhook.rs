@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::{Refusal, document, label};
 use crate::alert::Shared;
-use crate::alert::config::{Form, Webhook};
+use crate::workspace::alerts_config::Form;
+use crate::workspace::alerts_config::Webhook;
 use crate::alert::entry::Entry;
-use crate::alert::template::Message;
+use crate::workspace::template::Message;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::host::net::{Post, post};
@@ -16,7 +17,7 @@ use crate::host::net::{Post, post};
 /// The largest file of certificates that is read, in bytes.
 const CERTIFICATES: u64 = 1 << 20;
 
-pub(super) fn send(
+pub(crate) fn send(
     shared: &Shared,
     webhook: &Webhook,
     entry: &Entry,
@@ -24,7 +25,7 @@ pub(super) fn send(
     timeout: Duration,
 ) -> Result<String, Refusal> {
     let url = webhook.url.read(&shared.root)?;
-    if matches!(webhook.url, crate::alert::secret::Address::Secret(_)) {
+    if matches!(webhook.url, crate::workspace::secret::Address::Secret(_)) {
         url.mask();
     }
     let document = match webhook.form {
@@ -104,7 +105,7 @@ fn slack(entry: &Entry, message: &Message) -> serde_json::Value {
 }
 
 /// The certificates that vouch for a server.
-pub(super) fn certificates(path: &std::path::Path) -> Result<Vec<u8>> {
+pub(crate) fn certificates(path: &std::path::Path) -> Result<Vec<u8>> {
     let cannot = |why: &dyn std::fmt::Display| {
         Error::failed(format!(
             "cannot read the certificates in `{}`: {why}",

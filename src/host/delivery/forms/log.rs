@@ -4,11 +4,12 @@ use serde_json::json;
 
 use super::Refusal;
 use crate::alert::entry::Entry;
-use crate::alert::template::Message;
-use crate::alert::{Severity, Shared};
+use crate::workspace::template::Message;
+use crate::report::alert::Severity;
+use crate::alert::Shared;
 use crate::workspace::{ALERT_LOG, LOGS};
 
-pub(super) fn send(shared: &Shared, entry: &Entry, message: &Message) -> Result<String, Refusal> {
+pub(crate) fn send(shared: &Shared, entry: &Entry, message: &Message) -> Result<String, Refusal> {
     let alert = &entry.alert;
     let level = match alert.severity {
         Severity::Info => "INFO",

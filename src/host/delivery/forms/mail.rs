@@ -8,14 +8,15 @@ use lettre::message::{Mailbox, Message as Letter};
 use super::webhook::certificates;
 use super::{Refusal, label};
 use crate::alert::Shared;
-use crate::alert::config::{Mail, Protection};
+use crate::workspace::alerts_config::Mail;
+use crate::workspace::alerts_config::Protection;
 use crate::alert::entry::Entry;
-use crate::alert::template::Message;
+use crate::workspace::template::Message;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::host::mail::{self, Security, Server};
 
-pub(super) fn send(
+pub(crate) fn send(
     shared: &Shared,
     mail: &Mail,
     entry: &Entry,
@@ -47,7 +48,7 @@ pub(super) fn send(
         login: mail
             .user
             .as_deref()
-            .zip(password.as_ref().map(super::super::secret::Secret::reveal)),
+            .zip(password.as_ref().map(crate::workspace::secret::Secret::reveal)),
         certificates: certificates.as_deref(),
         timeout,
     };
