@@ -82,3 +82,6 @@ pub mod audit;
 
 /// What is kept durably below `.rollback`.
 pub mod records;
+
+/// One pass of a run, as the words of a script see it.
+pub mod pass;

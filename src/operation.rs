@@ -109,7 +109,7 @@ pub struct Proposal {
     /// Digest of the word's arguments; empty where no script said it.
     pub asked: String,
     /// What the word returns to the script.
-    pub value: rhai::Dynamic,
+    pub value: Value,
 }
 
 /// Something to do, or something settled.
@@ -139,7 +139,7 @@ impl Proposal {
             warning: None,
             act: Act::Do(Box::new(operation)),
             asked: String::new(),
-            value: rhai::Dynamic::UNIT,
+            value: Value::Null,
         }
     }
 
@@ -162,13 +162,13 @@ impl Proposal {
             warning: None,
             act: Act::Settled(outcome, needs),
             asked: String::new(),
-            value: rhai::Dynamic::UNIT,
+            value: Value::Null,
         }
     }
 
     /// Sets what the word returns to the script.
     #[must_use]
-    pub fn returning(mut self, value: impl Into<rhai::Dynamic>) -> Self {
+    pub fn returning(mut self, value: impl Into<Value>) -> Self {
         self.value = value.into();
         self
     }

@@ -10,7 +10,7 @@ use rhai::{Dynamic, FnPtr, Map};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::operation::Proposal;
-use crate::script::session::Telling;
+use crate::pass::{Said, Telling};
 use crate::view::View;
 
 /// What a word is for.
@@ -311,6 +311,16 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// The word as it was said with these.
+    #[must_use]
+    pub fn said(&self, word: &'static str) -> Said<'static> {
+        Said {
+            word,
+            target: self.texts(0).join(", "),
+            arguments: self.canonical(),
+        }
+    }
+
     /// The word that was said.
     #[must_use]
     pub fn word(&self) -> &'static str {

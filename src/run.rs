@@ -29,8 +29,11 @@ use crate::host::confine;
 use crate::host::processes;
 use crate::report::effect::Outcome;
 use crate::report::{Mode, Report, RunKind, RunOutcome};
-use crate::script::session::{Journal, Listener, Questions, Session};
-use crate::script::sources::Sources;
+use crate::pass::Journal;
+use crate::pass::Listener;
+use crate::pass::Questions;
+use crate::pass::Session;
+use crate::pass::sources::Sources;
 use crate::view::{Errand, View};
 use crate::workspace::Workspace;
 use crate::workspace::story::Story;
@@ -245,7 +248,7 @@ impl Context {
             signal: Arc::clone(&self.signal),
             operations: std::cell::Cell::new(0),
             ended: std::cell::RefCell::new(None),
-            watch: crate::script::failing::Watch::default(),
+            watch: crate::pass::watch::Watch::default(),
         };
         if let Some(warning) = self.wall_warning() {
             session.journal.borrow_mut().warnings.push(warning);
@@ -404,7 +407,7 @@ fn not_read(files: &[String]) -> Option<String> {
 /// What keeps a run from beginning: no approval, another run, an unfinished run, a log that can't be written.
 pub fn run(context: &Context, request: &Request, audience: &dyn Audience) -> Result<Report> {
     let _lock = begin(context)?;
-    let preview = preview(context, request, Box::new(crate::script::session::Silent))?;
+    let preview = preview(context, request, Box::new(crate::pass::Silent))?;
     carry_out(context, request, preview, audience)
 }
 
@@ -414,7 +417,7 @@ pub fn run(context: &Context, request: &Request, audience: &dyn Audience) -> Res
 /// As [`run`].
 pub fn go_on(context: &Context, lock: Lock, request: &Request, audience: &dyn Audience) -> Result<Report> {
     let _lock = lock;
-    let preview = preview(context, request, Box::new(crate::script::session::Silent))?;
+    let preview = preview(context, request, Box::new(crate::pass::Silent))?;
     if request.dry_run {
         return Ok(preview.report);
     }
@@ -465,7 +468,7 @@ pub fn carry_out(
     audience.show_plan(plan)?;
     let question = format!("Roll back {}?", plan.stories.join(", "));
     let again = || {
-        let listener = Box::new(crate::script::session::Silent);
+        let listener = Box::new(crate::pass::Silent);
         let now = preview_as(context, request, preview.errand.clone(), listener)?;
         Ok((now.steps, now.error))
     };

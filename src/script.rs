@@ -50,12 +50,6 @@ pub mod library;
 /// Functions of the engine whose results can be far larger than what they are given.
 pub mod sizes;
 
-/// One pass of a run, as the words of a script see it.
-pub mod session;
-
-/// The texts of imported modules, each read once.
-pub mod sources;
-
 /// The largest script, in bytes.
 pub const LIMIT: u64 = 1 << 20;
 

@@ -12,7 +12,7 @@ use rollback_manager::report::undo::UndoClass;
 use rollback_manager::primitive::{Family, Primitive};
 use rollback_manager::run::Context;
 use rollback_manager::script::engine;
-use rollback_manager::script::session::{Questions, Session, Silent};
+use rollback_manager::pass::{Questions, Session, Silent};
 use rollback_manager::view::Errand;
 use rollback_manager::{demo, primitives, workspace::Workspace};
 use serde_json::Value;

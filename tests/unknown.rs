@@ -8,7 +8,7 @@ use rollback_manager::report::effect::Outcome;
 use rollback_manager::primitives;
 use rollback_manager::report::{CheckRecord, Report};
 use rollback_manager::run::{self, Context, Preview, Request};
-use rollback_manager::script::session::{Session, Silent};
+use rollback_manager::pass::{Session, Silent};
 use rollback_manager::workspace::story::Story;
 
 use crate::primitives::{Example, context, session};

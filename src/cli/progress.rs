@@ -16,7 +16,8 @@ use crate::report::effect::Outcome;
 use crate::report::text::{self, Telling};
 use crate::report::{CheckRecord, OperationRecord, Report};
 use crate::run::{Audience, Context};
-use crate::script::session::{Listener, Silent};
+use crate::pass::Listener;
+use crate::pass::Silent;
 
 /// The person who started the program.
 pub struct Person {

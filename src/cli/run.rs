@@ -22,7 +22,7 @@ use crate::report::text::{self, Telling};
 use crate::report::{Mode, Report, RunOutcome};
 use crate::run::plan_file::{self, Asked};
 use crate::run::{self, Context, Request};
-use crate::script::session::Silent;
+use crate::pass::Silent;
 use crate::workspace::story::Story;
 use crate::workspace::catalogue::Catalogue;
 

@@ -11,7 +11,8 @@ use crate::host::confine::Mode;
 use crate::report::text;
 use crate::report::{Flags, RunOutcome};
 use crate::run::{self, Request, plan};
-use crate::script::session::{Questions, Silent};
+use crate::pass::Questions;
+use crate::pass::Silent;
 use crate::view::Errand;
 
 /// `rollback validate`.

@@ -266,8 +266,8 @@ fn closed_report(context: &Context, active: &Active, head: Option<AuditHead>) ->
     let session = context.session(
         errand.clone(),
         crate::gate::Pass::Preview,
-        crate::script::session::Questions::Preview,
-        Box::new(crate::script::session::Silent),
+        crate::pass::Questions::Preview,
+        Box::new(crate::pass::Silent),
     )?;
     let mut report = plan::report(
         &session,

@@ -24,7 +24,10 @@ use crate::report::explanation::{Explanation, Remark};
 use crate::report::{FailureRecord, Mode, Report, RunKind, RunOutcome, heading};
 use crate::run::records::Mark;
 use crate::run::{Audience, Context, Request, alerts, approval, begin, plan, records};
-use crate::script::session::{Listener, Questions, Session, Silent};
+use crate::pass::Listener;
+use crate::pass::Questions;
+use crate::pass::Session;
+use crate::pass::Silent;
 use crate::view::Errand;
 
 /// The run that is to be taken back.

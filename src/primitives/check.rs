@@ -5,8 +5,8 @@ use rhai::{Dynamic, EvalAltResult, Map};
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
-use crate::script::diagnostics::{kind_of, raise, said};
-use crate::script::session::Telling;
+use crate::pass::thrown::{kind_of, raise, said};
+use crate::pass::Telling;
 
 /// The word.
 pub static WORD: Primitive = Primitive {

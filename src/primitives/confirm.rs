@@ -3,8 +3,8 @@
 use rhai::{Dynamic, EvalAltResult};
 
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
-use crate::script::diagnostics::raise;
-use crate::script::session::Telling;
+use crate::pass::thrown::raise;
+use crate::pass::Telling;
 
 /// The word.
 pub static WORD: Primitive = Primitive {

@@ -3,7 +3,7 @@
 use rhai::{Dynamic, EvalAltResult};
 
 use crate::primitive::{Action, Arguments, Primitive, Type};
-use crate::script::session::Telling;
+use crate::pass::Telling;
 
 /// What a person is told of a script that says the word: its preview shows less than it may do.
 pub const WARNING: &str = "the script asks whether this is a dry run: a real run may differ";

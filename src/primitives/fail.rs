@@ -5,8 +5,8 @@ use rhai::{Dynamic, EvalAltResult};
 use crate::base::error::Error;
 use crate::base::redact::told;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
-use crate::script::diagnostics::raise;
-use crate::script::session::Telling;
+use crate::pass::thrown::raise;
+use crate::pass::Telling;
 
 /// The word.
 pub static WORD: Primitive = Primitive {

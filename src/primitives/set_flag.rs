@@ -91,7 +91,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         return Ok(vec![
             Proposal::settled(WORD.name, name, Outcome::NotPresent, why, needs)
                 .warning(warning)
-                .returning(rhai::Array::new()),
+                .returning(Vec::<String>::new()),
         ]);
     };
     let flags = Flags::parse(&text)?;
@@ -104,7 +104,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     if changed.is_empty() {
         let why = format!("it is {state} already");
         return Ok(vec![
-            Proposal::settled(WORD.name, name, Outcome::NotPresent, why, needs).returning(rhai::Array::new()),
+            Proposal::settled(WORD.name, name, Outcome::NotPresent, why, needs).returning(Vec::<String>::new()),
         ]);
     }
     view.require_logs()?;
@@ -128,13 +128,9 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         features: changed.clone(),
         on,
     };
-    let value: rhai::Array = changed
-        .iter()
-        .map(|name| rhai::Dynamic::from(name.clone()))
-        .collect();
     Ok(vec![
         Proposal::act(WORD.name, name, summary, switch)
             .remarking(remark)
-            .returning(value),
+            .returning(changed),
     ])
 }

@@ -4,8 +4,8 @@ use rhai::{Dynamic, EvalAltResult};
 
 use crate::base::error::Error;
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
-use crate::script::diagnostics::{raise, said};
-use crate::script::session::Telling;
+use crate::pass::thrown::{raise, said};
+use crate::pass::Telling;
 
 /// The word.
 pub static WORD: Primitive = Primitive {

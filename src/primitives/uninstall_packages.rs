@@ -82,7 +82,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             );
             return Ok(vec![
                 Proposal::settled(WORD.name, names.join(", "), Outcome::Unknown, why, needs)
-                    .returning(rhai::Array::new()),
+                    .returning(Vec::<String>::new()),
             ]);
         }
         let why = match manager {
@@ -91,7 +91,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         };
         return Ok(vec![
             Proposal::settled(WORD.name, names.join(", "), Outcome::NotPresent, why, needs)
-                .returning(rhai::Array::new()),
+                .returning(Vec::<String>::new()),
         ]);
     };
     let mut removal = view.removable_packages(manager, &installed, &names)?;
@@ -122,7 +122,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             needs.clone(),
         ));
     }
-    let mut value = rhai::Array::new();
+    let mut value = Vec::<String>::new();
     if !removal.remove.is_empty() {
         let asked: Vec<String> = names.iter().map(|name| manager.normalise(name)).collect();
         let (named, along): (Vec<_>, Vec<_>) =
@@ -152,7 +152,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 ));
             }
             Known::Yes(installer) => {
-                value.extend(removal.remove.keys().cloned().map(rhai::Dynamic::from));
+                value.extend(removal.remove.keys().cloned());
                 let name = installer.name();
                 let operation = Uninstall::new(view, manager, installer, removal.remove)?;
                 proposals.extend(operation.kept_files(&needs));

@@ -3,7 +3,7 @@
 use rhai::{Dynamic, EvalAltResult};
 
 use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
-use crate::script::session::Telling;
+use crate::pass::Telling;
 
 /// The word.
 pub static WORD: Primitive = Primitive {

@@ -5,7 +5,7 @@ use crate::base::error::Result;
 use crate::gate::confirm::{self, Answers, Approval};
 use crate::gate::expected::{self, Step};
 use crate::report::{OperationRecord, Report};
-use crate::script::session::Session;
+use crate::pass::Session;
 
 use super::Audience;
 

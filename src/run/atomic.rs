@@ -7,7 +7,7 @@ use crate::history::undo::{self, Chosen};
 use crate::report::effect::{Outcome, Risk};
 use crate::report::undo::UndoClass;
 use crate::report::{FailureRecord, Report, RunKind, RunOutcome};
-use crate::script::session::Session;
+use crate::pass::Session;
 
 /// Closes a failed run and takes it back. The caller holds the workspace; the run's mark stays until it is taken back or
 /// that was told to be impossible.

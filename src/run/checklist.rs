@@ -14,7 +14,7 @@ use crate::host::files::EntryKind;
 use crate::host::packages::Manager;
 use crate::base::known::Known;
 use crate::report::effect::Outcome;
-use crate::script::session::Session;
+use crate::pass::Session;
 use crate::view::View;
 use crate::workspace::Place;
 use crate::workspace::story::{Story, texts};

@@ -7,7 +7,9 @@ use crate::base::error::Error;
 use crate::base::error::Position;
 use crate::gate::Pass;
 use crate::script::failing;
-use crate::script::session::{Questions, Session, Silent};
+use crate::pass::Questions;
+use crate::pass::Session;
+use crate::pass::Silent;
 use crate::workspace::story::Story;
 
 /// The failure with its line, where the engine failed and a preview can find out; else the failure as it is.
@@ -23,7 +25,7 @@ pub fn located(
         return error;
     }
     match place(context, session, request, story) {
-        Some(place) => failing::failed("at", place),
+        Some(place) => crate::pass::watch::failed("at", place),
         None => error,
     }
 }

@@ -17,7 +17,7 @@ use crate::gate::confirm::Approval;
 use crate::operation::Proposal;
 use crate::operation::sealing::{Seal, TrialRestore};
 use crate::report::RunKind;
-use crate::script::session::Silent;
+use crate::pass::Silent;
 
 /// How a backup is checked; each level does what those before it do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

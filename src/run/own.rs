@@ -11,7 +11,10 @@ use crate::gate::Pass;
 use crate::audit::AuditLog;
 use crate::gate::confirm::{Approval, Confirm};
 use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
-use crate::script::session::{Listener, Questions, Session, Silent};
+use crate::pass::Listener;
+use crate::pass::Questions;
+use crate::pass::Session;
+use crate::pass::Silent;
 
 /// Approval of a preview.
 pub type Approve<'a> = &'a dyn Fn(&Report) -> Result<Approval>;

@@ -19,7 +19,7 @@ use crate::base::redact::is_secret;
 use crate::base::redact::redact;
 use crate::history::History;
 use crate::report::{Mode, Report, RunOutcome};
-use crate::script::session::Silent;
+use crate::pass::Silent;
 
 /// The schema that a plan's file names.
 const SCHEMA: &str = "rollback.report/1";

@@ -13,7 +13,7 @@ use crate::base::known::Known;
 use crate::operation::Proposal;
 use crate::operation::opening::TrialOpening;
 use crate::report::RunKind;
-use crate::script::session::Silent;
+use crate::pass::Silent;
 use crate::view::{Database, Errand, View};
 use crate::workspace::Place;
 

@@ -22,7 +22,7 @@ use crate::operation::Proposal;
 use crate::backup::ASIDE;
 use crate::operation::pruning::Prune;
 use crate::report::{Report, RunKind, heading};
-use crate::script::session::Session;
+use crate::pass::Session;
 use crate::workspace::Place;
 
 /// A backup, or what a run keeps for its undo.

@@ -16,7 +16,7 @@ use crate::report::effect::Outcome;
 use crate::operation::Proposal;
 use crate::report::text::touched;
 use crate::report::{FailureRecord, Report, html, markdown};
-use crate::script::session::Session;
+use crate::pass::Session;
 use crate::host::files::TEXT_LIMIT;
 use crate::workspace::REPORTS;
 use crate::workspace::story::Story;

@@ -19,7 +19,9 @@ use crate::primitives;
 use crate::report::text::touched;
 use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
 use crate::run::Audience;
-use crate::script::session::{Questions, Session, Silent};
+use crate::pass::Questions;
+use crate::pass::Session;
+use crate::pass::Silent;
 use crate::view::Errand;
 
 /// A word with its arguments.
@@ -52,7 +54,9 @@ impl Single {
         };
         let arguments = word.accept(self.arguments.clone())?;
         "execute".clone_into(&mut session.journal.borrow_mut().scene.phase);
-        session.change(word, &arguments, propose).map(|_| ())
+        session
+            .change(&arguments.said(word.name), |view| propose(&arguments, view))
+            .map(|_| ())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::base::error::Result;
 use crate::report::effect::Outcome;
 use crate::report::FailureRecord;
 use crate::view::allowance::Counting;
-use crate::script::session::Session;
+use crate::pass::Session;
 use crate::workspace::story::{Origin, Script};
 use crate::script::{diagnostics, engine, patterns};
 use crate::workspace::story::Story;

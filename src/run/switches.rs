@@ -9,7 +9,7 @@ use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::primitive::Action;
 use crate::primitives;
-use crate::script::session::Session;
+use crate::pass::Session;
 use crate::workspace::Place;
 use crate::workspace::story::Story;
 
@@ -121,8 +121,9 @@ fn change(session: &Session, name: &str, values: Vec<Dynamic>) -> Result<()> {
         return Err(Error::bug(format!("`{name}` changes nothing")));
     };
     let arguments = word.accept(values)?;
-    match session.proposed(word, &arguments, propose) {
-        Ok(proposals) => session.carry_out(&arguments, proposals).map(|_| ()),
+    let said = arguments.said(word.name);
+    match session.proposed(&said, |view| propose(&arguments, view)) {
+        Ok(proposals) => session.carry_out(&said, proposals).map(|_| ()),
         Err(error) if matches!(error.kind(), Kind::Failed | Kind::Invalid) => {
             session.warn(&format!("{}: it was not switched off there", error.message()));
             Ok(())

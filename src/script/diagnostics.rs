@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use rhai::{Dynamic, EvalAltResult, ParseError};
+use rhai::{EvalAltResult, ParseError};
 
 use super::calls::Calls;
-use super::session::Session;
+use crate::pass::Session;
 use crate::workspace::story::Script;
 use super::nearest_word;
 use crate::base::error::Error;
-use crate::base::error::Kind;
 use crate::base::error::Position;
 use crate::base::error::Result;
 use crate::base::redact::told;
+use crate::pass::thrown::thrown;
 use crate::primitives;
 
 /// A syntax error.
@@ -27,34 +27,6 @@ pub fn parse_error(name: &str, source: &Arc<str>, error: &ParseError) -> Error {
     })
 }
 
-/// Whether a script can catch it.
-#[must_use]
-pub fn catchable(error: &Error) -> bool {
-    !matches!(
-        error.kind(),
-        Kind::Denied
-            | Kind::Cancelled
-            | Kind::NotApproved
-            | Kind::Changed
-            | Kind::Corrupt
-            | Kind::Limit
-            | Kind::Bug
-    )
-}
-
-/// A failure of ours as an error of the engine. Refusals and cancellation can't be caught by a script.
-#[must_use]
-pub fn raise(error: Error) -> Box<EvalAltResult> {
-    let position = rhai::Position::NONE;
-    let catchable = catchable(&error);
-    let value = Dynamic::from(error);
-    if catchable {
-        EvalAltResult::ErrorRuntime(value, position).into()
-    } else {
-        EvalAltResult::ErrorTerminated(value, position).into()
-    }
-}
-
 /// An error of the engine as ours, at the deepest line of a script that a person wrote.
 #[must_use]
 pub fn explain(script: &Script, error: &EvalAltResult) -> Error {
@@ -65,7 +37,7 @@ pub fn explain(script: &Script, error: &EvalAltResult) -> Error {
         EvalAltResult::ErrorFunctionNotFound(signature, _) => unknown_function(signature),
         EvalAltResult::ErrorParsing(kind, _) => Error::script(lower_first(&kind.to_string())),
         EvalAltResult::ErrorModuleNotFound(path, _) => cannot_import(path),
-        EvalAltResult::ErrorTooManyOperations(_) => super::session::used_up(),
+        EvalAltResult::ErrorTooManyOperations(_) => crate::pass::used_up(),
         EvalAltResult::ErrorStackOverflow(_) => {
             Error::limit("the script calls functions too deeply").hint("is there an endless recursion?")
         }
@@ -113,13 +85,6 @@ fn outer(position: rhai::Position, at: rhai::Position) -> rhai::Position {
     if position.is_none() { at } else { position }
 }
 
-fn thrown(value: &Dynamic) -> Error {
-    if let Some(error) = value.read_lock::<Error>() {
-        return error.clone();
-    }
-    Error::failed(told(&format!("the script threw: {value}")))
-}
-
 /// Nothing stands behind an import.
 #[must_use]
 pub fn cannot_import(path: &str) -> Error {
@@ -157,24 +122,6 @@ pub fn unknown_function(signature: &str) -> Error {
     match nearest_word(name) {
         Some(word) => failure.hint(format!("did you mean `{}`?", word.signature())),
         None => failure.hint("`rollback script doc` lists the words"),
-    }
-}
-
-/// What an error says, without where.
-#[must_use]
-pub fn said(error: &EvalAltResult) -> String {
-    match error.unwrap_inner() {
-        EvalAltResult::ErrorRuntime(value, _) => thrown(value).message().to_owned(),
-        other => other.to_string(),
-    }
-}
-
-/// The kind of a failure of ours that a script ran into.
-#[must_use]
-pub fn kind_of(error: &EvalAltResult) -> Option<Kind> {
-    match error.unwrap_inner() {
-        EvalAltResult::ErrorRuntime(value, _) => Some(thrown(value).kind()),
-        _ => None,
     }
 }
 

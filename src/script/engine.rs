@@ -6,9 +6,10 @@ use std::rc::Rc;
 
 use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext};
 
-use super::diagnostics::{catchable, raise};
+use crate::pass::thrown::{catchable, raise};
 use super::library::{Library, STANDARD};
-use super::session::{Session, Telling};
+use crate::pass::Session;
+use crate::pass::Telling;
 use super::{diagnostics, failing, patterns, sizes};
 use crate::base::error::Error;
 use crate::base::error::Position;
@@ -185,7 +186,10 @@ fn register(engine: &mut Engine, session: &Rc<Session>, word: &'static Primitive
                             patterns::answered(&session, word, &arguments, &value);
                             Ok(value)
                         }
-                        Action::Change(propose) => session.change(word, &arguments, propose).map_err(raise),
+                        Action::Change(propose) => session
+                            .change(&arguments.said(word.name), |view| propose(&arguments, view))
+                            .and_then(|value| primitives::to_script(&value))
+                            .map_err(raise),
                         Action::Tell(tell) => tell(
                             &arguments,
                             &Telling {

@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
-use super::diagnostics::raise;
-use super::sources::Sources;
+use crate::pass::thrown::raise;
+use crate::pass::sources::Sources;
 use crate::workspace::story::{Origin, Script};
 use crate::base::error::Error;
 

@@ -1,12 +1,10 @@
 //! The patterns that a story says, in its header and to its words: one that matches nothing is named in the plan, because
 //! it may be a slip.
 
-use std::collections::BTreeMap;
-
 use rhai::Dynamic;
 
 use super::header;
-use super::session::Session;
+use crate::pass::Session;
 use crate::base::wording::plural;
 use crate::base::error::Result;
 use crate::pattern::is_pattern;
@@ -19,10 +17,6 @@ const SHOWN: usize = 20;
 
 /// The words that take patterns.
 const FINDING: [&str; 2] = ["find_paths", "find_parts"];
-
-/// The patterns of the story at hand, each with the word that takes a path and was given it (none for one that takes
-/// patterns), and whether it ever matched.
-pub type Patterns = BTreeMap<(Option<&'static str>, String), bool>;
 
 fn note(session: &Session, word: Option<&'static str>, text: &str, matched: bool) {
     let mut journal = session.journal.borrow_mut();

@@ -8,7 +8,7 @@ use crate::base::clock;
 use crate::host::sight::Look;
 use crate::base::known::Known;
 use crate::log_line::{self, Event, Line, Reader};
-use crate::script::session::Session;
+use crate::pass::Session;
 use crate::workspace::story::Story;
 
 /// How much of the end of a log is looked at, in bytes.

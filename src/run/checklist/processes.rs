@@ -8,7 +8,7 @@ use crate::base::error::Result;
 use crate::host::processes::{Does, Query};
 use crate::base::known::Known;
 use crate::report::effect::{Outcome, Risk};
-use crate::script::session::Session;
+use crate::pass::Session;
 use crate::view::View;
 use crate::workspace::story::{Story, entries, texts};
 

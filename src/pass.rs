@@ -1,11 +1,15 @@
 //! One pass of a run, as the words of a script see it: the view, the gate, and the journal of what became of each.
 
+/// The texts of imported modules, each read once.
+pub mod sources;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rhai::{Dynamic, FnPtr, NativeCallContext};
+use serde_json::Value;
 
 use crate::base::error::Error;
 use crate::base::error::Kind;
@@ -18,12 +22,21 @@ use crate::base::redact::told;
 use crate::gate::{Gate, Passed, Scene};
 use crate::report::effect::{BackupMade, Outcome, Risk};
 use crate::operation::Proposal;
-use crate::primitive::{Arguments, Primitive};
 use crate::report::{CheckRecord, FailureRecord, OperationRecord};
-use crate::script::failing::Watch;
-use crate::script::patterns::Patterns;
-use crate::script::sources::Sources;
+use crate::pass::sources::Sources;
 use crate::view::View;
+
+/// Failures of ours as errors of the script engine, and back.
+pub mod thrown;
+
+/// Who is at work in a script.
+pub mod watch;
+
+use watch::Watch;
+
+/// The patterns of the story at hand, each with the word that takes a path and was given it (none for one that takes
+/// patterns), and whether it ever matched.
+pub type Patterns = std::collections::BTreeMap<(Option<&'static str>, String), bool>;
 
 /// What happened in a pass, in order.
 #[derive(Debug, Default)]
@@ -128,6 +141,16 @@ pub struct Session {
     pub watch: Watch,
 }
 
+/// A word as a script said it.
+pub struct Said<'a> {
+    /// The word.
+    pub word: &'a str,
+    /// What it names first.
+    pub target: String,
+    /// All that it was given, in one form.
+    pub arguments: String,
+}
+
 /// A word that speaks to the run, with the engine's context for calling closures.
 pub struct Telling<'a> {
     /// The pass.
@@ -190,12 +213,11 @@ impl Session {
     /// Why it can't be proposed, or what became of it at the gate.
     pub fn change(
         &self,
-        word: &'static Primitive,
-        arguments: &Arguments,
-        propose: fn(&Arguments, &View) -> Result<Vec<Proposal>>,
-    ) -> Result<Dynamic> {
-        let proposals = self.proposed(word, arguments, propose)?;
-        self.carry_out(arguments, proposals)
+        said: &Said<'_>,
+        propose: impl FnOnce(&View) -> Result<Vec<Proposal>>,
+    ) -> Result<Value> {
+        let proposals = self.proposed(said, propose)?;
+        self.carry_out(said, proposals)
     }
 
     /// What a word proposes; a refusal is recorded.
@@ -204,22 +226,21 @@ impl Session {
     /// Why it can't be proposed.
     pub fn proposed(
         &self,
-        word: &'static Primitive,
-        arguments: &Arguments,
-        propose: fn(&Arguments, &View) -> Result<Vec<Proposal>>,
+        said: &Said<'_>,
+        propose: impl FnOnce(&View) -> Result<Vec<Proposal>>,
     ) -> Result<Vec<Proposal>> {
         self.view
-            .at_one_moment(|| propose(arguments, &self.view))
-            .inspect_err(|error| self.refused_before_the_gate(word.name, arguments, error))
+            .at_one_moment(|| propose(&self.view))
+            .inspect_err(|error| self.refused_before_the_gate(said, error))
     }
 
     /// Takes what a word proposed through the gate. Gives the last proposal's value.
     ///
     /// # Errors
     /// What became of it at the gate.
-    pub fn carry_out(&self, arguments: &Arguments, mut proposals: Vec<Proposal>) -> Result<Dynamic> {
-        let asked = self.view.errand.timeless_digest(arguments.canonical().as_bytes());
-        let mut value = Dynamic::UNIT;
+    pub fn carry_out(&self, said: &Said<'_>, mut proposals: Vec<Proposal>) -> Result<Value> {
+        let asked = self.view.errand.timeless_digest(said.arguments.as_bytes());
+        let mut value = Value::Null;
         for (index, proposal) in proposals.iter_mut().enumerate() {
             proposal.asked.clone_from(&asked);
             value = proposal.value.clone();
@@ -267,7 +288,7 @@ impl Session {
     }
 
     /// A word that refuses to propose is part of the record too.
-    fn refused_before_the_gate(&self, word: &str, arguments: &Arguments, error: &Error) {
+    fn refused_before_the_gate(&self, said: &Said<'_>, error: &Error) {
         let scene = self.journal.borrow().scene.clone();
         let denied = error.kind() == Kind::Denied;
         let record = OperationRecord {
@@ -275,8 +296,8 @@ impl Session {
             story: scene.story.clone(),
             phase: scene.phase.clone(),
             step: scene.steps.last().cloned(),
-            op: word.to_owned(),
-            target: told(&arguments.texts(0).join(", ")),
+            op: said.word.to_owned(),
+            target: told(&said.target),
             summary: told(error.message()),
             risk: Risk::None,
             undo: crate::report::undo::UndoClass::Exact,
