@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 
 use rollback_manager::backup::{MANIFEST, manifest};
 use rollback_manager::edit::{env, json, lines, yaml};
-use rollback_manager::flags::{self, Flags};
+use rollback_manager::workspace::flags::{self, Flags};
 use rollback_manager::audit::record;
 use rollback_manager::base::redact::redact;
 use rollback_manager::host::files::Files;

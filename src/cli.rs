@@ -380,7 +380,7 @@ pub(crate) fn confine(everywhere: &Everywhere, context: &Context, mode: Mode) ->
 
 /// Warns where an earlier run was cut off: reading commands go on.
 pub(crate) fn warn_of_unfinished(everywhere: &Everywhere, context: &Context) {
-    let Some(run) = crate::history::History::of(context).unfinished() else {
+    let Some(run) = crate::run::history::History::of(context).unfinished() else {
         return;
     };
     let busy = crate::workspace::lock::Lock::take(context.workspace.root()).is_err();

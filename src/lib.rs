@@ -18,9 +18,6 @@ pub mod run;
 /// The Rhai engine and its limits, story headers, the embedded library, diagnostics.
 pub mod script;
 
-/// The contract of a word of the script language, and the list of all words.
-pub mod primitive;
-
 /// One file a word.
 pub mod primitives;
 
@@ -42,17 +39,11 @@ pub mod backup;
 /// Edits of text files that change only the asked-for bytes.
 pub mod edit;
 
-/// The feature flags and their dependencies.
-pub mod flags;
-
 /// Which source files name which others.
 pub mod references;
 
 /// A line of a log as an event.
 pub mod log_line;
-
-/// Runs as recorded.
-pub mod history;
 
 /// Watching: metrics, triggers, verdicts, and what they set off.
 pub mod monitor;

@@ -1,6 +1,6 @@
 //! The words of the script language: one file a word, one line in the list.
 
-use crate::primitive::Primitive;
+use crate::primitives::contract::Primitive;
 
 mod ending;
 mod engine;
@@ -75,6 +75,9 @@ mod story_additions;
 mod uninstall_packages;
 mod warn;
 mod write_text;
+
+/// The contract of a word of the script language.
+pub mod contract;
 
 use ending::Ending;
 use engine::{engine_list, engine_removal};

@@ -22,7 +22,8 @@ use crate::gate::prompt::Ask;
 use crate::gate::Gate;
 use crate::gate::Pass;
 use crate::base::redact;
-use crate::history::{Active, History};
+use crate::run::history::Active;
+use crate::run::history::History;
 use crate::host::Host;
 use crate::base::clock::Clock;
 use crate::host::confine;
@@ -93,6 +94,9 @@ mod switches;
 pub mod tests;
 /// The kernel's wall around a command.
 mod wall;
+
+/// Runs as recorded, and how they are taken back.
+pub mod history;
 
 pub use stories::validate_one;
 

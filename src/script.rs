@@ -7,7 +7,7 @@ use rhai::{AST, ASTNode, Engine, Map, Stmt};
 
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::primitive::Primitive;
+use crate::primitives::contract::Primitive;
 use crate::primitives;
 use crate::workspace::story::{Origin, Script};
 

@@ -48,6 +48,9 @@ pub mod template;
 /// Scripts and stories, as data.
 pub mod story;
 
+/// The feature flags and their dependencies.
+pub mod flags;
+
 use config::Config;
 
 /// Opens a file that this program itself reads. A pipe in its place would be waited for without end, so that no signal

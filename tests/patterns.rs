@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 
-use rollback_manager::primitive::{Parameter, Primitive, Type};
+use rollback_manager::primitives::contract::{Parameter, Primitive, Type};
 use rollback_manager::primitives;
 use serde_json::Value;
 

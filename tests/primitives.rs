@@ -9,7 +9,7 @@ use rollback_manager::gate::confirm::Confirm;
 use rollback_manager::gate::policy::Policy;
 use rollback_manager::gate::{Gate, Pass};
 use rollback_manager::report::undo::UndoClass;
-use rollback_manager::primitive::{Family, Primitive};
+use rollback_manager::primitives::contract::{Family, Primitive};
 use rollback_manager::run::Context;
 use rollback_manager::script::engine;
 use rollback_manager::pass::{Questions, Session, Silent};
@@ -339,7 +339,7 @@ fn writing_primitives_is_true() {
     let context = example.context();
     let session = Example::session(&context);
     let arguments = count_lines::WORD.accept(vec!["package.json".into()]).unwrap();
-    let rollback_manager::primitive::Action::Look(look) = count_lines::WORD.action else {
+    let rollback_manager::primitives::contract::Action::Look(look) = count_lines::WORD.action else {
         panic!("it looks")
     };
     let lines = look(&arguments, &session.view).unwrap().as_int().unwrap();

@@ -7,7 +7,7 @@ use super::{Everywhere, print, print_json, render, say};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::flags::Flags;
+use crate::workspace::flags::Flags;
 use crate::host::confine::Mode;
 use crate::report::RunKind;
 use crate::run::single::{self, Single};

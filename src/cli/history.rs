@@ -6,7 +6,7 @@ use crate::base::terminal::Style;
 use super::{Everywhere, print, print_json};
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::history::History;
+use crate::run::history::History;
 use crate::host::confine::Mode;
 use crate::report::text::{self, Telling};
 

@@ -7,7 +7,7 @@ use super::{Everywhere, print, print_json};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::history::History;
+use crate::run::history::History;
 use crate::host::confine::Mode;
 use crate::report::text::{self, Telling};
 use crate::report::{Report, html, markdown};
@@ -103,7 +103,7 @@ fn page_of(context: &Context, report: &Report) -> Result<String> {
         if !is_data || !page.exists() {
             continue;
         }
-        let text = crate::workspace::contents(&path, crate::history::REPORT).unwrap_or_default();
+        let text = crate::workspace::contents(&path, crate::run::history::REPORT).unwrap_or_default();
         if serde_json::from_slice::<Report>(&text).is_ok_and(|other| other.run == report.run)
             && let Some(name) = page.file_name()
         {

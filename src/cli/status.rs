@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Everywhere, print, print_json};
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::history::History;
+use crate::run::history::History;
 use crate::host::confine::Mode;
 use crate::workspace::story::Origin;
 

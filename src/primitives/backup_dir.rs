@@ -7,7 +7,11 @@ use crate::operation::copying::Copy;
 use crate::operation::narrowing::Narrow;
 use crate::report::effect::Capability;
 use crate::operation::Proposal;
-use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::primitives::contract::Action;
+use crate::primitives::contract::Arguments;
+use crate::primitives::contract::Parameter;
+use crate::primitives::contract::Primitive;
+use crate::primitives::contract::Type;
 use crate::view::View;
 
 /// The word.

@@ -2,7 +2,11 @@
 
 use rhai::{Dynamic, EvalAltResult};
 
-use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::primitives::contract::Action;
+use crate::primitives::contract::Arguments;
+use crate::primitives::contract::Parameter;
+use crate::primitives::contract::Primitive;
+use crate::primitives::contract::Type;
 use crate::pass::thrown::raise;
 use crate::pass::Telling;
 

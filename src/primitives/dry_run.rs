@@ -2,7 +2,10 @@
 
 use rhai::{Dynamic, EvalAltResult};
 
-use crate::primitive::{Action, Arguments, Primitive, Type};
+use crate::primitives::contract::Action;
+use crate::primitives::contract::Arguments;
+use crate::primitives::contract::Primitive;
+use crate::primitives::contract::Type;
 use crate::pass::Telling;
 
 /// What a person is told of a script that says the word: its preview shows less than it may do.

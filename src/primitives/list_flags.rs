@@ -3,7 +3,10 @@
 use rhai::{Dynamic, Map};
 
 use crate::base::error::Result;
-use crate::primitive::{Action, Arguments, Primitive, Type};
+use crate::primitives::contract::Action;
+use crate::primitives::contract::Arguments;
+use crate::primitives::contract::Primitive;
+use crate::primitives::contract::Type;
 use crate::view::View;
 
 /// The word.

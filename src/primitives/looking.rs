@@ -5,7 +5,7 @@ use rhai::{Dynamic, Map};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::host::processes::{Process, Query};
-use crate::primitive::Arguments;
+use crate::primitives::contract::Arguments;
 use crate::view::View;
 
 /// The query that a script's map tells.

@@ -6,7 +6,10 @@ use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::host::processes;
 use crate::host::sight::Look;
-use crate::primitive::{Action, Arguments, Primitive, Type};
+use crate::primitives::contract::Action;
+use crate::primitives::contract::Arguments;
+use crate::primitives::contract::Primitive;
+use crate::primitives::contract::Type;
 use crate::view::View;
 
 /// The word.

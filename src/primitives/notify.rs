@@ -13,7 +13,11 @@ use crate::host::files::Demand;
 use crate::report::effect::{Capability, Done, Fact, Risk};
 use crate::report::undo::Undo;
 use crate::operation::{Operation, Proposal};
-use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::primitives::contract::Action;
+use crate::primitives::contract::Arguments;
+use crate::primitives::contract::Parameter;
+use crate::primitives::contract::Primitive;
+use crate::primitives::contract::Type;
 use crate::view::View;
 
 /// The word.

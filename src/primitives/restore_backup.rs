@@ -5,7 +5,11 @@ use crate::base::error::Result;
 use crate::operation::Proposal;
 use crate::operation::copying::Copy;
 use crate::operation::moving::MovePaths;
-use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::primitives::contract::Action;
+use crate::primitives::contract::Arguments;
+use crate::primitives::contract::Parameter;
+use crate::primitives::contract::Primitive;
+use crate::primitives::contract::Type;
 use crate::view::View;
 
 /// The word.

@@ -10,7 +10,11 @@ use crate::operation::narrowing::Narrow;
 use crate::operation::retiring::{Retire, Wanted};
 use crate::report::effect::Outcome;
 use crate::operation::Proposal;
-use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::primitives::contract::Action;
+use crate::primitives::contract::Arguments;
+use crate::primitives::contract::Parameter;
+use crate::primitives::contract::Primitive;
+use crate::primitives::contract::Type;
 use crate::view::{Size, View};
 use crate::workspace::Place;
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::base::error::Result;
-use crate::flags::Flags;
+use crate::workspace::flags::Flags;
 use crate::audit::permit::Permit;
 use crate::view::overlay::Overlay;
 use crate::host::Host;
@@ -13,7 +13,11 @@ use crate::operation::editing::Edit;
 use crate::report::effect::{Capability, Done, Fact, Outcome, Risk};
 use crate::report::undo::Undo;
 use crate::operation::{Operation, Proposal};
-use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::primitives::contract::Action;
+use crate::primitives::contract::Arguments;
+use crate::primitives::contract::Parameter;
+use crate::primitives::contract::Primitive;
+use crate::primitives::contract::Type;
 use crate::view::View;
 
 /// The word.
@@ -109,7 +113,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     }
     view.require_logs()?;
     let changes: Vec<(&str, bool)> = changed.iter().map(|name| (name.as_str(), on)).collect();
-    let edited = crate::flags::edit(&text, &changes, &view.errand.began)
+    let edited = crate::workspace::flags::edit(&text, &changes, &view.errand.began)
         .map_err(|error| error.context(format!("`{place}`")))?;
     let after = super::edited_text(edited).unwrap_or_else(|| text.clone());
     let others: Vec<&str> = changed

@@ -18,7 +18,11 @@ use crate::base::known::Known;
 use crate::report::effect::{Capability, Done, Fact, Outcome, Risk};
 use crate::report::undo::{Saved, Undo};
 use crate::operation::{Operation, Proposal};
-use crate::primitive::{Action, Arguments, Parameter, Primitive, Type};
+use crate::primitives::contract::Action;
+use crate::primitives::contract::Arguments;
+use crate::primitives::contract::Parameter;
+use crate::primitives::contract::Primitive;
+use crate::primitives::contract::Type;
 use crate::view::View;
 use crate::workspace::{CONFIG, Place};
 

@@ -2,8 +2,9 @@
 
 use super::{Audience, Context, Request, alerts, plan, records};
 use crate::base::error::Result;
-use crate::history::History;
-use crate::history::undo::{self, Chosen};
+use crate::run::history::History;
+use crate::run::history::undo;
+use crate::run::history::undo::Chosen;
 use crate::report::effect::{Outcome, Risk};
 use crate::report::undo::UndoClass;
 use crate::report::{FailureRecord, Report, RunKind, RunOutcome};

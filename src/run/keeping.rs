@@ -268,7 +268,7 @@ pub fn verdict_of(context: &Context, listed: &Listed) -> Option<bool> {
 /// The newest check of a backup: a map with at, level, and sound, which is null where it could not tell.
 #[must_use]
 pub fn last_check(context: &Context, listed: &Listed) -> Option<Value> {
-    let text = crate::workspace::text(&verdict(context, listed), crate::history::REPORT).ok()?;
+    let text = crate::workspace::text(&verdict(context, listed), crate::run::history::REPORT).ok()?;
     serde_json::from_str(&text).ok()
 }
 

@@ -8,7 +8,7 @@ use crate::backup::verify;
 use crate::base::error::Result;
 use crate::audit::AuditLog;
 use crate::audit::Intent;
-use crate::history::recover;
+use crate::run::history::recover;
 use crate::host::files::{EntryKind, is_temporary};
 use crate::host::leftovers::Leftover;
 use crate::report::effect::Risk;

@@ -17,7 +17,7 @@ use crate::gate::expected::{self, Step};
 use crate::base::redact::MASK;
 use crate::base::redact::is_secret;
 use crate::base::redact::redact;
-use crate::history::History;
+use crate::run::history::History;
 use crate::report::{Mode, Report, RunOutcome};
 use crate::pass::Silent;
 

@@ -8,7 +8,7 @@ use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::base::redact::redact;
-use crate::history::History;
+use crate::run::history::History;
 use crate::host::files::EntryKind;
 use crate::host::logs::Level;
 use crate::operation::editing::Edit;

@@ -7,7 +7,7 @@ use crate::edit::yaml;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::primitive::Action;
+use crate::primitives::contract::Action;
 use crate::primitives;
 use crate::pass::Session;
 use crate::workspace::Place;

@@ -16,7 +16,7 @@ use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::gate::policy::Policy;
-use crate::primitive::Primitive;
+use crate::primitives::contract::Primitive;
 use crate::primitives::{self, dry_run};
 use crate::view::View;
 use crate::workspace::story::{Story, entries, texts};

@@ -7,7 +7,8 @@ use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::gate::policy::{Policy, check_address};
 use crate::report::effect::Capability;
-use crate::primitive::{Family, Primitive};
+use crate::primitives::contract::Family;
+use crate::primitives::contract::Primitive;
 use crate::view::View;
 
 /// One thing that a call asks for.

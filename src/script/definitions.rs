@@ -2,7 +2,8 @@
 
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::primitive::{Family, Primitive};
+use crate::primitives::contract::Family;
+use crate::primitives::contract::Primitive;
 use crate::primitives;
 
 /// The reference page, in Markdown.

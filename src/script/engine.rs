@@ -13,7 +13,8 @@ use crate::pass::Telling;
 use super::{diagnostics, failing, patterns, sizes};
 use crate::base::error::Error;
 use crate::base::error::Position;
-use crate::primitive::{Action, Primitive};
+use crate::primitives::contract::Action;
+use crate::primitives::contract::Primitive;
 use crate::primitives;
 use crate::workspace::config::Limits;
 

@@ -9,7 +9,7 @@ use crate::workspace::story::Script;
 use super::{engine, without_shebang};
 use crate::base::error::Error;
 use crate::pattern::{Pattern, is_pattern};
-use crate::primitive::type_name;
+use crate::primitives::contract::type_name;
 use crate::workspace::story::{entries, texts};
 use crate::base::wording::nearest;
 use crate::workspace::story::PHASES;

@@ -8,7 +8,8 @@ use crate::pass::Session;
 use crate::base::wording::plural;
 use crate::base::error::Result;
 use crate::pattern::is_pattern;
-use crate::primitive::{Arguments, Primitive};
+use crate::primitives::contract::Arguments;
+use crate::primitives::contract::Primitive;
 use crate::view::View;
 use crate::workspace::story::Story;
 

@@ -8,7 +8,7 @@ use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Position;
 use crate::base::error::Result;
-use crate::flags::Flags;
+use crate::workspace::flags::Flags;
 use crate::view::overlay::Seen;
 use crate::host::files::EntryKind;
 use crate::host::sight::Look;

@@ -7,7 +7,7 @@ use super::order;
 use super::story::Story;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::flags::Flags;
+use crate::workspace::flags::Flags;
 
 /// The directory that the procedures call the main directory, where a repository holds it.
 pub const MAIN_DIRECTORY: &str = "bmad-method";
