@@ -46,6 +46,9 @@ mod databases;
 mod facts;
 mod finding;
 
+/// Figures of the machine, the same for a whole run.
+mod figures;
+
 /// Who holds what stands at a path.
 mod holders;
 
@@ -79,6 +82,7 @@ mod world;
 pub use alias::Known;
 pub use databases::Database;
 pub use errand::Errand;
+pub use figures::Figures;
 pub use names::OtherNames;
 pub use size::Size;
 
