@@ -42,6 +42,9 @@ pub mod logs;
 /// Mail.
 pub mod mail;
 
+/// Memory in figures.
+pub mod memory;
+
 /// Ports and HTTP probes.
 pub mod net;
 

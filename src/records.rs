@@ -1,5 +1,7 @@
-//! The program's own records: audit log, run records, reports, lines of `logs/`. They need no permit, because a
-//! permit rests on them; in exchange they reach nothing else: `.rollback/`, `rollback_reports/`, `logs/`.
+//! The program's own records: audit log, run records, reports, alerts on their way, what the monitor keeps, lines of
+//! `logs/`. They need no permit, because a permit rests on them; in exchange `Records` reach nothing but `.rollback/`,
+//! `rollback_reports/` and `logs/`. Beside them stands `create_new`, for `init` and `script new`: it makes new files at
+//! other paths, and never replaces one.
 #![expect(
     clippy::disallowed_methods,
     reason = "the one place that writes the program's own records"

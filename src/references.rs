@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use ignore::WalkBuilder;
 use rayon::prelude::*;
+use walkdir::WalkDir;
 
 use crate::base::error::Error;
 use crate::base::error::Result;
@@ -165,21 +165,15 @@ impl Index {
     ) -> Result<Self> {
         let mut index = Self::default();
         let mut sources = Vec::new();
-        let walk = WalkBuilder::new(root)
-            .standard_filters(false)
-            .follow_links(false)
-            .sort_by_file_name(Ord::cmp)
-            .filter_entry({
-                let apart: Vec<PathBuf> = skipped.iter().map(|skipped| root.join(skipped)).collect();
-                move |entry| {
-                    entry.depth() == 0
-                        || !entry.file_type().is_some_and(|kind| kind.is_dir())
-                        || !(SKIPPED.iter().any(|skipped| entry.file_name() == *skipped)
-                            || apart.iter().any(|apart| entry.path() == apart)
-                            || entry.path().join("pyvenv.cfg").exists())
-                }
-            })
-            .build();
+        let apart: Vec<PathBuf> = skipped.iter().map(|skipped| root.join(skipped)).collect();
+        let walk = WalkDir::new(root).sort_by_file_name().into_iter();
+        let walk = walk.filter_entry(|entry| {
+            entry.depth() == 0
+                || !entry.file_type().is_dir()
+                || !(SKIPPED.iter().any(|skipped| entry.file_name() == *skipped)
+                    || apart.iter().any(|apart| entry.path() == apart)
+                    || entry.path().join("pyvenv.cfg").exists())
+        });
         for entry in walk {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -191,9 +185,8 @@ impl Index {
             let Ok(relative) = entry.path().strip_prefix(root) else {
                 continue;
             };
-            let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
             let shown = relative.to_string_lossy();
-            let Some(language) = Language::of(&shown).filter(|_| is_file) else {
+            let Some(language) = Language::of(&shown).filter(|_| entry.file_type().is_file()) else {
                 continue;
             };
             let Some(relative) = relative.to_str() else {

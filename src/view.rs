@@ -48,6 +48,9 @@ mod databases;
 mod facts;
 mod finding;
 
+/// Figures of the machine, the same for a whole run.
+mod figures;
+
 /// Who holds what stands at a path.
 mod holders;
 
@@ -87,6 +90,7 @@ pub mod allowance;
 pub use alias::Known;
 pub use databases::Database;
 pub use errand::Errand;
+pub use figures::Figures;
 pub use names::OtherNames;
 pub use size::Size;
 

@@ -18,6 +18,7 @@ mod databases;
 mod disk;
 mod edits;
 mod faults;
+mod figures;
 mod fuzzed;
 mod headers;
 mod history;

@@ -2,10 +2,11 @@
 //! and its head back together has to find these, too.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use serde::Deserialize;
+use walkdir::WalkDir;
 
 use crate::report::AuditHead;
 use crate::workspace::REPORTS;
@@ -24,25 +25,37 @@ pub struct Anchor {
     pub head: AuditHead,
 }
 
-/// All heads that a workspace keeps outside the log, oldest first. What cannot be read keeps none: other programs
-/// write into `logs/` as well.
+/// All heads that a workspace keeps outside the log, oldest first, and why some may be missing: what could not be looked at.
+/// What holds no head keeps none: other programs write into `logs/` as well.
 #[must_use]
-pub fn collect(root: &Path) -> Vec<Anchor> {
-    let mut found = Vec::new();
+pub fn collect(root: &Path) -> (Vec<Anchor>, Vec<String>) {
+    let (mut found, mut unseen) = (Vec::new(), Vec::new());
     for (directory, ending) in [("logs", ".log"), (REPORTS, ".json")] {
-        let Ok(entries) = std::fs::read_dir(root.join(directory)) else {
-            continue;
-        };
-        for entry in entries.flatten() {
+        let walk = WalkDir::new(root.join(directory)).min_depth(1).max_depth(1);
+        for entry in walk {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let why = error.io_error().map(std::io::Error::kind);
+                    if why != Some(ErrorKind::NotFound) {
+                        unseen.push(format!("cannot look for heads in `{directory}`: {error}"));
+                    }
+                    continue;
+                }
+            };
             let name = entry.file_name().to_string_lossy().into_owned();
             // A pipe would keep us waiting for ever.
-            if !name.ends_with(ending) || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            if !name.ends_with(ending) || !entry.file_type().is_file() {
                 continue;
             }
-            let Ok(file) = crate::workspace::open(&entry.path()) else {
-                continue;
-            };
             let place = format!("{directory}/{name}");
+            let file = match crate::workspace::open(entry.path()) {
+                Ok(file) => file,
+                Err(error) => {
+                    unseen.push(format!("cannot look for heads in `{place}`: {error}"));
+                    continue;
+                }
+            };
             if directory == REPORTS {
                 found.extend(of_report(&place, file));
             } else {
@@ -52,7 +65,7 @@ pub fn collect(root: &Path) -> Vec<Anchor> {
     }
     found.sort_by(|left, right| (&left.at, left.head.seq).cmp(&(&right.at, right.head.seq)));
     found.dedup_by(|right, left| right.head == left.head);
-    found
+    (found, unseen)
 }
 
 fn of_report(place: &str, file: File) -> Option<Anchor> {

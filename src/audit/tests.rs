@@ -614,7 +614,9 @@ fn heads_are_found_in_log_lines_and_reports_among_what_others_wrote() {
     write("rollback_reports/a.json", report.to_string().as_bytes());
     write("rollback_reports/b.json", b"{\"audit_head\": null");
     write("rollback_reports/c.json", b"\xff");
-    let found: Vec<(String, u64)> = anchors::collect(directory.path())
+    let (found, unseen) = anchors::collect(directory.path());
+    assert_eq!(unseen, Vec::<String>::new());
+    let found: Vec<(String, u64)> = found
         .into_iter()
         .map(|anchor| (anchor.place, anchor.head.seq))
         .collect();
@@ -624,4 +626,11 @@ fn heads_are_found_in_log_lines_and_reports_among_what_others_wrote() {
         ("rollback_reports/a.json", 3),
     ];
     assert_eq!(found, expected.map(|(place, seq)| (place.to_owned(), seq)));
+    // What can't be listed, and a log that can't be opened, may hold heads.
+    std::fs::remove_dir_all(directory.path().join("rollback_reports")).expect("removed");
+    std::os::unix::fs::symlink("rollback_reports", directory.path().join("rollback_reports"))
+        .expect("a link to itself");
+    let (found, unseen) = anchors::collect(directory.path());
+    assert_eq!((found.len(), unseen.len()), (2, 1));
+    assert!(unseen[0].contains("`rollback_reports`"), "{unseen:?}");
 }

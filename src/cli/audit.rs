@@ -70,13 +70,17 @@ pub fn audit(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
     }
 }
 
-fn check(workspace: &Workspace, expected: Option<&str>) -> Result<chain::Verified> {
-    let anchors = anchors::collect(workspace.root());
+fn check(everywhere: &Everywhere, workspace: &Workspace, expected: Option<&str>) -> Result<chain::Verified> {
+    let (anchors, unseen) = anchors::collect(workspace.root());
+    let style = terminal::Style::of(&std::io::stderr(), everywhere.no_color);
+    for why in &unseen {
+        say(&render::warning(why, &style));
+    }
     chain::verify_against(&workspace.state().join("audit"), expected, &anchors)
 }
 
 fn verify(everywhere: &Everywhere, workspace: &Workspace, expected: Option<&str>) -> Result<ExitCode> {
-    let verified = check(workspace, expected)?;
+    let verified = check(everywhere, workspace, expected)?;
     if everywhere.json {
         print_json(&verified.to_json());
         return Ok(if verified.is_sound() {

@@ -9,7 +9,6 @@ use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
-use crate::base::error::Error;
 use crate::base::error::Result;
 
 mod command;
@@ -153,45 +152,6 @@ fn quoted(word: &str) -> String {
 pub fn look(pid: i32) -> Result<Option<Process>> {
     let table = Table::open()?;
     Ok(Seen::open(pid).and_then(|seen| table.process(&seen)))
-}
-
-/// Memory of the machine, in bytes, from `/proc/meminfo`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Memory {
-    /// All of it.
-    pub total: u64,
-    /// What can be used without swapping, as the kernel estimates it.
-    pub available: u64,
-}
-
-/// How much memory the machine has, and has left.
-///
-/// # Errors
-/// `/proc/meminfo` cannot be read or lacks a line.
-pub fn memory() -> Result<Memory> {
-    let text = std::fs::read_to_string("/proc/meminfo")
-        .map_err(|error| Error::io("read `/proc/meminfo`", &error))?;
-    let bytes = |key: &str| {
-        text.lines()
-            .find_map(|line| {
-                line.strip_prefix(key)?
-                    .strip_prefix(':')?
-                    .trim()
-                    .strip_suffix("kB")?
-                    .trim()
-                    .parse()
-                    .ok()
-            })
-            .map(|kibibytes: u64| kibibytes.saturating_mul(1024))
-            .ok_or_else(|| {
-                Error::failed(format!("`/proc/meminfo` has no line `{key}`"))
-                    .hint("this needs a Linux kernel from 3.14 on")
-            })
-    };
-    Ok(Memory {
-        total: bytes("MemTotal")?,
-        available: bytes("MemAvailable")?,
-    })
 }
 
 /// The name of the user whose rights we have, from `/etc/passwd`, or the number.
@@ -402,15 +362,6 @@ mod tests {
                 trial.root().display(),
                 trial.text("serve it")
             )
-        );
-    }
-
-    #[test]
-    fn memory_is_within_itself() {
-        let memory = memory().expect("a proc file system");
-        assert!(
-            memory.available > 0 && memory.available <= memory.total,
-            "{memory:?}"
         );
     }
 }

@@ -4,11 +4,13 @@
 //! digests of head and tail tell a copy of one that was read before.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
+use walkdir::WalkDir;
 
 use crate::base::error::Error;
 use crate::base::error::Result;
@@ -166,43 +168,37 @@ impl Follower {
     /// The security log, and the logs in the directories of services.
     fn list(&self, problems: &mut Vec<String>) -> Vec<Listed> {
         let logs = self.root.join(LOGS);
-        let mut listed = Vec::new();
         let mut paths = vec![(logs.join(SECURITY_LOG), None)];
-        match std::fs::read_dir(&logs) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                problems.push(format!(
-                    "there is no directory `{LOGS}`: no events are seen until services log there"
-                ));
-                return listed;
-            }
-            Err(error) => problems.push(format!("cannot list `{LOGS}`: {error}; make it readable")),
-            Ok(entries) => {
-                let mut directories: Vec<PathBuf> = entries
-                    .flatten()
-                    .map(|entry| entry.path())
-                    .filter(|path| path.is_dir())
-                    .collect();
-                directories.sort();
-                for directory in directories {
-                    let Some(service) = directory
-                        .file_name()
-                        .map(|name| name.to_string_lossy().into_owned())
-                    else {
-                        continue;
-                    };
-                    match std::fs::read_dir(&directory) {
-                        Err(error) => problems.push(format!(
-                            "cannot list `{LOGS}/{service}`: {error}; make it readable"
-                        )),
-                        Ok(entries) => {
-                            let mut files: Vec<PathBuf> = entries
-                                .flatten()
-                                .map(|entry| entry.path())
-                                .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
-                                .collect();
-                            files.sort();
-                            paths.extend(files.into_iter().map(|path| (path, Some(service.clone()))));
+        let is_log = |path: &Path| path.extension().is_some_and(|extension| extension == "log");
+        let walk = WalkDir::new(&logs)
+            .follow_links(true)
+            .max_depth(2)
+            .sort_by_file_name();
+        for entry in walk {
+            match entry {
+                Ok(entry) if entry.depth() == 2 && is_log(entry.path()) => {
+                    let service = entry.path().parent().and_then(Path::file_name);
+                    let service = service.map(|name| name.to_string_lossy().into_owned());
+                    paths.push((entry.into_path(), service));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let path = error.path().unwrap_or(&logs);
+                    match error.io_error() {
+                        Some(why) if why.kind() == ErrorKind::NotFound && path == logs => {
+                            problems.push(format!(
+                                "there is no directory `{LOGS}`: no events are seen until services log there"
+                            ));
+                            return Vec::new();
                         }
+                        // A link that leads nowhere, or a log that was moved away by now.
+                        Some(why) if why.kind() == ErrorKind::NotFound => {}
+                        Some(why) if error.depth() < 2 || is_log(path) => problems.push(format!(
+                            "cannot look at `{}`: {why}; make it readable",
+                            self.shown(path)
+                        )),
+                        // A link that leads back, or to what is no log.
+                        _ => {}
                     }
                 }
             }
@@ -214,17 +210,23 @@ impl Follower {
             ));
             paths.truncate(FILES);
         }
+        let mut listed: Vec<Listed> = Vec::new();
         for (path, service) in paths {
-            let Ok(metadata) = std::fs::metadata(&path) else {
-                continue;
+            let metadata = match std::fs::metadata(&path) {
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    if error.kind() != ErrorKind::NotFound {
+                        problems.push(format!("cannot look at `{}`: {error}", self.shown(&path)));
+                    }
+                    continue;
+                }
             };
-            let is_known = listed
-                .iter()
-                .any(|file: &Listed| (file.device, file.inode) == (metadata.dev(), metadata.ino()));
+            let id = (metadata.dev(), metadata.ino());
+            let is_known = listed.iter().any(|file| (file.device, file.inode) == id);
             if metadata.is_file() && !is_known {
                 listed.push(Listed {
-                    device: metadata.dev(),
-                    inode: metadata.ino(),
+                    device: id.0,
+                    inode: id.1,
                     path,
                     service,
                 });

@@ -221,7 +221,7 @@ impl<'a> Reader<'a> {
                 let end = self.class_end(letters, at)?;
                 tokens.push(self.class(letters.get(at..end).unwrap_or_default())?);
                 at = end;
-            } else if letter.is('\0') {
+            } else if letter.character == '\0' {
                 // A byte that is no character, as found paths are spelled.
                 let digits = letters.get(at + 1..at + 3).unwrap_or_default();
                 let digits: String = digits.iter().map(|digit| digit.character).collect();
@@ -251,6 +251,9 @@ impl<'a> Reader<'a> {
         while let Some((first, rest)) = members.split_first() {
             if first.is('[') && rest.first().is_some_and(|letter| letter.is(':')) {
                 return Err(self.wrong(first.at, "named classes such as `[:alpha:]` are not known"));
+            }
+            if first.character == '\0' {
+                return Err(self.wrong(first.at, "a class holds characters, and a NUL stands in it"));
             }
             if first.character == '/' {
                 return Err(self.wrong(first.at, "a class stays within one name, and `/` ends one"));

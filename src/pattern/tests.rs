@@ -68,7 +68,14 @@ fn no_class_and_no_wildcard_matches_a_slash() {
 #[test]
 fn a_byte_that_is_no_character_is_matched_and_can_be_spelled() {
     let path = Path::new(OsStr::from_bytes(b"d\xff/a.txt"));
-    for pattern in ["**/*.txt", "d?/a.txt", "d[!x]/a.txt", "d\0ff/a.txt", "*/*"] {
+    for pattern in [
+        "**/*.txt",
+        "d?/a.txt",
+        "d[!x]/a.txt",
+        "d\0ff/a.txt",
+        "d\\\0ff/a.txt",
+        "*/*",
+    ] {
         assert!(matches(pattern, path), "{pattern:?}");
     }
     assert!(!matches("d\0fe/a.txt", path));
@@ -89,6 +96,8 @@ fn what_cannot_be_understood_is_an_error_with_its_place() {
         ("a**", "`**` stands between slashes alone", 3),
         ("a/../b", "`..` has no meaning", 3),
         ("a\0b", "a NUL stands in it", 2),
+        ("[\0ff]", "a NUL stands in it", 2),
+        ("a\\\0b", "a NUL stands in it", 2),
         ("{,a}", "names nothing", 1),
         ("{,a}/b", "begins with this slash", 5),
     ] {

@@ -15,7 +15,7 @@ pub static WORD: Primitive = Primitive {
     name: "disk_free",
     parameters: &[Parameter::needed("path", Type::Text)],
     returns: Type::Integer,
-    about: "Bytes free for this user on the file system that holds the path.",
+    about: "Bytes free for this user on the file system that holds the path. The first answer of a run stands for all of it, so that the run says what the plan said.",
     example: r#"disk_free(".") > 0"#,
     action: Action::Look(look),
 };

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use rhai::{Dynamic, Map};
+use walkdir::WalkDir;
 
 use super::{LIMIT, engine, header};
 use crate::base::error::{Error, Result};
@@ -199,31 +200,30 @@ impl Catalogue {
 }
 
 fn own_scripts(directory: &Path) -> Result<Vec<std::path::PathBuf>> {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(Vec::new());
+    let mut paths = Vec::new();
+    for entry in WalkDir::new(directory)
+        .max_depth(1)
+        .min_depth(1)
+        .sort_by_file_name()
+    {
+        match entry {
+            Ok(entry) => paths.push(entry.into_path()),
+            Err(error) => match error.io_error() {
+                Some(why) if why.kind() == std::io::ErrorKind::NotFound && error.depth() == 0 => {}
+                Some(why) => {
+                    return Err(Error::script(format!(
+                        "cannot list the stories in `{STORIES}`: {why}"
+                    )));
+                }
+                None => return Err(Error::script(error.to_string())),
+            },
         }
-        Err(error) => {
-            return Err(Error::script(format!(
-                "cannot list the stories in `{STORIES}`: {error}"
-            )));
-        }
-    };
-    let mut paths: Vec<_> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rhai"))
-        // A pipe in the place of a story is told when it is read; a link that leads nowhere is an editor's mark.
-        .filter(|path| match path.metadata() {
-            Ok(metadata) => !metadata.is_dir(),
-            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
-        })
-        .collect();
-    paths.sort();
+    }
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "rhai"));
+    // A pipe in the place of a story is told when it is read; a link that leads nowhere is an editor's mark.
+    paths.retain(|path| match path.metadata() {
+        Ok(metadata) => !metadata.is_dir(),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    });
     Ok(paths)
 }

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
+use crate::host::memory::Own;
 use crate::workspace::config::Limits;
 
 /// Between two looks at clock and memory: short against what a script can do to either.
@@ -56,14 +55,15 @@ impl Allowance {
         *lock(&self.deadline) = Some(deadline);
         let (end, ended) = mpsc::channel::<()>();
         let (allowance, flags) = (Arc::clone(self), stop.clone());
-        let ceiling = memory().saturating_add(limits.memory);
+        let mut own = Own::open()?;
+        let ceiling = own.resident().unwrap_or(0).saturating_add(limits.memory);
         let thread = std::thread::Builder::new()
             .name("allowance".to_owned())
             .spawn(move || {
                 while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                     let over = if Instant::now() >= deadline {
                         TIME
-                    } else if memory() > ceiling {
+                    } else if own.resident().is_some_and(|bytes| bytes > ceiling) {
                         MEMORY
                     } else {
                         continue;
@@ -186,17 +186,6 @@ impl Drop for Counting {
     }
 }
 
-/// Memory of this process that is its own, in bytes; 0 where the system won't say.
-fn memory() -> u64 {
-    let seen = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let mut pages = seen
-        .split(' ')
-        .skip(1)
-        .map(|field| field.parse::<u64>().unwrap_or(0));
-    let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
-    resident.saturating_sub(shared) * rustix::param::page_size() as u64
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -241,6 +230,5 @@ mod tests {
         assert!(allowance.say(100));
         assert!(!allowance.say(0), "a second saying costs too");
         assert_eq!(allowance.check().expect_err("too much").kind(), Kind::Limit);
-        assert!(memory() > 0);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::Figures;
 use crate::base::clock::Clock;
 
 /// What a run is about, for the words that need to know.
@@ -43,6 +44,8 @@ pub struct Errand {
     /// Sizes in bytes of the logs to which the run itself appends, as they were when it began; `None` where there was no
     /// such log. Scripts see no more of them.
     pub logs: BTreeMap<PathBuf, Option<u64>>,
+    /// What its scripts were told of disks and memory, in both passes.
+    pub figures: Figures,
 }
 
 impl Errand {

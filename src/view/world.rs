@@ -12,6 +12,7 @@ use crate::base::error::Result;
 use crate::view::overlay::Seen;
 use crate::host::docker::{Engine, ObjectKind};
 use crate::host::files::EntryKind;
+use crate::host::memory::Memory;
 use crate::host::net;
 use crate::host::packages::installer::Installer;
 use crate::host::packages::tree::{self, Node, Tree};
@@ -375,7 +376,8 @@ impl View {
         }))
     }
 
-    /// Bytes that this user can still write where a place lies; for what exists only in a preview, where it would be made.
+    /// Bytes that this user can still write where a place lies, as they were at the run's first question about it; for what
+    /// exists only in a preview, where it would be made.
     ///
     /// # Errors
     /// As [`View::follow`]; `Kind::NotFound` where nothing is.
@@ -387,16 +389,27 @@ impl View {
                 Error::not_found(format!("`{place}` does not exist")).hint("ask for a directory that does")
             );
         }
-        let real = there
-            .absolute
-            .ancestors()
-            .find_map(|above| match self.overlay().seen(above) {
-                Seen::Real(real) if self.host.files.stat(&real).is_ok_and(|stat| stat.is_some()) => {
-                    Some(real)
+        let measure = || {
+            for above in there.absolute.ancestors() {
+                // What a preview has moved here is still on the disk that it comes from.
+                let stands = matches!(self.overlay().seen(above), Seen::Real(real) if real == above);
+                if stands && self.host.files.stat(above)?.is_some() {
+                    return self.host.files.disk_free(above);
                 }
-                _ => None,
-            });
-        self.host.files.disk_free(&real.unwrap_or(there.absolute))
+            }
+            self.host.files.disk_free(&there.absolute)
+        };
+        let free = self.errand.figures.free(&there.absolute, measure);
+        free.map_err(Error::of_looking)
+    }
+
+    /// Memory that programs here can have, as it was at the run's first question.
+    ///
+    /// # Errors
+    /// As [`Memory::look`].
+    pub fn memory(&self) -> Result<Memory> {
+        self.look(Look::Room, "memory")?;
+        self.errand.figures.memory(Memory::look)
     }
 
     /// Asks an address that the policy lists, and those to which it redirects; unknown where a preview must not ask.

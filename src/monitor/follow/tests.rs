@@ -228,6 +228,32 @@ fn what_is_no_file_or_not_there_is_told_and_the_rest_is_read() {
 }
 
 #[test]
+fn links_are_followed_and_one_of_which_nobody_can_tell_is_told() {
+    let mut logs = Logs::new();
+    let link = |to: &str, name: &str| {
+        std::os::unix::fs::symlink(to, logs.directory.path().join("logs").join(name)).expect("a link");
+    };
+    std::fs::create_dir(logs.directory.path().join("elsewhere")).expect("a directory");
+    std::fs::write(logs.directory.path().join("elsewhere/a.log"), "one\n").expect("a log");
+    link("../elsewhere", "web");
+    // These lead back or nowhere: nothing is missed.
+    link(".", "same");
+    link("..", "api/back");
+    link("gone.log", "api/b.log");
+    assert_eq!(logs.poll(), ["web:one"]);
+    for name in ["shut", "api/own.log", "api/no-log"] {
+        let own = name.rsplit('/').next().expect("a name").to_owned();
+        std::os::unix::fs::symlink(own, logs.path(name)).expect("a link to itself");
+    }
+    let problems = logs.follower.poll(9000, 0, &mut Lines::default());
+    let told: Vec<&str> = problems
+        .iter()
+        .filter_map(|problem| problem.split('`').nth(1))
+        .collect();
+    assert_eq!(told, ["logs/api/own.log", "logs/shut"], "{problems:?}");
+}
+
+#[test]
 fn the_start_of_a_window_is_found_in_a_sorted_log_and_not_guessed_in_another() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let stamp = |second: i64| crate::monitor::told::timestamp(second * 1000);

@@ -1,8 +1,9 @@
 //! What the monitor looks at: logs, memory, processes, the functions of stories, answers of what is asked.
 
 use super::{Watching, story_of};
-use crate::host::processes::{self, Query, Scope};
 use crate::base::known::Known;
+use crate::host::memory::Memory;
+use crate::host::processes::{Query, Scope};
 use crate::monitor::lines::{Before, Lines};
 use crate::monitor::probes::Asked;
 use crate::monitor::script;
@@ -28,12 +29,8 @@ impl Watching {
         let (newest, gap) = (lines.newest, Watched::gap(ms(self.watch.config.interval)));
         let memory = &mut self.watch.memory;
         memory.watched = Some(Watched::look(memory.watched, now, newest, gap));
-        match processes::memory() {
-            Ok(memory) => {
-                #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
-                let used = 1.0 - memory.available as f64 / (memory.total as f64).max(1.0);
-                self.watch.memory.metrics.gauge("memory", now, used);
-            }
+        match Memory::look() {
+            Ok(memory) => self.watch.memory.metrics.gauge("memory", now, memory.used()),
             Err(error) => problems.push(error.to_string()),
         }
         self.look_at_processes(now, &mut problems);
