@@ -248,8 +248,9 @@ impl Catalogue {
         for path in own_scripts(&workspace.root().join(STORIES))? {
             let shown = workspace.show(&path).shown;
             super::trust::check_script(&path, Some(workspace.root()))?;
-            let text = super::text(&path, SCRIPT_LIMIT)
-                .map_err(|error| Error::script(format!("cannot read story `{shown}`: {error}")))?;
+            let text = super::text(&path, SCRIPT_LIMIT).map_err(|error| {
+                Error::script(format!("cannot read story `{shown}`: {error}")).caused_by(error)
+            })?;
             let story = match Script::compile(&reader, &shown, Origin::File(path), &text) {
                 // A library beside the stories.
                 Ok(script) if script.header.is_empty() => continue,
@@ -414,9 +415,9 @@ fn own_scripts(directory: &Path) -> Result<Vec<std::path::PathBuf>> {
             return Ok(Vec::new());
         }
         Err(error) => {
-            return Err(Error::script(format!(
-                "cannot list the stories in `{STORIES}`: {error}"
-            )));
+            return Err(
+                Error::script(format!("cannot list the stories in `{STORIES}`: {error}")).caused_by(error),
+            );
         }
     };
     let mut paths: Vec<_> = entries
