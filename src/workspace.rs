@@ -7,6 +7,9 @@ use std::path::{Component, Path, PathBuf};
 use crate::broken::{Own, is_down};
 use crate::error::{Error, Result};
 
+/// Addresses (URLs), read in one place.
+pub mod address;
+
 /// Second names of the same directories.
 pub mod aliases;
 
@@ -260,9 +263,9 @@ impl Workspace {
     /// # Errors
     /// As [`Workspace::find`].
     pub fn open(root: &Path) -> Result<Self> {
-        let root = root
-            .canonicalize()
-            .map_err(|error| Error::usage(format!("cannot open workspace `{}`: {error}", root.display())))?;
+        let root = root.canonicalize().map_err(|error| {
+            Error::usage(format!("cannot open workspace `{}`: {error}", root.display())).caused_by(error)
+        })?;
         trust::check_configuration(&root)?;
         let (config, mut warnings) = Config::load(&root)?;
         let mut roots = vec![root.clone()];
@@ -274,6 +277,7 @@ impl Workspace {
                     "policy.write names `{extra}`, which cannot be opened: {error}"
                 ))
                 .hint(format!("make the directory, or take the line out of `{CONFIG}`"))
+                .caused_by(error)
             })?;
             if !roots.contains(&directory) {
                 roots.push(directory.clone());

@@ -9,6 +9,7 @@ use crate::operation::Capability;
 use crate::pattern::Rule;
 use crate::script::Origin;
 use crate::view::View;
+use crate::workspace::address::Address;
 use crate::workspace::{CONFIG, Place, REPORTS, STATE, STORIES, Workspace};
 
 /// The rules, ready to be asked.
@@ -294,64 +295,22 @@ fn name(need: &Capability) -> String {
     }
 }
 
-/// The pattern that lists a URL: same scheme and host, and the port, where `*` stands for any.
+/// The pattern that lists an address: same scheme and host, and the port, where `*` stands for any.
 ///
 /// # Errors
-/// [`crate::error::Kind::Invalid`] for what is no http URL, [`crate::error::Kind::Denied`] where no pattern lists it.
-pub fn check_address<'a>(patterns: &'a [String], url: &str) -> Result<&'a str> {
-    let wanted = Address::parse(url).ok_or_else(|| {
-        Error::invalid(format!("`{url}` is not an http or https URL")).hint("http://127.0.0.1:3001/health")
-    })?;
-    let lists = |pattern: &&String| {
-        Address::parse(pattern).is_some_and(|pattern| {
-            pattern.scheme == wanted.scheme
-                && pattern.host == wanted.host
-                && (pattern.port == "*" || pattern.port == wanted.port)
-        })
-    };
-    if let Some(pattern) = patterns.iter().find(lists) {
-        return Ok(pattern);
-    }
-    Err(Error::denied(format!(
-        "`{}://{}:{}` is not listed",
-        wanted.scheme, wanted.host, wanted.port
-    ))
-    .hint(format!(
-        "list it under policy.http in `{CONFIG}` if a script may ask it"
-    )))
-}
-
-#[derive(PartialEq, Eq)]
-struct Address {
-    scheme: String,
-    host: String,
-    port: String,
-}
-
-impl Address {
-    fn parse(url: &str) -> Option<Self> {
-        let (scheme, rest) = url.split_once("://")?;
-        let scheme = scheme.to_ascii_lowercase();
-        let default = match scheme.as_str() {
-            "http" => "80",
-            "https" => "443",
-            _ => return None,
-        };
-        let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or(rest);
-        // Credentials before the host are a classic way to show one host and ask another.
-        if authority.is_empty() || authority.contains('@') || authority.contains(char::is_whitespace) {
-            return None;
-        }
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, port),
-            _ => (authority, default),
-        };
-        let valid = port == "*" || port.parse::<u16>().is_ok_and(|port| port > 0);
-        (valid && !host.is_empty()).then(|| Self {
-            scheme,
-            host: host.to_ascii_lowercase(),
-            port: port.to_owned(),
-        })
+/// [`crate::error::Kind::Denied`] where no pattern lists it.
+pub fn check_address<'a>(patterns: &'a [String], address: &Address) -> Result<&'a str> {
+    match patterns.iter().find(|pattern| address.is_listed_by(pattern)) {
+        Some(pattern) => Ok(pattern),
+        None => Err(Error::denied(format!(
+            "`{}://{}:{}` is not listed",
+            address.scheme(),
+            address.host(),
+            address.port()
+        ))
+        .hint(format!(
+            "list it under policy.http in `{CONFIG}` if a script may ask it"
+        ))),
     }
 }
 

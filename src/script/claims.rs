@@ -7,6 +7,7 @@ use crate::gate::policy::{Policy, check_address};
 use crate::operation::Capability;
 use crate::primitive::{Family, Primitive};
 use crate::view::View;
+use crate::workspace::address::Address;
 
 /// One thing that a call asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,11 +175,11 @@ pub fn judge(claim: &Claim, view: &View, policy: &Policy) -> Result<Judged> {
             },
         ),
         Claim::Address(url) => {
-            let pattern = check_address(&workspace.config().policy.http, url);
-            (
-                url.clone(),
-                pattern.map(|pattern| Some(format!("policy.http: {pattern}"))),
-            )
+            let answer = Address::parse(url).and_then(|address| {
+                let pattern = check_address(&workspace.config().policy.http, &address)?;
+                Ok(Some(format!("policy.http: {pattern}")))
+            });
+            (url.clone(), answer)
         }
         Claim::Packages(manager) => asked(
             manager,
