@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use anyhow::{Context as _, Result};
 use rollback_manager::audit::record::{self, Hash, ORIGIN};
 use rollback_manager::audit::segments::head_text;
 use rollback_manager::report::AuditHead;
@@ -24,10 +25,10 @@ const RECORDS: u64 = 1_000_000;
 const SEGMENT: u64 = 100_000;
 const ROUNDS: usize = 7;
 
-fn main() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
+fn main() -> Result<()> {
+    let directory = tempfile::tempdir()?;
     let root = directory.path();
-    let (bytes, files) = write_log(root);
+    let (bytes, files) = write_log(root)?;
     println!(
         "{RECORDS} records, {} MiB in {} files, {} processors, medians of {ROUNDS}",
         bytes >> 20,
@@ -43,7 +44,7 @@ fn main() {
     let mut costs = [Vec::new(), Vec::new()];
     for round in 0..=ROUNDS {
         for (argv, costs) in [&verify[..], &sum[..]].into_iter().zip(&mut costs) {
-            let cost = once(argv, root);
+            let cost = once(argv, root)?;
             // The first round warms the caches.
             if round > 0 {
                 costs.push(cost);
@@ -77,6 +78,7 @@ fn main() {
         "sha256sum takes {:.2} times as long as verify",
         medians[1] / medians[0]
     );
+    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -85,22 +87,22 @@ fn count(number: u64) -> f64 {
 }
 
 /// A log like that of real runs: an intent and an outcome in turn, its segments closed by `rotated`.
-fn write_log(root: &Path) -> (u64, Vec<String>) {
+fn write_log(root: &Path) -> Result<(u64, Vec<String>)> {
     let audit = root.join(".rollback/audit");
-    std::fs::create_dir_all(&audit).expect("made");
-    std::fs::write(root.join("rollback.yaml"), "version: 1\n").expect("a workspace");
+    std::fs::create_dir_all(&audit)?;
+    std::fs::write(root.join("rollback.yaml"), "version: 1\n")?;
     let mut files = Vec::new();
     let (mut prev, mut bytes) = (ORIGIN, 0);
     for segment in 1..=RECORDS / SEGMENT {
         let path = audit.join(format!("{segment:06}.jsonl"));
-        let mut file = BufWriter::new(File::create(&path).expect("made"));
+        let mut file = BufWriter::new(File::create(&path)?);
         for seq in (segment - 1) * SEGMENT + 1..=segment * SEGMENT {
             let (line, hash) = record::seal(fields(seq, &prev));
-            file.write_all(line.as_bytes()).expect("written");
+            file.write_all(line.as_bytes())?;
             bytes += line.len() as u64;
             prev = hash;
         }
-        file.flush().expect("written");
+        file.flush()?;
         files.push(path.display().to_string());
     }
     let head = AuditHead {
@@ -108,8 +110,8 @@ fn write_log(root: &Path) -> (u64, Vec<String>) {
         seq: RECORDS,
         hash: record::hex(&prev),
     };
-    std::fs::write(audit.join("head"), head_text(&head)).expect("written");
-    (bytes, files)
+    std::fs::write(audit.join("head"), head_text(&head))?;
+    Ok((bytes, files))
 }
 
 fn fields(seq: u64, prev: &Hash) -> serde_json::Map<String, Value> {
@@ -151,9 +153,9 @@ struct Cost {
 }
 
 /// Runs a program once, under `/usr/bin/time` where that is there; without it only the time is known.
-fn once(argv: &[String], root: &Path) -> Cost {
+fn once(argv: &[String], root: &Path) -> Result<Cost> {
     let timed = Path::new("/usr/bin/time").exists();
-    let (program, arguments) = argv.split_first().expect("a program");
+    let (program, arguments) = argv.split_first().context("no program is named")?;
     let mut command = Command::new(if timed { "/usr/bin/time" } else { program });
     if timed {
         command.args(["-f", "%U %S %M", program]);
@@ -165,7 +167,7 @@ fn once(argv: &[String], root: &Path) -> Cost {
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .output()
-        .expect("it starts");
+        .with_context(|| format!("start `{program}`"))?;
     let seconds = started.elapsed().as_secs_f64();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{argv:?} fails: {said}");
@@ -175,14 +177,14 @@ fn once(argv: &[String], root: &Path) -> Cost {
         .map(|line| line.split(' ').filter_map(|figure| figure.parse().ok()).collect())
         .unwrap_or_default();
     let [user, system, memory] = figures[..] else {
-        return Cost {
+        return Ok(Cost {
             seconds,
             ..Cost::default()
-        };
+        });
     };
-    Cost {
+    Ok(Cost {
         seconds,
         processor: user + system,
         memory,
-    }
+    })
 }

@@ -20,28 +20,30 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::{Context as _, Result};
 use rollback_manager::monitor::told::timestamp;
 
 const SIZE: u64 = 1 << 30;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rollback");
 
-fn main() {
+fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args()
         .skip(1)
         .filter(|word| !word.starts_with('-'))
         .collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
     if wants("logs") {
-        logs();
+        logs()?;
     }
     if wants("steady") {
-        steady();
+        steady()?;
     }
     if wants("days") {
         days();
     }
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("load of the machine at the end: {}", load.trim());
+    Ok(())
 }
 
 fn number(name: &str, default: u64) -> u64 {
@@ -58,9 +60,10 @@ fn now() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or_default()
 }
 
-fn workspace(root: &Path) {
-    std::fs::create_dir_all(root.join("logs/duckdb")).expect("made");
-    std::fs::write(root.join("rollback.yaml"), "version: 1\n").expect("a workspace");
+fn workspace(root: &Path) -> Result<()> {
+    std::fs::create_dir_all(root.join("logs/duckdb"))?;
+    std::fs::write(root.join("rollback.yaml"), "version: 1\n")?;
+    Ok(())
 }
 
 fn line(at: i64, number: u64) -> String {
@@ -80,23 +83,23 @@ fn line(at: i64, number: u64) -> String {
 }
 
 /// A log of 1 GiB: `place` says how many milliseconds ago a share of the file was logged.
-fn write_log(path: &Path, place: &dyn Fn(f64, u64) -> i64) -> u64 {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).expect("made"));
+fn write_log(path: &Path, place: &dyn Fn(f64, u64) -> i64) -> Result<u64> {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     let (mut bytes, mut count, begin) = (0, 0, now());
     while bytes < SIZE {
         let text = line(begin - place(bytes as f64 / SIZE as f64, count), count);
-        file.write_all(text.as_bytes()).expect("written");
+        file.write_all(text.as_bytes())?;
         bytes += text.len() as u64;
         count += 1;
     }
-    file.flush().expect("written");
-    count
+    file.flush()?;
+    Ok(count)
 }
 
 /// How many milliseconds ago a share of a log was written, by share and number of the line.
 type Place = dyn Fn(f64, u64) -> i64;
 
-fn logs() {
+fn logs() -> Result<()> {
     println!(
         "{:<46} {:>10} {:>8} {:>8} {:>10}",
         "first look at 1 GiB", "lines", "s", "MB/s", "most MiB"
@@ -125,9 +128,9 @@ fn logs() {
         ),
     ];
     for (name, place) in cases {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        workspace(directory.path());
-        let count = write_log(&directory.path().join("logs/duckdb/app.log"), &place);
+        let directory = tempfile::tempdir()?;
+        workspace(directory.path())?;
+        let count = write_log(&directory.path().join("logs/duckdb/app.log"), &place)?;
         let mut best = f64::MAX;
         let mut most = 0.0_f64;
         for _ in 0..3 {
@@ -138,16 +141,15 @@ fn logs() {
                 .current_dir(directory.path())
                 .env("NO_COLOR", "1")
                 .stdin(Stdio::null())
-                .output()
-                .expect("it starts");
+                .output()?;
             best = best.min(started.elapsed().as_secs_f64());
             let said = String::from_utf8_lossy(&output.stderr);
             let memory = said
                 .lines()
                 .last()
                 .and_then(|line| line.trim().parse::<f64>().ok());
-            most = most.max(memory.expect("a figure of /usr/bin/time") / 1024.0);
-            let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
+            most = most.max(memory.context("no figure of /usr/bin/time")? / 1024.0);
+            let document: serde_json::Value = serde_json::from_slice(&output.stdout)?;
             assert!(document["intake"]["events"].as_u64() > Some(0), "{document}");
         }
         println!(
@@ -155,31 +157,31 @@ fn logs() {
             SIZE as f64 / 1e6 / best
         );
     }
+    Ok(())
 }
 
 /// User and system time of a process in seconds.
-fn processor(pid: u32) -> f64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+fn processor(pid: u32) -> Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields: Vec<&str> = text.rsplit(") ").next().unwrap_or_default().split(' ').collect();
     let ticks: f64 = [11, 12]
         .iter()
         .filter_map(|at| fields.get(*at)?.parse::<f64>().ok())
         .sum();
-    ticks / rustix::param::clock_ticks_per_second() as f64
+    Ok(ticks / rustix::param::clock_ticks_per_second() as f64)
 }
 
-fn steady() {
+fn steady() -> Result<()> {
     let seconds = number("ROLLBACK_MONITOR_SECONDS", 60);
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    workspace(directory.path());
+    let directory = tempfile::tempdir()?;
+    workspace(directory.path())?;
     let path = directory.path().join("logs/duckdb/app.log");
-    let mut file = File::create(&path).expect("made");
+    let mut file = File::create(&path)?;
     let mut monitor = Command::new(PROGRAM)
         .args(["monitor", "--quiet"])
         .current_dir(directory.path())
         .stdin(Stdio::null())
-        .spawn()
-        .expect("it starts");
+        .spawn()?;
     // A hundred lines each tenth of a second.
     let (begin, mut written) = (Instant::now(), 0_u64);
     let (_keep, ticks) = std::sync::mpsc::channel::<()>();
@@ -187,15 +189,15 @@ fn steady() {
     while begin.elapsed() < Duration::from_secs(seconds + 10) {
         let due = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         let text: String = (written..due).map(|number| line(now(), number)).collect();
-        file.write_all(text.as_bytes()).expect("written");
+        file.write_all(text.as_bytes())?;
         written = due;
         if from.is_none() && begin.elapsed() > Duration::from_secs(10) {
-            from = Some((processor(monitor.id()), Instant::now()));
+            from = Some((processor(monitor.id())?, Instant::now()));
         }
         let _ = ticks.recv_timeout(Duration::from_millis(100));
     }
-    let (before, since) = from.expect("it took longer than ten seconds");
-    let used = (processor(monitor.id()) - before) / since.elapsed().as_secs_f64();
+    let (before, since) = from.context("it took no ten seconds")?;
+    let used = (processor(monitor.id())? - before) / since.elapsed().as_secs_f64();
     let status = std::fs::read_to_string(format!("/proc/{}/status", monitor.id())).unwrap_or_default();
     let peak = status
         .lines()
@@ -208,6 +210,7 @@ fn steady() {
     );
     let _ = monitor.kill();
     let _ = monitor.wait();
+    Ok(())
 }
 
 fn days() {

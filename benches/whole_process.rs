@@ -16,16 +16,17 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result};
 use rollback_manager::demo;
 
 const ROUNDS: usize = 31;
 const IDLE: usize = 400;
 const REAL_ROUNDS: usize = 15;
 
-fn main() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    demo::build(directory.path(), &demo::Options::default()).expect("the workspace is built");
-    let services = demo::start_services(directory.path()).expect("the services start");
+fn main() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    demo::build(directory.path(), &demo::Options::default())?;
+    let services = demo::start_services(directory.path())?;
     let idle = Idle::start();
     let rollback = env!("CARGO_BIN_EXE_rollback");
     let cases: Vec<(&str, Vec<&str>)> = vec![
@@ -71,11 +72,11 @@ fn main() {
         }
     }
     drop(services);
-    real_runs(rollback);
+    real_runs(rollback)
 }
 
 /// Real runs of all stories by this build, and by another one where that is named.
-fn real_runs(ours: &str) {
+fn real_runs(ours: &str) -> Result<()> {
     let other = std::env::var("ROLLBACK_OTHER").ok();
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); 2];
     for round in 0..=REAL_ROUNDS {
@@ -86,7 +87,7 @@ fn real_runs(ours: &str) {
             let (Some(Some(rollback)), Some(times)) = (builds.get(build), times.get_mut(build)) else {
                 continue;
             };
-            let time = real_run(rollback);
+            let time = real_run(rollback)?;
             if round > 0 {
                 times.push(time);
             }
@@ -112,15 +113,17 @@ fn real_runs(ours: &str) {
     if let Some(ratio) = ratios.get(ratios.len() / 2) {
         println!("ratio, median of {} pairs: {ratio:.3}", ratios.len());
     }
+    Ok(())
 }
 
-fn real_run(rollback: &str) -> Duration {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    demo::build(directory.path(), &demo::Options::default()).expect("the workspace is built");
-    let services = demo::start_services(directory.path()).expect("the services start");
-    let time = once(&[rollback, "run", "all", "--yes"], directory.path()).expect("it starts");
+fn real_run(rollback: &str) -> Result<Duration> {
+    let directory = tempfile::tempdir()?;
+    demo::build(directory.path(), &demo::Options::default())?;
+    let services = demo::start_services(directory.path())?;
+    let time = once(&[rollback, "run", "all", "--yes"], directory.path())
+        .with_context(|| format!("`{rollback}` doesn't start"))?;
     drop(services);
-    time
+    Ok(time)
 }
 
 fn milliseconds(time: Duration) -> f64 {

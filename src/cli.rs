@@ -214,9 +214,11 @@ pub enum Command {
 const STACKS: [usize; 3] = [1 << 30, 256 << 20, 64 << 20];
 
 /// Runs the program with these arguments; the first is the program's name. All of it happens in one thread with a stack
-/// of its own.
-#[must_use]
-pub fn main(arguments: Vec<OsString>) -> u8 {
+/// of its own. Gives the exit code.
+///
+/// # Errors
+/// Of kind `Bug` where that thread came to grief, so that nobody has told why.
+pub fn main(arguments: Vec<OsString>) -> Result<u8> {
     crate::base::panic::silence();
     for stack in STACKS {
         let arguments = arguments.clone();
@@ -224,10 +226,12 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
             .stack_size(stack)
             .spawn(move || answer(arguments));
         if let Ok(thread) = started {
-            return thread.join().unwrap_or_else(|_| ExitCode::Failed.number());
+            return thread
+                .join()
+                .map_err(|_| Error::bug("the program's thread panicked"));
         }
     }
-    answer(arguments)
+    Ok(answer(arguments))
 }
 
 fn answer(arguments: Vec<OsString>) -> u8 {
@@ -261,7 +265,7 @@ fn answer(arguments: Vec<OsString>) -> u8 {
             }
             let style = crate::base::terminal::Style::of(&std::io::stderr(), everywhere.no_color);
             if !everywhere.json || everywhere.verbose > 0 || output::is_incomplete() {
-                say(&render::error(&error, &style));
+                say(&render::error_with_causes(&error, &style, everywhere.verbose > 0));
             }
             error.exit_code()
         }

@@ -27,7 +27,7 @@ mod tree;
 mod venv;
 
 pub use deployed::{Deployed, Group, PathKind, deployed};
-pub use services::{Services, start_services};
+pub use services::Services;
 
 use tree::Tree;
 
@@ -69,13 +69,17 @@ pub fn build(directory: &Path, options: &Options) -> Result<Built> {
     let mut tree = Tree::default();
     contents::plant(&mut tree, &deployed()?);
     if options.npm {
-        npm::plant(&mut tree)?;
+        npm::plant(&mut tree).map_err(ours)?;
     }
     let python = options.venv.then(venv::python).flatten();
     if options.venv {
         venv::plant(&mut tree, directory, python);
     }
-    tree.write(directory)?;
+    tree.write(directory).map_err(|error| {
+        ours(error)
+            .after_changes()
+            .hint("the directory is left half built: remove it, and name another")
+    })?;
 
     Ok(Built {
         root: directory.to_owned(),
@@ -83,6 +87,20 @@ pub fn build(directory: &Path, options: &Options) -> Result<Built> {
         bytes: tree.bytes(),
         python: python.map(|python| python.executable.clone()),
     })
+}
+
+/// Starts the service of story 1.3 in the workspace `root`, in a process group of its own, and writes the pid files
+/// of all stories: a true one for it, stale ones for the others.
+pub fn start_services(root: &Path) -> Result<Services> {
+    services::start(root).map_err(ours)
+}
+
+/// What went wrong in planting, as the library tells it: the outermost context is what was being done.
+fn ours(error: anyhow::Error) -> Error {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(cause) => Error::io(&error, cause),
+        None => Error::bug(format!("{error:#}")),
+    }
 }
 
 /// The directory for a demonstration: the named one, made if it is not there, or a new temporary one, which is kept.

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
-    ExitCode::from(rollback_manager::cli::main(std::env::args_os().collect()))
+use anyhow::Context as _;
+
+fn main() -> anyhow::Result<ExitCode> {
+    rollback_manager::cli::main(std::env::args_os().collect())
+        .map(ExitCode::from)
+        .context("this is a mistake of ours")
 }

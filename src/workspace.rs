@@ -9,6 +9,9 @@ use crate::base::broken::is_down;
 use crate::base::error::Error;
 use crate::base::error::Result;
 
+/// Addresses (URLs), read in one place.
+pub mod address;
+
 /// Second names of the same directories.
 pub mod aliases;
 
@@ -289,9 +292,9 @@ impl Workspace {
     /// # Errors
     /// As [`Workspace::find`].
     pub fn open(root: &Path) -> Result<Self> {
-        let root = root
-            .canonicalize()
-            .map_err(|error| Error::usage(format!("cannot open workspace `{}`: {error}", root.display())))?;
+        let root = root.canonicalize().map_err(|error| {
+            Error::usage(format!("cannot open workspace `{}`: {error}", root.display())).caused_by(error)
+        })?;
         trust::check_configuration(&root)?;
         let (config, mut warnings) = Config::load(&root)?;
         let mut roots = vec![root.clone()];
@@ -303,6 +306,7 @@ impl Workspace {
                     "policy.write names `{extra}`, which cannot be opened: {error}"
                 ))
                 .hint(format!("make the directory, or take the line out of `{CONFIG}`"))
+                .caused_by(error)
             })?;
             if !roots.contains(&directory) {
                 roots.push(directory.clone());

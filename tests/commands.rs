@@ -314,6 +314,19 @@ fn report_gives_the_newest_run_in_each_form_and_opens_its_page() {
         &gone,
         &["is not in `rollback_reports`", "--format html > report.html"],
     );
+
+    // What it comes from is told to those who ask for more.
+    std::fs::remove_dir_all(sandbox.path("rollback_reports")).unwrap();
+    let brief = sandbox.run(&["report", "--open"]).assert_code(1);
+    assert!(!brief.stderr.contains("caused by"), "{}", brief.stderr);
+    let verbose = sandbox.run(&["report", "--open", "-v"]).assert_code(1);
+    assert_says(
+        &verbose,
+        &[
+            "is not in `rollback_reports`",
+            "caused by: No such file or directory (os error 2)\n",
+        ],
+    );
 }
 
 #[test]

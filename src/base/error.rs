@@ -117,15 +117,20 @@ pub struct Position {
     pub source: Option<std::sync::Arc<str>>,
 }
 
-/// A failure with everything that a person needs to go on.
+/// What a failure comes from.
+type Cause = std::sync::Arc<dyn std::error::Error + Send + Sync>;
+
+/// A failure with everything that a person needs to go on; its source is what it comes from, where that was kept.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{}", .0.message)]
+#[error(transparent)]
 pub struct Error(Box<Anatomy>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
 struct Anatomy {
     kind: Kind,
     message: String,
+    source: Option<Cause>,
     hint: Option<String>,
     at: Option<Position>,
     changed: bool,
@@ -151,6 +156,7 @@ impl Error {
         Self(Box::new(Anatomy {
             kind,
             message: message.into(),
+            source: None,
             hint: None,
             at: None,
             changed: false,
@@ -187,7 +193,11 @@ impl Error {
             std::io::ErrorKind::AlreadyExists => Kind::Exists,
             _ => Kind::Failed,
         };
-        let failure = Self::new(kind, format!("cannot {doing}: {error}"));
+        let kept = error.raw_os_error().map_or_else(
+            || std::io::Error::new(error.kind(), error.to_string()),
+            std::io::Error::from_raw_os_error,
+        );
+        let failure = Self::new(kind, format!("cannot {doing}: {error}")).caused_by(kept);
         match error.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 failure.hint("make room on the disk, then try again")
@@ -203,6 +213,13 @@ impl Error {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds what it comes from, which `-v` shows: nothing that may hold a secret without the look of one.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.0.source = Some(std::sync::Arc::new(cause));
         self
     }
 
@@ -293,5 +310,33 @@ impl Error {
             | Kind::Unknown
             | Kind::Bug => ExitCode::Failed,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_keeps_what_it_comes_from() {
+        let refused = io::Error::from_raw_os_error(13);
+        let failure = Error::io("read `x`", &refused)
+            .hint("see")
+            .context("first")
+            .clone();
+        let source = failure.source().expect("a source");
+        assert_eq!(source.to_string(), refused.to_string());
+        assert!(failure.message().ends_with(&refused.to_string()), "{failure}");
+
+        let inner = Error::failed("inner").caused_by(refused);
+        let outer = Error::unknown("outer").caused_by(inner).after_changes();
+        let messages: Vec<String> = std::iter::successors(outer.source(), |cause| (*cause).source())
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(messages, ["inner", "Permission denied (os error 13)"]);
+        assert!(Error::bug("alone").source().is_none());
     }
 }

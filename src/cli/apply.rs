@@ -66,9 +66,9 @@ pub fn apply(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
 }
 
 fn text(path: &std::path::Path) -> Result<String> {
-    let cannot = |error: &dyn std::fmt::Display| {
+    crate::workspace::text(path, LARGEST).map_err(|error| {
         Error::usage(format!("cannot read the plan `{}`: {error}", path.display()))
             .hint("name the file that `rollback plan -o FILE` made")
-    };
-    crate::workspace::text(path, LARGEST).map_err(|error| cannot(&error))
+            .caused_by(error)
+    })
 }

@@ -375,9 +375,10 @@ impl<'a> Foreground<'a> {
             }
             Err(error) => {
                 let style = Style::of(&std::io::stderr(), self.everywhere.no_color);
-                say(&render::error(
+                say(&render::error_with_causes(
                     &error.context("the configuration stays as it was"),
                     &style,
+                    self.everywhere.verbose > 0,
                 ));
             }
         }

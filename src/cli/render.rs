@@ -19,6 +19,11 @@ use crate::base::redact::told;
 /// person does, and the last one stands right above the cursor: the command to type, or, where there is none,
 /// whether anything was changed.
 pub fn error(error: &Error, style: &Style) -> String {
+    error_with_causes(error, style, false)
+}
+
+/// As [`error`]; with what it comes from, where `causes` are wanted: a line each, but for one that ends the line before.
+pub fn error_with_causes(error: &Error, style: &Style, causes: bool) -> String {
     let mut page = error.position().map(|at| excerpt(at, style)).unwrap_or_default();
     let state = if error.changed_something() {
         "something was changed"
@@ -31,6 +36,14 @@ pub fn error(error: &Error, style: &Style) -> String {
         Ink::Plain
     };
     page.push_str(&line("error", Ink::Danger, &told(error.message()), style));
+    let mut before = error.message().to_owned();
+    for cause in anyhow::Chain::new(error).skip(1).filter(|_| causes) {
+        let cause = cause.to_string();
+        if !before.ends_with(&cause) {
+            page.push_str(&line("caused by", Ink::Plain, &told(&cause), style));
+            before = cause;
+        }
+    }
     page.push_str(&line("note", ink, state, style));
     if let Some(hint) = error.hint_text() {
         page.push_str(&line("hint", Ink::Change, &told(hint), style));
@@ -151,6 +164,30 @@ mod tests {
         note: nothing was changed
         hint: did you mean `remove_path`?
         "#);
+    }
+
+    #[test]
+    fn causes_are_told_where_they_are_wanted_and_not_twice() {
+        let refused = std::io::Error::from_raw_os_error(13);
+        let inner = Error::io("read `a\rb`", &refused).hint("of the inner one");
+        let failure = Error::unknown("the state of `x` is not known")
+            .hint("look at it")
+            .caused_by(inner)
+            .after_changes();
+        assert!(!error(&failure, &Style::PLAIN).contains("caused by"));
+        insta::assert_snapshot!(error_with_causes(&failure, &Style::PLAIN, true), @r"
+        error: the state of `x` is not known
+        caused by: cannot read `a\rb`: Permission denied (os error 13)
+        note: something was changed
+        hint: look at it
+        ");
+        let secret =
+            Error::failed("it failed").caused_by(Error::failed("no way to postgres://me:hunter2@h/d"));
+        let page = error_with_causes(&secret, &Style::PLAIN, true);
+        assert!(
+            page.contains("caused by: no way to") && !page.contains("hunter2"),
+            "{page}"
+        );
     }
 
     #[test]

@@ -62,6 +62,7 @@ pub fn report(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode
         opener::open(path).map_err(|error| {
             Error::failed(format!("`{page}` can't be opened: {error}"))
                 .hint("open it by hand, or read it here: `rollback report`")
+                .caused_by(error)
         })?;
         super::say(&format!("opened {page}\n"));
         return Ok(ExitCode::Done);
@@ -96,7 +97,8 @@ fn page_of(context: &Context, report: &Report) -> Result<String> {
             report.run
         ))
     };
-    let entries = std::fs::read_dir(context.workspace.root().join(REPORTS)).map_err(|_| missing())?;
+    let entries = std::fs::read_dir(context.workspace.root().join(REPORTS))
+        .map_err(|error| missing().caused_by(error))?;
     for path in entries.flatten().map(|entry| entry.path()) {
         let page = path.with_extension("html");
         let is_data = path.extension().is_some_and(|extension| extension == "json");

@@ -246,9 +246,10 @@ pub(crate) fn show_preview(everywhere: &Everywhere, preview: run::Preview, telli
         return code_of(&report);
     };
     if !everywhere.json {
-        say(&render::error(
+        say(&render::error_with_causes(
             &error,
             &Style::of(&std::io::stderr(), everywhere.no_color),
+            everywhere.verbose > 0,
         ));
     }
     error.exit_code()

@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::tree::Tree;
-use crate::base::error::Error;
-use crate::base::error::Result;
 
 const LOCK: &str = include_str!("../../demo/npm/package-lock.json");
 
@@ -32,10 +31,11 @@ enum Package {
     Root {},
 }
 
+const UNREADABLE: &str = "`demo/npm/package-lock.json` is unreadable";
+
 /// Plants `package-lock.json`, `vendor/` and `node_modules/`.
 pub(super) fn plant(tree: &mut Tree) -> Result<()> {
-    let unreadable = |error| Error::bug(format!("`demo/npm/package-lock.json` is unreadable: {error}"));
-    let lock: Lock = serde_json::from_str(LOCK).map_err(unreadable)?;
+    let lock: Lock = serde_json::from_str(LOCK).context(UNREADABLE)?;
     for (place, package) in lock.packages {
         match package {
             Package::Link { resolved, link: true } => {
@@ -72,7 +72,7 @@ pub(super) fn plant(tree: &mut Tree) -> Result<()> {
     tree.file("package-lock.json", LOCK);
     tree.file(
         "node_modules/.package-lock.json",
-        hidden_lock().map_err(unreadable)?,
+        hidden_lock().context(UNREADABLE)?,
     );
     Ok(())
 }

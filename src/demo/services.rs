@@ -9,9 +9,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use anyhow::{Context as _, Result};
+
 use super::deployed::{Group, deployed};
-use crate::base::error::Error;
-use crate::base::error::Result;
 
 const LIVE_PID_FILE: &str = "logs/duckdb.pid";
 const LIVE_DATABASE: &str = ".duckdb/analytics.db";
@@ -57,12 +57,12 @@ impl Drop for Services {
 /// of all stories: a true one for it, stale ones for the others.
 ///
 /// The service is `cat` on a pipe of ours: it ends by itself when this program does, however that happens.
-pub fn start_services(root: &Path) -> Result<Services> {
+pub(super) fn start(root: &Path) -> Result<Services> {
     let database = root.join(LIVE_DATABASE);
     let open = std::fs::OpenOptions::new()
         .append(true)
         .open(&database)
-        .map_err(|error| Error::io(format_args!("open `{}`", database.display()), &error))?;
+        .with_context(|| format!("open `{}`", database.display()))?;
     let live = Command::new("cat")
         .current_dir(root)
         .stdin(Stdio::piped())
@@ -70,7 +70,7 @@ pub fn start_services(root: &Path) -> Result<Services> {
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-        .map_err(|error| Error::io("start `cat` as the service of story 1.3", &error))?;
+        .context("start `cat` as the service of story 1.3")?;
 
     let mut services = Services { live, stale: 0 };
     write_pid(root, LIVE_PID_FILE, services.pid())?;
@@ -87,6 +87,5 @@ pub fn start_services(root: &Path) -> Result<Services> {
 
 fn write_pid(root: &Path, path: &str, pid: u32) -> Result<()> {
     let path = root.join(path);
-    std::fs::write(&path, format!("{pid}\n"))
-        .map_err(|error| Error::io(format_args!("write `{}`", path.display()), &error))
+    std::fs::write(&path, format!("{pid}\n")).with_context(|| format!("write `{}`", path.display()))
 }

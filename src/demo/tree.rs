@@ -10,10 +10,8 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
-
-use crate::base::error::Error;
-use crate::base::error::Result;
 
 /// 2025-08-28T09:26:56Z, the modification time of everything, in seconds since the epoch.
 pub(super) const MODIFIED: i64 = 1_756_373_216;
@@ -86,7 +84,7 @@ impl Tree {
             .collect();
         for directory in &directories {
             let path = root.join(directory);
-            std::fs::create_dir(&path).map_err(|error| failed("create", &path, &error))?;
+            std::fs::create_dir(&path).with_context(|| doing("create", &path))?;
         }
         for (path, node) in &self.nodes {
             let path = root.join(path);
@@ -96,14 +94,14 @@ impl Tree {
                     std::os::unix::fs::symlink(target, &path).and_then(|()| set_times(&path))
                 }
             }
-            .map_err(|error| failed("write", &path, &error))?;
+            .with_context(|| doing("write", &path))?;
         }
         // Last and from the bottom: making an entry changes the time of the directory that holds it.
         for directory in directories.iter().rev() {
             let path = root.join(directory);
-            set_times(&path).map_err(|error| failed("set the times of", &path, &error))?;
+            set_times(&path).with_context(|| doing("set the times of", &path))?;
         }
-        set_times(root).map_err(|error| failed("set the times of", root, &error))
+        set_times(root).with_context(|| doing("set the times of", root))
     }
 }
 
@@ -137,8 +135,6 @@ fn times() -> Timestamps {
     }
 }
 
-fn failed(doing: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::io(format_args!("{doing} `{}`", path.display()), error)
-        .after_changes()
-        .hint("the directory is left half built: remove it, and name another")
+fn doing(what: &str, path: &Path) -> String {
+    format!("{what} `{}`", path.display())
 }

@@ -296,66 +296,6 @@ fn name(need: &Capability) -> String {
     }
 }
 
-/// The pattern that lists a URL: same scheme and host, and the port, where `*` stands for any.
-///
-/// # Errors
-/// [`crate::base::error::Kind::Invalid`] for what is no http URL, [`crate::base::error::Kind::Denied`] where no pattern lists it.
-pub fn check_address<'a>(patterns: &'a [String], url: &str) -> Result<&'a str> {
-    let wanted = Address::parse(url).ok_or_else(|| {
-        Error::invalid(format!("`{url}` is not an http or https URL")).hint("http://127.0.0.1:3001/health")
-    })?;
-    let lists = |pattern: &&String| {
-        Address::parse(pattern).is_some_and(|pattern| {
-            pattern.scheme == wanted.scheme
-                && pattern.host == wanted.host
-                && (pattern.port == "*" || pattern.port == wanted.port)
-        })
-    };
-    if let Some(pattern) = patterns.iter().find(lists) {
-        return Ok(pattern);
-    }
-    Err(Error::denied(format!(
-        "`{}://{}:{}` is not listed",
-        wanted.scheme, wanted.host, wanted.port
-    ))
-    .hint(format!(
-        "list it under policy.http in `{CONFIG}` if a script may ask it"
-    )))
-}
-
-#[derive(PartialEq, Eq)]
-struct Address {
-    scheme: String,
-    host: String,
-    port: String,
-}
-
-impl Address {
-    fn parse(url: &str) -> Option<Self> {
-        let (scheme, rest) = url.split_once("://")?;
-        let scheme = scheme.to_ascii_lowercase();
-        let default = match scheme.as_str() {
-            "http" => "80",
-            "https" => "443",
-            _ => return None,
-        };
-        let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or(rest);
-        // Credentials before the host are a classic way to show one host and ask another.
-        if authority.is_empty() || authority.contains('@') || authority.contains(char::is_whitespace) {
-            return None;
-        }
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, port),
-            _ => (authority, default),
-        };
-        let valid = port == "*" || port.parse::<u16>().is_ok_and(|port| port > 0);
-        (valid && !host.is_empty()).then(|| Self {
-            scheme,
-            host: host.to_ascii_lowercase(),
-            port: port.to_owned(),
-        })
-    }
-}
 
 #[cfg(test)]
 mod tests;

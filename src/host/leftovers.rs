@@ -92,8 +92,9 @@ impl Host {
         };
         let mut all: Vec<Leftover> = Vec::new();
         for line in text.lines() {
-            let leftover = serde_json::from_str(line)
-                .map_err(|error| Error::corrupt(format!("`.rollback/{LIST}` cannot be read: {error}")))?;
+            let leftover = serde_json::from_str(line).map_err(|error| {
+                Error::corrupt(format!("`.rollback/{LIST}` cannot be read: {error}")).caused_by(error)
+            })?;
             if !all.contains(&leftover) {
                 all.push(leftover);
             }

@@ -11,11 +11,10 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use ureq::http::Uri;
 use ureq::http::header::LOCATION;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
+use crate::workspace::address::Address;
 
 mod post;
 
@@ -124,13 +123,16 @@ pub struct HttpSeen {
     pub why: Option<String>,
 }
 
-/// Asks `url` with GET and follows up to five redirects, all within `timeout`. `allowed` is called with each address,
-/// normalized, before it is asked; its refusal ends the probe. Proxies from the environment are not used.
+/// Asks an address with GET and follows up to five redirects, all within `timeout`. `allowed` is called with each address
+/// before it is asked; its refusal ends the probe. Proxies from the environment are not used.
 ///
 /// # Errors
-/// Of kind `Invalid` for what is no plain `http` or `https` address; whatever `allowed` says. A failed connection
-/// is no error: the status is `None`.
-pub fn http_check(url: &str, timeout: Duration, allowed: &dyn Fn(&str) -> Result<()>) -> Result<HttpSeen> {
+/// Whatever `allowed` says. A failed connection is no error: the status is `None`.
+pub fn http_check(
+    mut address: Address,
+    timeout: Duration,
+    allowed: &dyn Fn(&Address) -> Result<()>,
+) -> Result<HttpSeen> {
     let start = Instant::now();
     let mut seen = HttpSeen {
         status: None,
@@ -138,10 +140,9 @@ pub fn http_check(url: &str, timeout: Duration, allowed: &dyn Fn(&str) -> Result
         chain: Vec::new(),
         why: None,
     };
-    let mut address = Address::parse(url)?;
     loop {
+        allowed(&address)?;
         let text = address.to_string();
-        allowed(&text)?;
         seen.chain.push(text.clone());
         let left = timeout.saturating_sub(start.elapsed()).clamp(SHORTEST, LONGEST);
         let answer = get(&text, left);
@@ -172,23 +173,22 @@ pub fn http_check(url: &str, timeout: Duration, allowed: &dyn Fn(&str) -> Result
     }
 }
 
-/// The text at `url`, at most `limit` bytes of it, without following any redirect. Proxies from the environment are not
+/// The text at an address, at most `limit` bytes of it, without following any redirect. Proxies from the environment are not
 /// used.
 ///
 /// # Errors
-/// Of kind `Invalid` for what is no plain `http` or `https` address; `Failed` without an answer of status 200 in time.
-pub fn fetch(url: &str, timeout: Duration, limit: u64) -> Result<String> {
-    let address = Address::parse(url)?.to_string();
-    let failed = |why: String| {
-        Error::failed(format!("cannot read `{}`: {why}", without_credentials(&address)))
+/// Of kind `Failed` without an answer of status 200 in time.
+pub fn fetch(address: &Address, timeout: Duration, limit: u64) -> Result<String> {
+    let failed = |why: &dyn std::fmt::Display| {
+        Error::failed(format!("cannot read `{address}`: {why}"))
             .hint("see to the endpoint, or correct its address")
     };
     let mut response = agent(timeout.clamp(SHORTEST, LONGEST))
-        .get(&address)
+        .get(address.to_string())
         .call()
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| failed(&error).caused_by(error))?;
     if response.status().as_u16() != 200 {
-        return Err(failed(format!("it answers {}", response.status().as_u16())));
+        return Err(failed(&format_args!("it answers {}", response.status().as_u16())));
     }
     let mut text = Vec::new();
     response
@@ -196,7 +196,7 @@ pub fn fetch(url: &str, timeout: Duration, limit: u64) -> Result<String> {
         .as_reader()
         .take(limit)
         .read_to_end(&mut text)
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| failed(&error).caused_by(error))?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
@@ -232,139 +232,11 @@ fn get(url: &str, timeout: Duration) -> Result<(u16, Option<String>), String> {
     Ok((response.status().as_u16(), location))
 }
 
-/// Whether a text is an `http` or `https` address without credentials.
-///
-/// # Errors
-/// Of kind `Invalid`, without the credentials.
-pub fn check_address(text: &str) -> Result<()> {
-    Address::parse(text).map(drop)
-}
-
-/// An address in one form only, so that what the policy reads is what is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Address {
-    scheme: String,
-    authority: String,
-    path: String,
-    query: Option<String>,
-}
-
-impl Address {
-    fn parse(text: &str) -> Result<Self> {
-        let wrong = |why: &str| {
-            let shown: String = without_credentials(text).escape_debug().collect();
-            Error::invalid(format!("`{shown}` is no address to probe: {why}"))
-                .hint("give it as in `http://127.0.0.1:3000/health`")
-        };
-        let text = text.split_once('#').map_or(text, |(before, _)| before);
-        if text
-            .chars()
-            .any(|letter| letter == '\\' || letter.is_whitespace() || letter.is_control())
-        {
-            return Err(wrong("it has a character that does not belong in one"));
-        }
-        let uri: Uri = text.parse().map_err(|_| wrong("it cannot be read"))?;
-        let scheme = uri.scheme_str().unwrap_or_default().to_ascii_lowercase();
-        if !matches!(scheme.as_str(), "http" | "https") {
-            return Err(wrong("only `http` and `https` are"));
-        }
-        let authority = uri.authority().ok_or_else(|| wrong("it has no host"))?;
-        // Before an `@`, another host can be made to look like an allowed one.
-        if authority.as_str().contains('@') {
-            return Err(wrong("it has credentials"));
-        }
-        let host = authority.host().to_ascii_lowercase();
-        if host.is_empty() {
-            return Err(wrong("it has no host"));
-        }
-        let written = authority.as_str().get(host.len()..).unwrap_or_default();
-        let port = match (written.strip_prefix(':'), authority.port_u16()) {
-            (None, None) if written.is_empty() => None,
-            (Some(_), Some(port)) if port > 0 => Some(port),
-            _ => return Err(wrong("its port is no port")),
-        };
-        let default = if scheme == "https" { 443 } else { 80 };
-        Ok(Self {
-            authority: match port.filter(|port| *port != default) {
-                Some(port) => format!("{host}:{port}"),
-                None => host,
-            },
-            scheme,
-            path: without_dots(uri.path()),
-            query: uri.query().map(str::to_owned),
-        })
-    }
-
-    /// Where a redirect from here leads.
-    fn join(&self, location: &str) -> Result<Self> {
-        let Self {
-            scheme,
-            authority,
-            path,
-            ..
-        } = self;
-        let location = location.trim();
-        let relative = location.split_once('#').map_or(location, |(before, _)| before);
-        let before_path = relative.split(['/', '?']).next().unwrap_or_default();
-        if before_path.contains(':') {
-            return Self::parse(location);
-        }
-        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-        Self::parse(&match relative.as_bytes() {
-            [] => self.to_string(),
-            [b'/', b'/', ..] => format!("{scheme}:{relative}"),
-            [b'/', ..] => format!("{scheme}://{authority}{relative}"),
-            [b'?', ..] => format!("{scheme}://{authority}{path}{relative}"),
-            _ => format!("{scheme}://{authority}{directory}/{relative}"),
-        })
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}://{}{}", self.scheme, self.authority, self.path)?;
-        match &self.query {
-            Some(query) => write!(formatter, "?{query}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The text without what stands between the scheme and an `@`.
-fn without_credentials(text: &str) -> String {
-    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
-    match rest.rsplit_once('@') {
-        Some((_, after)) => format!("{scheme}://***@{after}"),
-        None => text.to_owned(),
-    }
-}
-
-/// Resolves `.` and `..`, percent-encoded ones too: servers do, so a policy by path must see the result.
-fn without_dots(path: &str) -> String {
-    let mut segments: Vec<&str> = Vec::new();
-    let mut open = false;
-    for segment in path.split('/').skip(1) {
-        let plain = segment.to_ascii_lowercase().replace("%2e", ".");
-        open = matches!(plain.as_str(), "." | "..");
-        match plain.as_str() {
-            "." => {}
-            ".." => {
-                segments.pop();
-            }
-            _ => segments.push(segment),
-        }
-    }
-    let end = if open && !segments.is_empty() { "/" } else { "" };
-    format!("/{}{end}", segments.join("/"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
     use std::thread::JoinHandle;
-
-    use proptest::prelude::*;
 
     use super::*;
     use crate::base::error::Kind;
@@ -405,7 +277,11 @@ mod tests {
             .port()
     }
 
-    const ANYTHING: fn(&str) -> Result<()> = |_| Ok(());
+    const ANYTHING: fn(&Address) -> Result<()> = |_| Ok(());
+
+    fn probe(url: &str, timeout: Duration, allowed: &dyn Fn(&Address) -> Result<()>) -> Result<HttpSeen> {
+        http_check(Address::parse(url)?, timeout, allowed)
+    }
 
     #[test]
     fn a_bound_port_is_listened_on_and_a_free_one_is_not() {
@@ -437,7 +313,7 @@ mod tests {
     fn an_answer_is_told_with_its_status() {
         let (port, server) = serve(vec![answer("503 Busy", "")]);
         let url = format!("http://127.0.0.1:{port}/health?deep=1#top");
-        let seen = http_check(&url, LONG, &ANYTHING).expect("a probe");
+        let seen = probe(&url, LONG, &ANYTHING).expect("a probe");
         assert_eq!((seen.status, &seen.why), (Some(503), &None));
         assert_eq!(seen.chain, [format!("http://127.0.0.1:{port}/health?deep=1")]);
         assert_eq!(server.join().expect("a server"), ["GET /health?deep=1 HTTP/1.1"]);
@@ -449,7 +325,7 @@ mod tests {
             answer("302 Found", "Location: ../new\r\n"),
             answer("200 OK", ""),
         ]);
-        let seen = http_check(&format!("http://127.0.0.1:{port}/a/b"), LONG, &ANYTHING).expect("a probe");
+        let seen = probe(&format!("http://127.0.0.1:{port}/a/b"), LONG, &ANYTHING).expect("a probe");
         assert_eq!(seen.status, Some(200));
         assert_eq!(
             server.join().expect("a server"),
@@ -465,13 +341,13 @@ mod tests {
             "302 Found",
             &format!("Location: http://{address}/secret\r\n"),
         )]);
-        let allowed = |url: &str| {
-            if url.starts_with(&format!("http://127.0.0.1:{port}/")) {
+        let allowed = |url: &Address| {
+            if url.origin() == format!("http://127.0.0.1:{port}") {
                 return Ok(());
             }
             Err(Error::denied(format!("`{url}` is not listed")))
         };
-        let error = http_check(&format!("http://127.0.0.1:{port}/"), LONG, &allowed).expect_err("refused");
+        let error = probe(&format!("http://127.0.0.1:{port}/"), LONG, &allowed).expect_err("refused");
         assert_eq!(error.kind(), Kind::Denied);
         server.join().expect("a server");
         forbidden.set_nonblocking(true).expect("a listener");
@@ -480,15 +356,14 @@ mod tests {
 
     #[test]
     fn a_refused_first_address_is_not_asked() {
-        let error =
-            http_check("http://127.0.0.1:1/", LONG, &|_| Err(Error::denied("no"))).expect_err("refused");
+        let error = probe("http://127.0.0.1:1/", LONG, &|_| Err(Error::denied("no"))).expect_err("refused");
         assert_eq!(error.kind(), Kind::Denied);
     }
 
     #[test]
     fn endless_redirects_end() {
         let (port, server) = serve(vec![answer("307 Again", "Location: /\r\n"); REDIRECTS + 1]);
-        let seen = http_check(&format!("http://127.0.0.1:{port}/"), LONG, &ANYTHING).expect("a probe");
+        let seen = probe(&format!("http://127.0.0.1:{port}/"), LONG, &ANYTHING).expect("a probe");
         assert_eq!((seen.status, seen.chain.len()), (Some(307), REDIRECTS + 1));
         assert!(seen.why.is_some());
         server.join().expect("a server");
@@ -496,14 +371,13 @@ mod tests {
 
     #[test]
     fn no_answer_is_an_observation() {
-        let refused =
-            http_check(&format!("http://127.0.0.1:{}/", free_port()), LONG, &ANYTHING).expect("a probe");
+        let refused = probe(&format!("http://127.0.0.1:{}/", free_port()), LONG, &ANYTHING).expect("a probe");
         assert_eq!(refused.status, None);
         assert!(refused.why.is_some());
         // Bound, but nobody ever accepts or answers.
         let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}/", silent.local_addr().expect("an address"));
-        let seen = http_check(&url, Duration::from_millis(50), &ANYTHING).expect("a probe");
+        let seen = probe(&url, Duration::from_millis(50), &ANYTHING).expect("a probe");
         assert_eq!(seen.status, None);
         assert!(seen.why.is_some_and(|why| why.starts_with("no answer in")));
     }
@@ -513,7 +387,7 @@ mod tests {
         let body = "x".repeat(1 << 20);
         let endless = format!("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{body}");
         let (port, server) = serve(vec![endless]);
-        let seen = http_check(&format!("http://127.0.0.1:{port}/"), LONG, &ANYTHING).expect("a probe");
+        let seen = probe(&format!("http://127.0.0.1:{port}/"), LONG, &ANYTHING).expect("a probe");
         assert_eq!((seen.status, seen.why), (Some(200), None));
         assert!(seen.milliseconds < 10_000, "{}", seen.milliseconds);
         server.join().expect("a server");
@@ -536,60 +410,9 @@ mod tests {
             "http://:80/",
             "",
         ] {
-            let error =
-                http_check(url, LONG, &|_| panic!("`{url}` reached the policy")).expect_err("refused");
+            let error = probe(url, LONG, &|_| panic!("`{url}` reached the policy")).expect_err("refused");
             assert_eq!(error.kind(), Kind::Invalid, "{url}");
             assert!(!error.message().contains("secret"), "{error}");
-        }
-    }
-
-    #[test]
-    fn an_address_has_one_form() {
-        for (text, expected) in [
-            ("HTTP://LocalHost:80", "http://localhost/"),
-            ("https://x:443/a/../b", "https://x/b"),
-            ("http://x/a/%2E%2e/b/.", "http://x/b/"),
-            ("http://[::1]:3000/?q", "http://[::1]:3000/?q"),
-        ] {
-            assert_eq!(Address::parse(text).expect(text).to_string(), expected);
-        }
-        let base = Address::parse("http://x:8080/a/b?c").expect("an address");
-        for (location, expected) in [
-            ("https://y/z", "https://y/z"),
-            ("//y/z", "http://y/z"),
-            ("/z", "http://x:8080/z"),
-            ("?z", "http://x:8080/a/b?z"),
-            ("z#f", "http://x:8080/a/z"),
-            ("../../../z", "http://x:8080/z"),
-            ("/login?next=http://y/", "http://x:8080/login?next=http://y/"),
-        ] {
-            assert_eq!(
-                base.join(location).expect(location).to_string(),
-                expected,
-                "{location}"
-            );
-        }
-        for location in [
-            "javascript:alert(1)",
-            "file:///etc/passwd",
-            "http://x@y/",
-            "\\\\y\\z",
-        ] {
-            assert!(base.join(location).is_err(), "{location}");
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn no_dots_are_left_in_a_path(path in "(/(\\.|\\.\\.|%2e|%2E\\.|[a-z.]{0,3})){0,8}") {
-            let clean = without_dots(&path);
-            prop_assert!(clean.starts_with('/'));
-            prop_assert!(clean.split('/').all(|segment| {
-                !matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
-            }), "{} from {}", clean, path);
-            prop_assert_eq!(without_dots(&clean), clean);
         }
     }
 }

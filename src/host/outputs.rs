@@ -135,6 +135,7 @@ pub fn new_output(path: &Path, workspace: &Workspace) -> Result<File> {
         .map_err(|error| {
             Error::usage(format!("cannot make `{}`: {error}", path.display()))
                 .hint("name a new file; nothing is replaced")
+                .caused_by(error)
         })
 }
 

@@ -9,6 +9,7 @@ use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::host::net;
 use crate::base::known::Known;
+use crate::workspace::address::Address;
 use crate::workspace::monitor_config::{MonitorConfig, ProbeConfig, PrometheusConfig};
 
 /// Bytes of an endpoint's text that are read.
@@ -152,9 +153,9 @@ fn now() -> i64 {
 }
 
 fn probe_value(probe: &ProbeConfig) -> Result<f64> {
-    let own = origin(&probe.url);
-    let seen = net::http_check(&probe.url, probe.timeout, &|address| {
-        if origin(address) == own {
+    let configured = Address::parse(&probe.url)?;
+    let seen = net::http_check(configured.clone(), probe.timeout, &|address| {
+        if address.origin() == configured.origin() {
             Ok(())
         } else {
             Err(Error::denied(format!(
@@ -170,18 +171,8 @@ fn probe_value(probe: &ProbeConfig) -> Result<f64> {
     Ok(f64::from(u8::from(good)))
 }
 
-/// Scheme, host and port.
-fn origin(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let scheme = scheme.to_ascii_lowercase();
-    let host = host.to_ascii_lowercase();
-    let port = if scheme == "https" { ":443" } else { ":80" };
-    format!("{scheme}://{}", host.strip_suffix(port).unwrap_or(&host))
-}
-
 fn prometheus_values(entry: &PrometheusConfig) -> Result<Vec<Value>> {
-    let text = net::fetch(&entry.url, entry.timeout, TEXT)?;
+    let text = net::fetch(&Address::parse(&entry.url)?, entry.timeout, TEXT)?;
     let values = series_of(&text, &entry.series).and_then(|values| {
         if entry.sum {
             sum(&entry.series, &values).map(|sum| vec![(String::new(), Known::Yes(sum))])
@@ -366,12 +357,5 @@ mod tests {
                 .expect_err("too many")
                 .contains("more than 100")
         );
-    }
-
-    #[test]
-    fn an_origin_is_scheme_host_and_port() {
-        assert_eq!(origin("HTTP://Localhost:80/x?y"), origin("http://localhost/"));
-        assert_ne!(origin("http://localhost:81/"), origin("http://localhost/"));
-        assert_ne!(origin("http://localhost.evil/"), origin("http://localhost/"));
     }
 }

@@ -166,7 +166,7 @@ impl Catalogue {
             let shown = workspace.show(&path).shown;
             crate::workspace::trust::check_script(&path, Some(workspace.root()))?;
             let text = crate::workspace::text(&path, LIMIT)
-                .map_err(|error| Error::script(format!("cannot read story `{shown}`: {error}")))?;
+                .map_err(|error| Error::script(format!("cannot read story `{shown}`: {error}")).caused_by(error))?;
             let story = match Script::compile(&reader, &shown, Origin::File(path), &text) {
                 // A library beside the stories.
                 Ok(script) if script.header.is_empty() => continue,

@@ -5,11 +5,13 @@ use super::calls::Given;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::gate::policy::{Policy, check_address};
+use crate::workspace::address::check_address;
+use crate::gate::policy::Policy;
 use crate::report::effect::Capability;
 use crate::primitives::contract::Family;
 use crate::primitives::contract::Primitive;
 use crate::view::View;
+use crate::workspace::address::Address;
 
 /// One thing that a call asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,11 +179,11 @@ pub fn judge(claim: &Claim, view: &View, policy: &Policy) -> Result<Judged> {
             },
         ),
         Claim::Address(url) => {
-            let pattern = check_address(&workspace.config().policy.http, url);
-            (
-                url.clone(),
-                pattern.map(|pattern| Some(format!("policy.http: {pattern}"))),
-            )
+            let answer = Address::parse(url).and_then(|address| {
+                let pattern = check_address(&workspace.config().policy.http, &address)?;
+                Ok(Some(format!("policy.http: {pattern}")))
+            });
+            (url.clone(), answer)
         }
         Claim::Packages(manager) => asked(
             manager,

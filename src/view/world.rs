@@ -21,6 +21,7 @@ use crate::host::processes::{Found, Holder, OpenFiles, Process, Query, Scope};
 use crate::host::sight::Look;
 use crate::base::known::Known;
 use crate::workspace::Place;
+use crate::workspace::address::Address;
 use crate::workspace::config::ProcessScope;
 
 /// Packages by name.
@@ -415,12 +416,14 @@ impl View {
     /// Asks an address that the policy lists, and those to which it redirects; unknown where a preview must not ask.
     ///
     /// # Errors
-    /// As [`View::check_address`] and [`net::http_check`].
+    /// As [`Address::parse`], [`View::check_address`] and [`net::http_check`].
     pub fn http_check(&self, url: &str, timeout: Duration) -> Result<Known<net::HttpSeen>> {
+        let address = Address::parse(url)?;
+        // The policy lists the host; what is sent beyond it is what a script may not send.
         if self.errand.preview
-            && let Some(why) = self.holds_given(sent(url))
+            && let Some(why) = self.holds_given(address.target())
         {
-            self.check_address(url)?;
+            self.check_address(&address)?;
             let why = format!("asked in the real run only: {why}");
             self.leave_unsent(format!("http_check: an address is {why}"));
             return Ok(Known::Unknown(why));
@@ -428,17 +431,18 @@ impl View {
         if let Err(error) = self.look(Look::Network, "an address") {
             return Ok(Known::Unknown(error.message().to_owned()));
         }
-        net::http_check(url, timeout, &|url| self.check_address(url)).map(Known::Yes)
+        net::http_check(address, timeout, &|address| self.check_address(address)).map(Known::Yes)
     }
 
     /// Whether something listens on a port of a host that the policy lists.
     ///
     /// # Errors
-    /// As [`View::check_address`] and [`net::listening`].
+    /// As [`Address::of_host`], [`View::check_address`] and [`net::listening`].
     pub fn listening(&self, host: &str, port: u16, timeout: Duration) -> Result<bool> {
-        self.check_address(&format!("http://{host}:{port}/"))?;
+        let address = Address::of_host(host, port)?;
+        self.check_address(&address)?;
         self.look(Look::Network, format_args!("port {port}"))?;
-        let listening = net::listening(host, port, timeout.min(self.allowance.left()));
+        let listening = net::listening(address.host(), port, timeout.min(self.allowance.left()));
         listening.map_err(Error::of_looking)
     }
 
@@ -455,16 +459,7 @@ impl View {
     ///
     /// # Errors
     /// `Kind::Denied` naming the rule.
-    pub fn check_address(&self, url: &str) -> Result<()> {
-        crate::gate::policy::check_address(&self.workspace.config().policy.http, url).map(|_| ())
+    pub fn check_address(&self, address: &Address) -> Result<()> {
+        crate::workspace::address::check_address(&self.workspace.config().policy.http, address).map(|_| ())
     }
-}
-
-/// What an address sends beyond the host, which the policy lists: path and query.
-fn sent(url: &str) -> &str {
-    let after = url.split_once("://").map_or(url, |(_, rest)| rest);
-    after
-        .find(['/', '?', '#'])
-        .and_then(|at| after.get(at..))
-        .unwrap_or_default()
 }

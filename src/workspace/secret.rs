@@ -166,8 +166,8 @@ impl<'de> Visitor<'de> for PlainOrSecret {
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Address, E> {
         // An address with credentials is not repeated.
-        crate::host::net::check_address(text)
-            .map(|()| Address::Plain(text.to_owned()))
+        crate::workspace::address::Address::parse(text)
+            .map(|_| Address::Plain(text.to_owned()))
             .map_err(|error| {
                 E::custom(format!(
                     "{}; an address that is secret is given as `{{ file: PATH }}` or `{{ env: NAME }}`",
@@ -199,7 +199,7 @@ impl Address {
             Self::Plain(url) => Ok(Secret(url.clone())),
             Self::Secret(source) => {
                 let url = source.read(root)?;
-                crate::host::net::check_address(url.reveal()).map_err(|_| {
+                crate::workspace::address::Address::parse(url.reveal()).map_err(|_| {
                     Error::invalid(format!("what {source} holds is no `http` or `https` address"))
                         .hint("it must read as `https://host/path`, without credentials before the host")
                 })?;

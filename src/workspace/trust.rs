@@ -318,7 +318,8 @@ pub fn list() -> Result<Vec<PathBuf>> {
         Err(error) => {
             return Err(
                 Error::configuration(format!("cannot read `{}`: {error}", file.display()))
-                    .hint("make it a readable file, or remove it"),
+                    .hint("make it a readable file, or remove it")
+                    .caused_by(error),
             );
         }
     };

@@ -87,15 +87,21 @@ pub(super) fn export(
     };
     let mut export = Export {
         arguments,
-        sink: BufWriter::new(sink),
+        sink: match arguments.format {
+            Format::Jsonl => Sink::Lines(BufWriter::new(sink)),
+            Format::Csv => Sink::Table(Box::new(table(sink))),
+        },
         failed: None,
         left_out: 0,
     };
-    if arguments.format == Format::Csv {
-        export.row(COLUMNS.iter().map(|column| (*column).to_owned()));
+    if let Sink::Table(table) = &mut export.sink {
+        unless(&mut export.failed, || Ok(table.write_record(COLUMNS)?));
     }
     segments::lines(&workspace.state().join("audit"), |line| export.line(line))?;
-    let ended = export.sink.flush();
+    let ended = match &mut export.sink {
+        Sink::Lines(lines) => lines.flush(),
+        Sink::Table(table) => table.flush(),
+    };
     // Of standard output it is told at the end of the command.
     if let (Some(error), true) = (export.failed.take().or(ended.err()), to_file) {
         return Err(Error::io("write the export", &error));
@@ -115,9 +121,14 @@ pub(super) fn export(
     })
 }
 
+enum Sink {
+    Lines(BufWriter<Box<dyn Write>>),
+    Table(Box<csv::Writer<Box<dyn Write>>>),
+}
+
 struct Export<'a> {
     arguments: &'a Arguments,
-    sink: BufWriter<Box<dyn Write>>,
+    sink: Sink,
     failed: Option<std::io::Error>,
     left_out: u64,
 }
@@ -132,17 +143,19 @@ impl Export<'_> {
             // What is no record has no run and no time, and still is part of the log as it is.
             None => all && self.arguments.format == Format::Jsonl,
         };
-        if self.arguments.format == Format::Jsonl {
-            if wanted {
-                self.write(&[line, b"\n"].concat());
+        let failed = &mut self.failed;
+        match &mut self.sink {
+            Sink::Lines(lines) if wanted => {
+                unless(failed, || {
+                    lines.write_all(line).and_then(|()| lines.write_all(b"\n"))
+                });
             }
-            self.left_out += u64::from(front.is_none() && !wanted);
-            return;
-        }
-        match serde_json::from_slice::<Map<String, Value>>(line) {
-            Ok(record) if wanted => self.record(record),
-            Ok(_) if front.is_some() => {}
-            _ => self.left_out += 1,
+            Sink::Lines(_) => self.left_out += u64::from(front.is_none()),
+            Sink::Table(table) => match serde_json::from_slice::<Map<String, Value>>(line) {
+                Ok(record) if wanted => unless(failed, || Ok(table.write_record(cells(record))?)),
+                Ok(_) if front.is_some() => {}
+                _ => self.left_out += 1,
+            },
         }
     }
 
@@ -154,37 +167,38 @@ impl Export<'_> {
             && since.as_ref().is_none_or(|since| front.ts >= since.as_str())
             && (event.is_empty() || event.iter().any(|event| event == front.event))
     }
+}
 
-    fn record(&mut self, mut record: Map<String, Value>) {
-        record.shift_remove("v");
-        let cells: Vec<Option<Value>> = COLUMNS
-            .iter()
-            .map(|column| record.shift_remove(*column))
-            .collect();
-        let more = if record.is_empty() {
-            String::new()
-        } else {
-            Value::Object(record).to_string()
-        };
-        let cells = COLUMNS.iter().zip(cells).map(|(column, cell)| match cell {
-            _ if *column == "more" => more.clone(),
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text,
-            Some(value) => value.to_string(),
-        });
-        self.row(cells);
+/// Writes, unless something could not be written before.
+fn unless(failed: &mut Option<std::io::Error>, write: impl FnOnce() -> std::io::Result<()>) {
+    if failed.is_none() {
+        *failed = write().err();
     }
+}
 
-    fn row(&mut self, cells: impl Iterator<Item = String>) {
-        let cells: Vec<String> = cells.map(|cell| quoted(&harmless(cell))).collect();
-        self.write(format!("{}\r\n", cells.join(",")).as_bytes());
-    }
+/// A table after RFC 4180.
+fn table<W: Write>(sink: W) -> csv::Writer<W> {
+    csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(sink)
+}
 
-    fn write(&mut self, bytes: &[u8]) {
-        if self.failed.is_none() {
-            self.failed = self.sink.write_all(bytes).err();
-        }
-    }
+/// The cells of a record's row.
+fn cells(mut record: Map<String, Value>) -> Vec<String> {
+    record.shift_remove("v");
+    let cells = COLUMNS.map(|column| record.shift_remove(column));
+    let more = if record.is_empty() {
+        String::new()
+    } else {
+        Value::Object(record).to_string()
+    };
+    let text = |(column, cell): (&str, Option<Value>)| match cell {
+        _ if column == "more" => more.clone(),
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text,
+        Some(value) => value.to_string(),
+    };
+    COLUMNS.into_iter().zip(cells).map(text).map(harmless).collect()
 }
 
 /// A spreadsheet takes what begins so for a formula, which could reach other programs and hosts.
@@ -193,14 +207,6 @@ fn harmless(cell: String) -> String {
         return format!("'{cell}");
     }
     cell
-}
-
-/// In quotes where RFC 4180 wants them.
-fn quoted(cell: &str) -> String {
-    if cell.contains([',', '"', '\r', '\n']) {
-        return format!("\"{}\"", cell.replace('"', "\"\""));
-    }
-    cell.to_owned()
 }
 
 #[cfg(test)]
@@ -227,7 +233,12 @@ mod tests {
             ),
             ("a=1", "a=1"),
         ] {
-            assert_eq!(quoted(&harmless(cell.to_owned())), written);
+            let mut table = table(Vec::new());
+            table
+                .write_record([harmless(cell.to_owned()), "x".to_owned()])
+                .expect("a row");
+            let row = table.into_inner().expect("a table");
+            assert_eq!(String::from_utf8_lossy(&row), format!("{written},x\r\n"));
         }
     }
 

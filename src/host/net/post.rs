@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use ureq::http::header::{LOCATION, RETRY_AFTER};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-use super::{Address, BODY, LONGEST, SHORTEST};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use super::{BODY, LONGEST, SHORTEST};
+use crate::base::error::{Error, Result};
+use crate::workspace::address::Address;
 
 /// Redirects within a host that are followed.
 const REDIRECTS: usize = 3;
@@ -65,12 +65,11 @@ pub fn post(post: &Post<'_>) -> Result<Answer> {
         let next = address
             .join(&location)
             .map_err(|_| Error::failed(format!("HTTP {}: the redirect cannot be followed", answer.status)))?;
-        if (&next.scheme, &next.authority) != (&address.scheme, &address.authority) {
+        if next.origin() != address.origin() {
             return Err(Error::failed(format!(
-                "HTTP {}: redirected to `{}://{}`, which is not the configured host, and not followed",
+                "HTTP {}: redirected to `{}`, which is not the configured host, and not followed",
                 answer.status,
-                next.scheme,
-                next.authority.escape_debug()
+                next.origin()
             ))
             .hint("if the receiver has moved, put its new address into `rollback.yaml`"));
         }
