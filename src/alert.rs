@@ -4,7 +4,7 @@
 //! there until its channel took it: at least once, with the same id on every attempt.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,7 @@ use config::{AlertsConfig, Channel};
 use entry::{Entry, State};
 use outbox::Outbox;
 use quota::Verdict;
+use secret::{Secret, Source};
 
 /// What an alert is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -331,6 +332,8 @@ struct Shared {
     records: Records,
     root: PathBuf,
     commands: Vec<String>,
+    /// What a person typed in place of secrets that are not set.
+    typed: Mutex<Vec<(Source, Secret)>>,
 }
 
 impl Alerts {
@@ -357,6 +360,7 @@ impl Alerts {
                 records,
                 root,
                 commands: workspace.config().policy.commands.clone(),
+                typed: Mutex::default(),
             }),
         })
     }
@@ -371,6 +375,27 @@ impl Alerts {
     #[must_use]
     pub fn channels(&self) -> &[Channel] {
         &self.shared.config.channels
+    }
+
+    /// The variables of one channel, or of all, that hold a secret and are not set.
+    #[must_use]
+    pub fn unset(&self, channel: Option<&str>) -> Vec<Source> {
+        let channels = self.channels().iter();
+        let wanted = channels.filter(|known| channel.is_none_or(|name| name == known.name));
+        let mut unset: Vec<Source> = wanted
+            .flat_map(Channel::secrets)
+            .filter(|source| matches!(source, Source::Environment(name) if std::env::var_os(name).is_none()))
+            .cloned()
+            .collect();
+        unset.dedup();
+        unset
+    }
+
+    /// Until the program ends, what was typed is the secret of this place; it is masked wherever it turns up.
+    pub fn type_secret(&self, source: Source, typed: String) {
+        let secret = Secret::typed(typed);
+        secret.mask();
+        self.shared.typed().push((source, secret));
     }
 
     /// Puts an alert into the outbox for each channel that wants it. What is queued is on the disk when this returns.
@@ -534,6 +559,19 @@ impl Shared {
         };
         self.outbox.store_quota(&channel.name, &quota)?;
         Ok(became)
+    }
+
+    fn typed(&self) -> std::sync::MutexGuard<'_, Vec<(Source, Secret)>> {
+        self.typed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The secret of a place: what was typed for it, or what is there.
+    fn secret(&self, source: &Source) -> Result<Secret> {
+        let typed = self.typed();
+        match typed.iter().find(|(place, _)| place == source) {
+            Some((_, secret)) => Ok(secret.clone()),
+            None => source.read(&self.root),
+        }
     }
 
     /// The channel of this name, while it is configured.

@@ -16,6 +16,11 @@ const LIMIT: u64 = 64 << 10;
 pub struct Secret(String);
 
 impl Secret {
+    /// A secret that a person typed.
+    pub(super) fn typed(secret: String) -> Self {
+        Self(secret)
+    }
+
     /// The secret itself.
     #[must_use]
     pub(super) fn reveal(&self) -> &str {
@@ -193,11 +198,11 @@ impl Address {
     ///
     /// # Errors
     /// As [`Source::read`]; [`crate::error::Kind::Invalid`] where what is read is no address.
-    pub(super) fn read(&self, root: &Path) -> Result<Secret> {
+    pub(super) fn read(&self, shared: &super::Shared) -> Result<Secret> {
         match self {
             Self::Plain(url) => Ok(Secret(url.clone())),
             Self::Secret(source) => {
-                let url = source.read(root)?;
+                let url = shared.secret(source)?;
                 crate::host::net::check_address(url.reveal()).map_err(|_| {
                     Error::invalid(format!("what {source} holds is no `http` or `https` address"))
                         .hint("it must read as `https://host/path`, without credentials before the host")

@@ -101,8 +101,8 @@ pub(crate) fn environment_dry_run(value: Option<std::ffi::OsString>) -> Result<b
 /// `rollback run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArguments {
-    /// Stories (1.3, 1.5,1.6, all), features, or the path of a script
-    #[arg(required = true, value_name = "STORIES")]
+    /// Stories (1.3, 1.5,1.6, all), features, or the path of a script; without any, a terminal lets choose
+    #[arg(value_name = "STORIES")]
     pub stories: Vec<String>,
     /// Options of changing commands.
     #[command(flatten)]
@@ -163,6 +163,7 @@ pub struct PlanArguments {
 pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode> {
     let dry_run = arguments.changing.is_dry_run()?;
     let mut context = super::open(everywhere)?;
+    let words = super::choose::words(everywhere, &mut context, &arguments.stories)?;
     let mut request = Request {
         reason: arguments.changing.reason.clone(),
         trigger: arguments.changing.trigger.clone(),
@@ -175,10 +176,10 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
         purge: arguments.purge,
         allow_open: arguments.allow_open,
         strict: arguments.strict,
-        named: named_for_good(&arguments.stories),
+        named: named_for_good(&words),
         ..Request::default()
     };
-    request.stories = stories(&mut context, &arguments.stories)?;
+    request.stories = stories(&mut context, &words)?;
     let telling = telling(everywhere, &request.stories);
     if dry_run {
         super::confine(everywhere, &context, confine::Mode::DryRun)?;

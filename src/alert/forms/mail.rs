@@ -25,7 +25,7 @@ pub(super) fn send(
     let password = mail
         .password
         .as_ref()
-        .map(|source| source.read(&shared.root))
+        .map(|source| shared.secret(source))
         .transpose()?;
     if let Some(password) = &password {
         password.mask();

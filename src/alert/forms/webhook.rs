@@ -22,7 +22,7 @@ pub(super) fn send(
     message: &Message,
     timeout: Duration,
 ) -> Result<String, Refusal> {
-    let url = webhook.url.read(&shared.root)?;
+    let url = webhook.url.read(shared)?;
     if matches!(webhook.url, crate::alert::secret::Address::Secret(_)) {
         url.mask();
     }
@@ -36,7 +36,7 @@ pub(super) fn send(
         ("X-Rollback-Alert-Id", entry.alert.id.clone()),
     ];
     if let Some(source) = &webhook.signing_key {
-        let key = source.read(&shared.root)?;
+        let key = shared.secret(source)?;
         key.mask();
         let seconds = shared
             .clock
