@@ -23,12 +23,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use rollback_manager::backup::manifest::Origin;
-use rollback_manager::backup::{restore, retire, verify};
 use rollback_manager::audit::permit::Permit;
 use rollback_manager::audit::{AuditLog, Intent};
-use rollback_manager::host::Host;
+use rollback_manager::backup::manifest::Origin;
+use rollback_manager::backup::{restore, retire, verify};
 use rollback_manager::base::clock::Clock;
+use rollback_manager::host::Host;
 use rollback_manager::host::files::Renamed;
 use rollback_manager::report::effect::Risk;
 use rollback_manager::report::undo::Undo;

@@ -4,19 +4,19 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
-use rollback_manager::backup::{MANIFEST, manifest};
-use rollback_manager::edit::{env, json, lines, yaml};
-use rollback_manager::workspace::flags::{self, Flags};
 use rollback_manager::audit::record;
+use rollback_manager::backup::{MANIFEST, manifest};
 use rollback_manager::base::redact::redact;
+use rollback_manager::edit::{env, json, lines, yaml};
 use rollback_manager::host::files::Files;
 use rollback_manager::log_line::{self as log, Line};
 use rollback_manager::pattern::Pattern;
 use rollback_manager::run::plan_file;
 use rollback_manager::script::engine;
-use rollback_manager::workspace::story::{Origin, Script};
-use rollback_manager::workspace::story::Story;
 use rollback_manager::workspace::config::Config;
+use rollback_manager::workspace::flags::{self, Flags};
+use rollback_manager::workspace::story::Story;
+use rollback_manager::workspace::story::{Origin, Script};
 use serde_json::{Value, json};
 
 /// A target with its name and inputs to begin with.

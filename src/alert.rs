@@ -4,16 +4,17 @@
 //! there until its channel took it: at least once, with the same id on every attempt.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
+use crate::base::clock::Clock;
 use crate::base::error::Result;
 use crate::base::redact;
-use crate::base::clock::Clock;
 use crate::records::Records;
 use crate::report::alert::Alert;
 use crate::workspace::Workspace;
+use crate::workspace::secret::{Secret, Source};
 
 /// An alert on its way to one channel, as its file holds it.
 pub mod entry;
@@ -107,6 +108,8 @@ pub(crate) struct Shared {
     pub(crate) records: Records,
     pub(crate) root: PathBuf,
     pub(crate) commands: Vec<String>,
+    /// What a person typed in place of secrets that are not set.
+    pub(crate) typed: Mutex<Vec<(Source, Secret)>>,
 }
 
 impl Alerts {
@@ -133,6 +136,7 @@ impl Alerts {
                 records,
                 root,
                 commands: workspace.config().policy.commands.clone(),
+                typed: Mutex::default(),
             }),
         })
     }
@@ -147,6 +151,27 @@ impl Alerts {
     #[must_use]
     pub fn channels(&self) -> &[Channel] {
         &self.shared.config.channels
+    }
+
+    /// The variables of one channel, or of all, that hold a secret and are not set.
+    #[must_use]
+    pub fn unset(&self, channel: Option<&str>) -> Vec<Source> {
+        let channels = self.channels().iter();
+        let wanted = channels.filter(|known| channel.is_none_or(|name| name == known.name));
+        let mut unset: Vec<Source> = wanted
+            .flat_map(Channel::secrets)
+            .filter(|source| matches!(source, Source::Environment(name) if std::env::var_os(name).is_none()))
+            .cloned()
+            .collect();
+        unset.dedup();
+        unset
+    }
+
+    /// Until the program ends, what was typed is the secret of this place; it is masked wherever it turns up.
+    pub fn type_secret(&self, source: Source, typed: String) {
+        let secret = Secret::typed(typed);
+        secret.mask();
+        self.shared.typed().push((source, secret));
     }
 
     /// Puts an alert into the outbox for each channel that wants it. What is queued is on the disk when this returns.
@@ -213,7 +238,6 @@ impl Alerts {
             held_back,
         })
     }
-
 }
 
 impl Shared {
@@ -232,6 +256,19 @@ impl Shared {
         };
         self.outbox.store_quota(&channel.name, &quota)?;
         Ok(became)
+    }
+
+    fn typed(&self) -> std::sync::MutexGuard<'_, Vec<(Source, Secret)>> {
+        self.typed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The secret of a place: what was typed for it, or what is there.
+    pub(crate) fn secret(&self, source: &Source) -> Result<Secret> {
+        let typed = self.typed();
+        match typed.iter().find(|(place, _)| place == source) {
+            Some((_, secret)) => Ok(secret.clone()),
+            None => source.read(&self.root),
+        }
     }
 
     /// The channel of this name, while it is configured.

@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use crate::audit::permit::Permit;
+use crate::base::clock::Clock;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::audit::permit::Permit;
 use crate::base::redact::redact;
 use crate::base::redact::redact_value;
-use crate::base::clock::Clock;
 use crate::records::Records;
-use crate::report::undo::Undo;
 use crate::report::AuditHead;
+use crate::report::undo::Undo;
 
 /// Heads that are kept outside the log.
 pub mod anchors;

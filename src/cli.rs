@@ -26,6 +26,9 @@ pub mod audit;
 /// `rollback backup`.
 pub mod backup;
 
+/// Which stories, where none was named.
+mod choose;
+
 /// `rollback completions` and `rollback man`.
 pub mod completions;
 

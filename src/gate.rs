@@ -8,9 +8,9 @@ use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::host::logs::Level;
-use crate::report::effect::{BackupMade, Capability, Done, Fact, Outcome};
 use crate::operation::{Act, Operation, Proposal};
 use crate::report::OperationRecord;
+use crate::report::effect::{BackupMade, Capability, Done, Fact, Outcome};
 use crate::view::View;
 
 /// Should it? Answers come from the approved plan, a flag, or the person.
@@ -24,7 +24,6 @@ pub mod policy;
 
 /// Asking a person, safely.
 pub mod prompt;
-
 
 use crate::audit::AuditLog;
 use crate::audit::Intent;
@@ -268,7 +267,10 @@ impl Gate {
     fn describe(&self, proposal: &Proposal, scene: &Scene, view: &View) -> Passed {
         let (risk, undo) = match &proposal.act {
             Act::Do(operation) => (operation.risk(), operation.undo().class()),
-            Act::Settled(..) => (crate::report::effect::Risk::None, crate::report::undo::UndoClass::Exact),
+            Act::Settled(..) => (
+                crate::report::effect::Risk::None,
+                crate::report::undo::UndoClass::Exact,
+            ),
         };
         let record = OperationRecord {
             n: self.count,
@@ -386,9 +388,6 @@ impl<'a> Intent<'a> {
 /// # Errors
 /// What the operation says: that the kernel refused, where all is well.
 #[cfg(feature = "broken-walls")]
-pub fn act(
-    operation: &dyn Operation,
-    host: &crate::host::Host,
-) -> Result<Done> {
+pub fn act(operation: &dyn Operation, host: &crate::host::Host) -> Result<Done> {
     operation.execute(&Permit::for_tests(), host)
 }

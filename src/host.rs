@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::audit::permit::Permit;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::audit::permit::Permit;
 use crate::base::redact::redact;
 use crate::workspace::Workspace;
 
@@ -98,7 +98,11 @@ impl Host {
     ///
     /// # Errors
     /// Where a root can't be opened.
-    pub fn open(workspace: &Workspace, clock: crate::base::clock::Clock, cancelled: Arc<AtomicBool>) -> Result<Self> {
+    pub fn open(
+        workspace: &Workspace,
+        clock: crate::base::clock::Clock,
+        cancelled: Arc<AtomicBool>,
+    ) -> Result<Self> {
         let records = crate::records::Records::of(workspace);
         Ok(Self {
             files: files::Files::open(workspace.roots())?,

@@ -5,13 +5,13 @@
 
 use serde_json::Value;
 
-use crate::base::error::Result;
 use crate::audit::permit::Permit;
-use crate::view::overlay::Overlay;
+use crate::base::error::Result;
 use crate::host::Host;
 use crate::host::files::Demand;
 use crate::report::effect::{Capability, Done, Fact, Outcome, Risk};
 use crate::report::undo::Undo;
+use crate::view::overlay::Overlay;
 
 /// Removing containers, images and volumes.
 pub mod containers;

@@ -15,15 +15,15 @@ use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::gate::expected::Step;
-use crate::gate::prompt::{Answer, Ask};
 use crate::base::redact::redact;
 use crate::base::redact::told;
+use crate::gate::expected::Step;
+use crate::gate::prompt::{Answer, Ask};
 use crate::gate::{Gate, Passed, Scene};
-use crate::report::effect::{BackupMade, Outcome, Risk};
 use crate::operation::Proposal;
-use crate::report::{CheckRecord, FailureRecord, OperationRecord};
 use crate::pass::sources::Sources;
+use crate::report::effect::{BackupMade, Outcome, Risk};
+use crate::report::{CheckRecord, FailureRecord, OperationRecord};
 use crate::view::View;
 
 /// Failures of ours as errors of the script engine, and back.

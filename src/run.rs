@@ -10,36 +10,36 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
 
+use crate::audit::AuditLog;
+use crate::base::clock::Clock;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::audit::AuditLog;
+use crate::base::redact;
+use crate::gate::Gate;
+use crate::gate::Pass;
 use crate::gate::confirm::{Answers, Confirm};
 use crate::gate::expected::Step;
 use crate::gate::policy::Policy;
 use crate::gate::prompt::Ask;
-use crate::gate::Gate;
-use crate::gate::Pass;
-use crate::base::redact;
-use crate::run::history::Active;
-use crate::run::history::History;
 use crate::host::Host;
-use crate::base::clock::Clock;
 use crate::host::confine;
 use crate::host::processes;
-use crate::report::effect::Outcome;
-use crate::report::{Mode, Report, RunKind, RunOutcome};
 use crate::pass::Journal;
 use crate::pass::Listener;
 use crate::pass::Questions;
 use crate::pass::Session;
 use crate::pass::sources::Sources;
+use crate::report::effect::Outcome;
+use crate::report::{Mode, Report, RunKind, RunOutcome};
+use crate::run::history::Active;
+use crate::run::history::History;
 use crate::view::{Errand, View};
 use crate::workspace::Workspace;
-use crate::workspace::story::Story;
 use crate::workspace::catalogue::Catalogue;
 use crate::workspace::lock::Lock;
+use crate::workspace::story::Story;
 use crate::workspace::trust;
 
 /// Approval of a plan.
@@ -163,7 +163,8 @@ impl Context {
     pub fn open(workspace: Workspace) -> Result<Self> {
         let cancelled = Arc::new(AtomicBool::new(false));
         // Before anything is written or shown.
-        if let Ok(bytes) = crate::workspace::contents(&workspace.env_file().absolute, crate::host::files::TEXT_LIMIT)
+        if let Ok(bytes) =
+            crate::workspace::contents(&workspace.env_file().absolute, crate::host::files::TEXT_LIMIT)
         {
             redact::learn(&String::from_utf8_lossy(&bytes));
         }

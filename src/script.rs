@@ -7,8 +7,8 @@ use rhai::{AST, ASTNode, Engine, Map, Stmt};
 
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::primitives::contract::Primitive;
 use crate::primitives;
+use crate::primitives::contract::Primitive;
 use crate::workspace::story::{Origin, Script};
 
 /// All stories, read.
@@ -151,7 +151,6 @@ impl Script {
                 .at(self.position(position))),
         }
     }
-
 }
 
 /// Reads and compiles a script that a person names by its path.

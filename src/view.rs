@@ -12,18 +12,18 @@ use std::sync::Arc;
 use crate::backup;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::view::overlay::Overlay;
-use crate::view::overlay::Seen;
 use crate::host::Host;
 use crate::host::files::{EntryKind, Stat};
-use crate::workspace::LOGS;
 use crate::host::sight::Look;
-use crate::report::effect::Capability;
 use crate::references::Index;
+use crate::report::effect::Capability;
 use crate::view::allowance::Allowance;
-use crate::workspace::story::Story;
+use crate::view::overlay::Overlay;
+use crate::view::overlay::Seen;
+use crate::workspace::LOGS;
 use crate::workspace::catalogue::Catalogue;
 use crate::workspace::config::Limits;
+use crate::workspace::story::Story;
 use crate::workspace::{Place, Workspace};
 
 /// Whether the kernel will let an act happen.

@@ -4,11 +4,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rollback_manager::alert::entry::State;
 use rollback_manager::alert::{Alerts, Became};
-use rollback_manager::report::alert::{Alert, Kind, Severity};
 use rollback_manager::base::clock::Clock;
+use rollback_manager::report::alert::{Alert, Kind, Severity};
 use rollback_manager::workspace::Workspace;
 use serde_json::Value;
 
+use crate::choosing::{assert_left_as_it_was, between_settings};
+use crate::prompts::Person;
 use crate::sandbox::{Finished, Sandbox, assert_says};
 
 /// Security incidents.
@@ -272,6 +274,69 @@ fn the_log_has_the_form_of_the_others() {
         "const STORY = #{ id: \"9.2\", title: \"Forge\" };\nfn execute() { write_text(\"logs/rollback-alerts.log\", \"\", #{ overwrite: true }); }\n",
     );
     sandbox.run(&["run", "9.2", "--yes"]).assert_code(3);
+}
+
+/// A receiver whose address and key are in variables that are not set.
+fn secretive() -> (Receiver, Sandbox) {
+    let receiver = Receiver::start(Behaviour::Status(200, "thank you"));
+    let sandbox =
+        workspace("    - { name: ops, webhook: { url: { env: OPS_URL }, signing_key: { env: OPS_KEY } } }");
+    (receiver, sandbox)
+}
+
+#[test]
+fn a_secret_that_is_not_set_can_be_typed_for_a_test_and_is_not_shown() {
+    let (receiver, sandbox) = secretive();
+    let mut person = Person::starts(&sandbox, &["alert", "test"]);
+    let url = receiver.url("/hook/s3cret-place");
+    person
+        .sees("`OPS_URL` is not set")
+        .sees(": ")
+        .types(&format!("{url}\n"));
+    person
+        .sees("`OPS_KEY` is not set")
+        .sees(": ")
+        .types("s3cret-key\n");
+    person.sees("ops: sent");
+    let screen = person.leaves_with(0);
+    assert!(!screen.contains("s3cret"), "{screen}");
+    let request = receiver.requests().remove(0);
+    assert_eq!(request.path, "/hook/s3cret-place");
+    assert!(request.header("x-rollback-signature").is_some(), "{request:?}");
+    assert!(!everything_in(&sandbox.root()).contains("s3cret"));
+}
+
+#[test]
+fn without_a_typed_secret_the_channel_fails_as_ever() {
+    let (receiver, sandbox) = secretive();
+    let fails = "`OPS_URL`, which holds a secret, is not set";
+    for keys in ["\n", "\u{4}"] {
+        let mut person = Person::starts(&sandbox, &["alert", "test"]);
+        person.sees("`OPS_URL` is not set").sees(": ").types(keys);
+        person.sees("`OPS_KEY` is not set").sees(": ").types(keys);
+        let screen = person.leaves_with(1);
+        assert!(screen.contains(fails), "{screen}");
+    }
+    let screen = Person::starts(&sandbox, &["alert", "test", "--no-input"]).leaves_with(1);
+    assert!(
+        screen.contains(fails) && !screen.contains("for this test alone"),
+        "{screen}"
+    );
+    assert_says(&sandbox.run(&["alert", "test"]).assert_code(1), &[fails]);
+    assert_eq!(receiver.requests().len(), 0);
+}
+
+#[test]
+fn a_signal_ends_the_question_for_a_secret_and_the_echo_is_back() {
+    let (receiver, sandbox) = secretive();
+    for (keys, code) in [("\u{3}", 130), ("half a secr\u{3}", 130)] {
+        let mut person = Person::starts_command(&between_settings(&sandbox, &["alert", "test"]));
+        person.sees("`OPS_URL` is not set").sees(": ").types(keys);
+        let screen = person.leaves_with(code);
+        assert_left_as_it_was(&screen);
+        assert!(!screen.contains("half"), "{screen}");
+    }
+    assert_eq!(receiver.requests().len(), 0);
 }
 
 #[test]

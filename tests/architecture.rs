@@ -107,17 +107,22 @@ fn files_with(needle: &str) -> Vec<String> {
 #[test]
 fn imports_go_down() {
     let imports = Imports::of(&sources(), is_of_tests);
-    assert!(imports.arrows.values().map(BTreeSet::len).sum::<usize>() > 1000, "the imports were not read");
+    assert!(
+        imports.arrows.values().map(BTreeSet::len).sum::<usize>() > 1000,
+        "the imports were not read"
+    );
     let place = |path: &Path| {
         let room = room(path);
-        ROOMS
-            .iter()
-            .position(|known| *known == room)
-            .unwrap_or_else(|| panic!("`{room}` stands in no order: add it to ROOMS and to docs/architecture.md"))
+        ROOMS.iter().position(|known| *known == room).unwrap_or_else(|| {
+            panic!("`{room}` stands in no order: add it to ROOMS and to docs/architecture.md")
+        })
     };
     let mut upward = Vec::new();
     for (from, targets) in &imports.arrows {
-        for to in targets.iter().filter(|to| room(to) != room(from) && from != Path::new("lib.rs")) {
+        for to in targets
+            .iter()
+            .filter(|to| room(to) != room(from) && from != Path::new("lib.rs"))
+        {
             if place(to) <= place(from) {
                 upward.push(format!("{} -> {}", from.display(), to.display()));
             }
@@ -134,8 +139,10 @@ fn files_of_a_room_import_each_other_in_no_new_circle() {
     for circle in &circles {
         *standing.entry(room(circle[0])).or_default() += circle.len();
     }
-    let known: std::collections::BTreeMap<String, usize> =
-        CIRCLES.iter().map(|(room, files)| ((*room).to_owned(), *files)).collect();
+    let known: std::collections::BTreeMap<String, usize> = CIRCLES
+        .iter()
+        .map(|(room, files)| ((*room).to_owned(), *files))
+        .collect();
     assert_eq!(standing, known, "{circles:#?}");
 }
 
@@ -152,7 +159,11 @@ fn the_rooms_are_those_of_the_documents() {
     let order = ROOMS[2..].join(" > ");
     for file in ["src/lib.rs", "docs/architecture.md"] {
         let text = std::fs::read_to_string(root.join(file)).expect("a file of the project");
-        let told: String = text.replace("//!", " ").split_whitespace().collect::<Vec<_>>().join(" ");
+        let told: String = text
+            .replace("//!", " ")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         assert!(told.contains(&order), "{file} does not tell `{order}`");
     }
 }
@@ -169,14 +180,18 @@ fn the_walk_of_one_call_is_that_of_the_source() {
     for line in walk.lines().filter(|line| line.starts_with("| `src/")) {
         let mut cells = line.split('`').skip(1).step_by(2);
         let (file, function) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
-        let source = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let source =
+            std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
         let name = function.rsplit("::").next().unwrap_or_default();
         assert!(
             source.contains(&format!("fn {name}(")) || source.contains(&format!("fn {name}<")),
             "{file} has no function `{name}`"
         );
         let path = Path::new(file).strip_prefix("src").expect("a source");
-        let place = ROOMS.iter().position(|known| *known == room(path)).expect("a room");
+        let place = ROOMS
+            .iter()
+            .position(|known| *known == room(path))
+            .expect("a room");
         assert!(place >= last, "the walk goes up at {file}");
         last = place;
         steps += 1;
@@ -239,9 +254,7 @@ fn primitives_reach_no_effect() {
 #[test]
 fn primitives_look_through_the_view_alone() {
     for (path, text) in sources() {
-        if path.starts_with("primitives")
-            || path == Path::new("primitives.rs")
-        {
+        if path.starts_with("primitives") || path == Path::new("primitives.rs") {
             for forbidden in [
                 "rustix::",
                 "nix::",

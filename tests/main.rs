@@ -12,6 +12,7 @@ mod approved;
 mod architecture;
 mod backups;
 mod bad_input;
+mod choosing;
 mod commands;
 mod copies;
 mod databases;

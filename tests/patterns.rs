@@ -2,8 +2,8 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 
-use rollback_manager::primitives::contract::{Parameter, Primitive, Type};
 use rollback_manager::primitives;
+use rollback_manager::primitives::contract::{Parameter, Primitive, Type};
 use serde_json::Value;
 
 use crate::sandbox::{Sandbox, assert_says};

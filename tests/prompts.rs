@@ -40,19 +40,18 @@ impl Person {
 
     /// Starts a command as the leader of a session on the terminal, so that Ctrl-C is a signal to it.
     pub fn starts_command(command: &Command) -> Self {
+        Self::starts_sized(command, 40, 100)
+    }
+
+    /// As [`Self::starts_command`], at a terminal of this size.
+    pub fn starts_sized(command: &Command, rows: u16, columns: u16) -> Self {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&keyboard).unwrap();
         unlockpt(&keyboard).unwrap();
         let name = ptsname(&keyboard, Vec::new()).unwrap();
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let terminal = rustix::fs::open(name, flags, Mode::empty()).unwrap();
-        let size = Winsize {
-            ws_row: 40,
-            ws_col: 100,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&keyboard, size).unwrap();
+        resize(&keyboard, rows, columns);
         let mut leader = Command::new("setsid");
         leader
             .arg("--ctty")
@@ -74,6 +73,17 @@ impl Person {
             screen: String::new(),
             looked: 0,
         }
+    }
+
+    /// Makes the terminal another size.
+    pub fn resizes(&mut self, rows: u16, columns: u16) -> &mut Self {
+        resize(&self.keyboard, rows, columns);
+        self
+    }
+
+    /// What the screen has shown so far.
+    pub fn screen(&self) -> &str {
+        &self.screen
     }
 
     /// Types.
@@ -131,6 +141,16 @@ impl Person {
         assert_eq!(code, Some(expected), "{screen}");
         screen
     }
+}
+
+fn resize(keyboard: &OwnedFd, rows: u16, columns: u16) {
+    let size = Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(keyboard, size).unwrap();
 }
 
 impl Drop for Person {

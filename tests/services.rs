@@ -5,8 +5,8 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rollback_manager::host::processes::Query;
 use rollback_manager::base::known::Known;
+use rollback_manager::host::processes::Query;
 use rollback_manager::view::{Errand, View};
 use serde_json::Value;
 

@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use rollback_manager::demo;
 use rollback_manager::host::sight::Look;
-use rollback_manager::report::effect::Outcome;
+use rollback_manager::pass::{Session, Silent};
 use rollback_manager::primitives;
+use rollback_manager::report::effect::Outcome;
 use rollback_manager::report::{CheckRecord, Report};
 use rollback_manager::run::{self, Context, Preview, Request};
-use rollback_manager::pass::{Session, Silent};
 use rollback_manager::workspace::story::Story;
 
 use crate::primitives::{Example, context, session};

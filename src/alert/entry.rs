@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::alert::Alert;
 use crate::base::clock::Clock;
 use crate::base::clock::timestamp;
+use crate::report::alert::Alert;
 
 /// The first wait after a failed attempt; it doubles.
 const FIRST_WAIT: Duration = Duration::from_secs(10);

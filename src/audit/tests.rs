@@ -13,13 +13,13 @@ use super::anchors::{self, Anchor};
 use super::chain::{self, Verified};
 use super::segments::{self, HeadFile};
 use super::{AuditLog, Intent, record};
+use crate::base::clock::Clock;
 use crate::base::error::Kind;
 use crate::base::exit_code::ExitCode;
-use crate::base::clock::Clock;
 use crate::records::Records;
+use crate::report::AuditHead;
 use crate::report::effect::Risk;
 use crate::report::undo::Undo;
-use crate::report::AuditHead;
 use crate::workspace::Workspace;
 
 mod lives;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::verify::Problem;
 use super::verify::finished;
 use crate::base::error::Result;
-use crate::host::files::{EntryKind, Files, lexical, shown};
 use crate::base::known::Known;
+use crate::host::files::{EntryKind, Files, lexical, shown};
 
 /// Where a link in `directory`, an absolute path, leads by its text alone.
 #[must_use]

@@ -6,9 +6,9 @@ use super::MANIFEST;
 use super::compare::{Comparison, Contents, compare};
 use super::manifest::{Entry, TOP};
 use super::verify::{finished, footer_of};
+use crate::audit::permit::Permit;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::audit::permit::Permit;
 use crate::host::files::{Copied, CopyOutcome, EntryKind, Files, Mounts, Renamed, shown};
 
 /// What was put back.

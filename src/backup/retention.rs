@@ -124,7 +124,6 @@ mod tests {
         assert_eq!(kept(policy, std::slice::from_ref(&helper)), [true]);
     }
 
-
     #[test]
     fn what_is_young_or_from_the_future_is_kept() {
         let policy = Policy {

@@ -16,9 +16,9 @@ use super::{
     MANIFEST, catalogue, check_name, directory_name, restore::restore, verify::Depth, verify::seal,
     verify::verify,
 };
+use crate::audit::permit::Permit;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::audit::permit::Permit;
 use crate::host::files::fixture::{Scene, entries, grow, portrait};
 use crate::host::files::{EntryKind, Files};
 

@@ -1,23 +1,28 @@
 //! `rollback alert`.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 use serde_json::{Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_shutdown;
 
-use crate::base::wording::plural;
-use crate::base::terminal;
 use super::Everywhere;
 use super::print;
 use super::print_json;
 use super::render;
 use super::say;
 use crate::alert::entry::{Entry, State};
-use crate::host::delivery::Deliveries;
 use crate::alert::{Alerts, Held};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
+use crate::base::terminal;
+use crate::base::wording::plural;
+use crate::gate::prompt::Terminal;
 use crate::host::confine::Mode;
+use crate::host::delivery::Deliveries;
 
 /// How long a person waits for all channels.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,6 +52,9 @@ pub fn alert(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
     } else {
         super::confine(everywhere, &context, Mode::Real)?;
     }
+    if let Command::Test { channel } = command {
+        type_secrets(everywhere, &context.host.alerts, channel.as_deref())?;
+    }
     let alerts = &context.host.alerts;
     let deliveries = match command {
         Command::Test { channel } => alerts.test(channel.as_deref(), Instant::now() + PATIENCE)?,
@@ -66,6 +74,33 @@ pub fn alert(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
     } else {
         ExitCode::Failed
     })
+}
+
+/// Lets a person type the secrets of which the variables are not set, for this test alone.
+fn type_secrets(everywhere: &Everywhere, alerts: &Alerts, channel: Option<&str>) -> Result<()> {
+    let unset = alerts.unset(channel);
+    if unset.is_empty() || everywhere.no_input || !Terminal::is_there() {
+        return Ok(());
+    }
+    if let Some(terminal) = Terminal::open() {
+        for source in unset {
+            let question = format!("{source} is not set; its secret, for this test alone (Enter: none)");
+            if let Some(typed) = terminal.secret(&question)? {
+                alerts.type_secret(source, typed);
+            }
+        }
+    }
+    // From here on a signal ends the program again.
+    for (signal, code) in [
+        (SIGINT, ExitCode::Interrupted),
+        (SIGTERM, ExitCode::Terminated),
+        (SIGHUP, ExitCode::Terminated),
+    ] {
+        let always = Arc::new(AtomicBool::new(true));
+        register_conditional_shutdown(signal, i32::from(code.number()), always)
+            .map_err(|error| Error::io("watch for signals", &error))?;
+    }
+    Ok(())
 }
 
 /// `rollback.alerts/1`.

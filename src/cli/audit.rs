@@ -2,18 +2,18 @@
 
 use clap::Subcommand;
 
-use crate::base::terminal;
 use super::Everywhere;
 use super::print;
 use super::print_json;
 use super::render;
 use super::say;
-use crate::base::error::Error;
-use crate::base::error::Result;
-use crate::base::exit_code::ExitCode;
 use crate::audit::anchors;
 use crate::audit::chain;
 use crate::audit::record;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
+use crate::base::terminal;
 use crate::workspace::Workspace;
 
 /// Copies for other programs.

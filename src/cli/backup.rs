@@ -3,16 +3,16 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::progress::Person;
-use super::ticker::Ticker;
-use crate::base::terminal;
 use super::Everywhere;
 use super::print;
 use super::print_json;
+use super::progress::Person;
+use super::ticker::Ticker;
 use crate::backup::catalogue;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::base::terminal;
 use crate::gate::confirm::Answers;
 use crate::host::confine::Mode;
 use crate::report::RunKind;
@@ -316,7 +316,10 @@ fn told(checked: &Checked, level: Level) -> String {
     let mut text = if checked.problems.is_empty() && checked.lacking.is_empty() {
         let contents = match level {
             Level::Structure => "contents not read".to_owned(),
-            _ => format!("{} compared", crate::base::wording::plural(checked.digests, "file")),
+            _ => format!(
+                "{} compared",
+                crate::base::wording::plural(checked.digests, "file")
+            ),
         };
         let sealed = if checked.sealed { ", digests added" } else { "" };
         let trial = if level == Level::Restore {

@@ -7,10 +7,11 @@ use clap::Args;
 use super::progress::Person;
 use super::run::{show_outcome, telling};
 use super::{Everywhere, print};
-use crate::demo::{self, Options};
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::demo::{self, Options};
 use crate::gate::confirm::Answers;
+use crate::gate::prompt::Terminal;
 use crate::host::confine::Mode;
 use crate::report::RunOutcome;
 use crate::run::{self, Context, Request};
@@ -49,10 +50,7 @@ pub fn demo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> 
     ));
     let mut context = Context::open(Workspace::open(&directory)?)?;
     let stories = super::run::stories(&mut context, &[STORY.to_owned()])?;
-    let at_terminal = !everywhere.no_input
-        && !arguments.yes
-        && rustix::termios::isatty(std::io::stdin())
-        && rustix::termios::isatty(std::io::stderr());
+    let at_terminal = !everywhere.no_input && !arguments.yes && Terminal::is_there();
     let request = Request {
         stories,
         reason: Some("a demonstration".to_owned()),

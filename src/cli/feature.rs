@@ -7,10 +7,10 @@ use super::{Everywhere, print, print_json, render, say};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::workspace::flags::Flags;
 use crate::host::confine::Mode;
 use crate::report::RunKind;
 use crate::run::single::{self, Single};
+use crate::workspace::flags::Flags;
 
 /// What to do with features.
 #[derive(Debug, Clone, Subcommand)]
@@ -193,7 +193,10 @@ fn switch(
                 .as_deref()
                 .map(|why| format!(" ({why})"))
                 .unwrap_or_default();
-            print(&format!("{}{why}\n", crate::base::terminal::escape(&operation.summary)));
+            print(&format!(
+                "{}{why}\n",
+                crate::base::terminal::escape(&operation.summary)
+            ));
         }
     }
     Ok(ExitCode::Done)

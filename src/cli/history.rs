@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use crate::base::terminal::Style;
 use super::{Everywhere, print, print_json};
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::run::history::History;
+use crate::base::terminal::Style;
 use crate::host::confine::Mode;
 use crate::report::text::{self, Telling};
+use crate::run::history::History;
 
 /// Lists the runs, oldest first.
 ///

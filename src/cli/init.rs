@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use super::{Everywhere, print};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::base::exit_code::ExitCode;
-use crate::records;
-use crate::records::NewFile;
+use crate::gate::prompt::Terminal;
+use crate::records::{self, NewFile};
 use crate::workspace::{CONFIG, STORIES};
 
 /// The configuration that `init` writes: every key with its default, commented out.
@@ -64,7 +63,56 @@ fn execute() {
 }
 ";
 
-/// Makes the workspace; refuses where one is already.
+/// Keys whose default may be wrong here: the key, its default, other names, and what a name ends with that is looked for.
+const NAMES: [(&str, &str, &[&str], &str); 2] = [
+    ("python", ".venv", &["venv", "env"], "/pyvenv.cfg"),
+    (
+        "flags_file",
+        "config/feature-flags.yaml",
+        &[
+            "config/feature-flags.yml",
+            "feature-flags.yaml",
+            "feature-flags.yml",
+        ],
+        "",
+    ),
+];
+
+/// What stands under another name than the default: the comment of the configuration, and the line in place of it.
+fn found(directory: &Path) -> Vec<(String, String)> {
+    let find = |(key, default, others, end): &(&str, &str, &[&str], &str)| {
+        let stands = |name: &&str| directory.join(format!("{name}{end}")).is_file();
+        if stands(default) {
+            return None;
+        }
+        let name = others.iter().copied().find(stands)?;
+        Some((format!("# {key}: {default}"), format!("{key}: {name}")))
+    };
+    NAMES.iter().filter_map(find).collect()
+}
+
+/// The configuration with the lines that a person at a terminal chooses; as it is where nobody is there.
+fn configuration(everywhere: &Everywhere, found: &[(String, String)]) -> Result<String> {
+    let mut text = CONFIGURATION.to_owned();
+    if found.is_empty() || everywhere.no_input {
+        return Ok(text);
+    }
+    let Some(terminal) = Terminal::open() else {
+        return Ok(text);
+    };
+    let lines: Vec<String> = found.iter().map(|(_, line)| line.clone()).collect();
+    let chosen = match terminal.choose("Set in rollback.yaml", &lines) {
+        // No terminal for a list: as without one.
+        Err(error) if error.kind() == Kind::Usage => Vec::new(),
+        chosen => chosen?,
+    };
+    for (comment, line) in chosen.into_iter().filter_map(|position| found.get(position)) {
+        text = text.replacen(comment, line, 1);
+    }
+    Ok(text)
+}
+
+/// Makes the workspace; refuses where one is already. At a terminal it asks about what stands under other names.
 ///
 /// # Errors
 /// [`crate::base::error::Kind::Exists`] where `rollback.yaml` stands already, otherwise what the system says.
@@ -80,10 +128,11 @@ pub fn init(everywhere: &Everywhere, directory: Option<&Path>) -> Result<ExitCod
         .hint("`rollback status` shows it; nothing was changed")
         .exiting(ExitCode::Usage));
     }
+    let configuration = configuration(everywhere, &found(directory))?;
     let example = format!("{STORIES}/example.rhai");
     let mut files = vec![NewFile {
         path: CONFIG,
-        text: CONFIGURATION,
+        text: &configuration,
         executable: false,
     }];
     if !directory.join(STORIES).exists() {

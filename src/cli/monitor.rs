@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::base::terminal::Style;
-use crate::base::terminal::escape;
 use super::{Everywhere, print, print_json, render, say};
 use crate::alert::Alerts;
-use crate::host::delivery::DELIVERY;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::base::terminal::Style;
+use crate::base::terminal::escape;
+use crate::host::delivery::DELIVERY;
 use crate::host::listen::{self, Shared};
 use crate::monitor::notice::{Notice, Sink};
 use crate::monitor::probes::{self, Asked};

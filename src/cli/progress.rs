@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::base::terminal::Ink;
-use crate::base::terminal::Style;
-use crate::base::terminal::escape;
 use super::ticker::Ticker;
 use super::{Everywhere, render, say};
 use crate::base::error::Result;
+use crate::base::terminal::Ink;
+use crate::base::terminal::Style;
+use crate::base::terminal::escape;
 use crate::gate::prompt::{Ask, Terminal};
 use crate::host::files::Meter;
+use crate::pass::Listener;
+use crate::pass::Silent;
 use crate::report::effect::Outcome;
 use crate::report::text::{self, Telling};
 use crate::report::{CheckRecord, OperationRecord, Report};
 use crate::run::{Audience, Context};
-use crate::pass::Listener;
-use crate::pass::Silent;
 
 /// The person who started the program.
 pub struct Person {

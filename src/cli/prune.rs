@@ -2,15 +2,15 @@
 
 use clap::Args;
 
-use super::progress::Person;
-use crate::base::terminal;
 use super::Everywhere;
 use super::print;
 use super::print_json;
+use super::progress::Person;
 use crate::backup::retention::Policy;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::base::terminal;
 use crate::gate::confirm::Answers;
 use crate::host::confine::Mode;
 use crate::report::text::Telling;

@@ -7,10 +7,10 @@ use super::progress::Person;
 use super::run::Changing;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::run::history::recover as settling;
-use crate::run::history::recover::Then;
 use crate::host::confine::Mode;
 use crate::report::text::Telling;
+use crate::run::history::recover as settling;
+use crate::run::history::recover::Then;
 use crate::run::{Request, alerts};
 
 /// `rollback recover`.

@@ -2,16 +2,16 @@
 
 use serde_json::json;
 
-use crate::base::terminal::Style;
 use super::{Everywhere, print, print_json};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::run::history::History;
+use crate::base::terminal::Style;
 use crate::host::confine::Mode;
 use crate::report::text::{self, Telling};
 use crate::report::{Report, html, markdown};
 use crate::run::Context;
+use crate::run::history::History;
 use crate::workspace::REPORTS;
 
 /// What `rollback report` is told.

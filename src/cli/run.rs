@@ -8,23 +8,23 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::progress::Person;
-use crate::base::terminal::Style;
 use super::{Everywhere, print, print_json, render, say};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::gate::confirm::Answers;
 use crate::base::redact;
+use crate::base::terminal::Style;
+use crate::gate::confirm::Answers;
 use crate::host::confine;
 use crate::host::outputs::PlanOutput;
+use crate::pass::Silent;
 use crate::report::effect::Outcome;
 use crate::report::text::{self, Telling};
 use crate::report::{Mode, Report, RunOutcome};
 use crate::run::plan_file::{self, Asked};
 use crate::run::{self, Context, Request};
-use crate::pass::Silent;
-use crate::workspace::story::Story;
 use crate::workspace::catalogue::Catalogue;
+use crate::workspace::story::Story;
 
 /// What set a run off.
 pub const TRIGGERS: [&str; 11] = [
@@ -103,8 +103,8 @@ pub(crate) fn environment_dry_run(value: Option<std::ffi::OsString>) -> Result<b
 /// `rollback run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArguments {
-    /// Stories (1.3, 1.5,1.6, all), features, or the path of a script
-    #[arg(required = true, value_name = "STORIES")]
+    /// Stories (1.3, 1.5,1.6, all), features, or the path of a script; without any, a terminal lets choose
+    #[arg(value_name = "STORIES")]
     pub stories: Vec<String>,
     /// Options of changing commands.
     #[command(flatten)]
@@ -165,6 +165,7 @@ pub struct PlanArguments {
 pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode> {
     let dry_run = arguments.changing.is_dry_run()?;
     let mut context = super::open(everywhere)?;
+    let words = super::choose::words(everywhere, &mut context, &arguments.stories)?;
     let mut request = Request {
         reason: arguments.changing.reason.clone(),
         trigger: arguments.changing.trigger.clone(),
@@ -177,10 +178,10 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
         purge: arguments.purge,
         allow_open: arguments.allow_open,
         strict: arguments.strict,
-        named: named_for_good(&arguments.stories),
+        named: named_for_good(&words),
         ..Request::default()
     };
-    request.stories = stories(&mut context, &arguments.stories)?;
+    request.stories = stories(&mut context, &words)?;
     let telling = telling(everywhere, &request.stories);
     if dry_run {
         super::confine(everywhere, &context, confine::Mode::DryRun)?;

@@ -87,7 +87,10 @@ pub fn script(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                     .iter()
                     .map(|story| vec![story.id.clone(), story.title.clone(), story.script.name.clone()])
                     .collect();
-                print(&crate::base::terminal::table(&["story", "title", "script"], &rows));
+                print(&crate::base::terminal::table(
+                    &["story", "title", "script"],
+                    &rows,
+                ));
                 for warning in &context.catalogue.warnings {
                     print(&format!("note: {}\n", crate::base::terminal::escape(warning)));
                 }

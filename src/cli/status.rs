@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{Everywhere, print, print_json};
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::run::history::History;
 use crate::host::confine::Mode;
+use crate::run::history::History;
 use crate::workspace::story::Origin;
 
 /// Shows the status.

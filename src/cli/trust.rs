@@ -62,7 +62,10 @@ pub fn trust(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
         print_json(&json!({"schema": "rollback.trusted/1", "trusted": shown}));
     } else {
         for path in &allowed {
-            print(&format!("{}\n", crate::base::terminal::escape(&path.to_string_lossy())));
+            print(&format!(
+                "{}\n",
+                crate::base::terminal::escape(&path.to_string_lossy())
+            ));
         }
     }
     Ok(ExitCode::Done)

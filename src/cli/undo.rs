@@ -7,12 +7,12 @@ use super::progress::Person;
 use super::run::Changing;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::run::history::History;
-use crate::run::history::undo as taking_back;
-use crate::run::history::undo::Chosen;
 use crate::host::confine::Mode;
 use crate::report::RunKind;
 use crate::report::text::Telling;
+use crate::run::history::History;
+use crate::run::history::undo as taking_back;
+use crate::run::history::undo::Chosen;
 use crate::run::{Request, alerts};
 
 /// `rollback undo`.

@@ -2,17 +2,17 @@
 
 use clap::Args;
 
-use crate::base::terminal::Style;
 use super::{Everywhere, print, print_json};
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::base::terminal::Style;
 use crate::gate::Pass;
 use crate::host::confine::Mode;
+use crate::pass::Questions;
+use crate::pass::Silent;
 use crate::report::text;
 use crate::report::{Flags, RunOutcome};
 use crate::run::{self, Request, plan};
-use crate::pass::Questions;
-use crate::pass::Silent;
 use crate::view::Errand;
 
 /// `rollback validate`.

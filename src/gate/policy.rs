@@ -6,11 +6,11 @@ use crate::base::broken::Own;
 use crate::base::broken::is_down;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::workspace::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
-use crate::report::effect::Capability;
 use crate::pattern::Rule;
-use crate::workspace::story::Origin;
+use crate::report::effect::Capability;
 use crate::view::View;
+use crate::workspace::story::Origin;
+use crate::workspace::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
 use crate::workspace::{CONFIG, Place, REPORTS, STATE, STORIES, Workspace};
 
 /// The rules, ready to be asked.
@@ -295,7 +295,6 @@ fn name(need: &Capability) -> String {
         Capability::Notify => "sending a message".to_owned(),
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,15 @@
 //! Asking a person, safely: nothing typed ahead counts as an answer, nothing shown can pose as the question, and
 //! every way out of a question other than a clear yes is a no.
 //!
+//! Lists are dialoguer's, behind a guard of ours (`prompt/list.rs`). Lines are read here: dialoguer's prompts take `yep` for
+//! a yes, pass over Ctrl-D, have no limit, and show or lose what is typed right after they ask for a secret.
+//!
 //! Keeps nothing on disk.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -12,9 +17,12 @@ use rustix::termios::{InputModes, LocalModes, OptionalActions, QueueSelector, Te
 use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::base::error::{Error, Result};
+use crate::base::exit_code::ExitCode;
 use crate::base::terminal::escape;
-use crate::base::error::Error;
-use crate::base::error::Result;
+
+/// Choosing from a list.
+mod list;
 
 /// How often a question is asked again after an answer that is neither yes nor no.
 const REPEATS: usize = 3;
@@ -68,23 +76,33 @@ pub struct Terminal {
     input: OwnedFd,
     output: OwnedFd,
     signals: UnixStream,
+    terminated: Arc<AtomicBool>,
     registered: Vec<SigId>,
 }
 
 impl Terminal {
-    /// The terminal, if standard input and standard error both are one; else nobody is there to ask.
+    /// Whether standard input and standard error both are a terminal; else nobody is there to ask.
+    pub fn is_there() -> bool {
+        rustix::termios::isatty(std::io::stdin()) && rustix::termios::isatty(std::io::stderr())
+    }
+
+    /// The terminal, if one is there.
     pub fn open() -> Option<Self> {
-        let (input, output) = (std::io::stdin(), std::io::stderr());
-        if !rustix::termios::isatty(&input) || !rustix::termios::isatty(&output) {
+        if !Self::is_there() {
             return None;
         }
+        let (input, output) = (std::io::stdin(), std::io::stderr());
         let (signals, sender) = UnixStream::pair().ok()?;
         let mut terminal = Self {
             input: input.as_fd().try_clone_to_owned().ok()?,
             output: output.as_fd().try_clone_to_owned().ok()?,
             signals,
+            terminated: Arc::default(),
             registered: Vec::new(),
         };
+        // Before the signal wakes anybody, so that it is known which one came.
+        let known = signal_hook::flag::register(SIGTERM, Arc::clone(&terminal.terminated)).ok()?;
+        terminal.registered.push(known);
         terminal.listen(&sender, &[SIGINT, SIGTERM])?;
         Some(terminal)
     }
@@ -98,38 +116,47 @@ impl Terminal {
         Some(())
     }
 
-    fn write(&self, text: &str) -> Result<()> {
-        let mut rest = text.as_bytes();
-        while !rest.is_empty() {
-            match rustix::io::write(&self.output, rest) {
-                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    // Standard error may share an open file with a program that made it non-blocking.
-                    let mut ready = [PollFd::new(&self.output, PollFlags::OUT)];
-                    match poll(&mut ready, None) {
-                        Ok(_) | Err(Errno::INTR) => {}
-                        Err(error) => return Err(Error::io("ask at the terminal", &error.into())),
-                    }
-                }
-                Err(error) => return Err(Error::io("ask at the terminal", &error.into())),
-            }
+    fn interrupted(&self, place: &str) -> Error {
+        let error = Error::cancelled(format!("interrupted {place}"));
+        if self.terminated.load(Ordering::Relaxed) {
+            return error.exiting(ExitCode::Terminated);
         }
-        Ok(())
+        error
     }
 
-    /// Shows a text and reads one line, typed after the text was shown.
-    fn ask(&self, text: &str) -> Result<Reply> {
-        let _settings = LineMode::set(&self.input)?;
-        rustix::termios::tcflush(&self.input, QueueSelector::IFlush)
-            .map_err(|error| Error::io("clear what was typed ahead", &error.into()))?;
+    /// Asks for a line that is not shown, without spaces around it; `None` for an empty one and at the end of the input.
+    ///
+    /// # Errors
+    /// `cancelled` after a signal, `failed` where the terminal cannot be written or read, `invalid` for a line that isn't
+    /// UTF-8 or is too long.
+    pub fn secret(&self, text: &str) -> Result<Option<String>> {
+        match self.ask(&format!("{}: ", escape(text)), false)? {
+            Reply::Line(line) => Ok(Some(words(line, text)?).filter(|line| !line.is_empty())),
+            Reply::EndOfInput => Ok(None),
+            Reply::Interrupted => Err(self.interrupted(&format!("before an answer to `{text}`"))),
+        }
+    }
+
+    fn write(&self, text: &str) -> Result<()> {
+        show(&self.output, text.as_bytes()).map_err(|error| Error::io("ask at the terminal", &error.into()))
+    }
+
+    /// Shows a text and reads one line, typed after the text was shown; without `echo` the line is not.
+    fn ask(&self, text: &str, echo: bool) -> Result<Reply> {
+        let _settings = LineMode::set(&self.input, echo)?;
+        self.forget_typed()?;
         self.write(text)?;
         let reply = self.read()?;
-        if !matches!(reply, Reply::Line(_)) {
+        if !echo || !matches!(reply, Reply::Line(_)) {
             // The cursor still stands behind the question. A terminal that has gone away needs no new line.
             let _ = self.write("\n");
         }
         Ok(reply)
+    }
+
+    fn forget_typed(&self) -> Result<()> {
+        rustix::termios::tcflush(&self.input, QueueSelector::IFlush)
+            .map_err(|error| Error::io("clear what was typed ahead", &error.into()))
     }
 
     fn read(&self) -> Result<Reply> {
@@ -179,7 +206,7 @@ impl Ask for Terminal {
         let text = format!("{} [y/N] ", escape(text));
         let mut again = String::new();
         for _ in 0..=REPEATS {
-            let line = match self.ask(&format!("{again}{text}"))? {
+            let line = match self.ask(&format!("{again}{text}"), true)? {
                 Reply::Line(line) => line,
                 Reply::EndOfInput => return Ok(Answer::EndOfInput),
                 Reply::Interrupted => return Ok(Answer::Interrupted),
@@ -202,11 +229,8 @@ impl Ask for Terminal {
                 "a typed answer was asked for, but nothing is to be typed",
             ));
         }
-        match self.ask(&format!(
-            "{}\ntype `{}` to go on: ",
-            escape(text),
-            escape(expected)
-        ))? {
+        let question = format!("{}\ntype `{}` to go on: ", escape(text), escape(expected));
+        match self.ask(&question, true)? {
             Reply::Line(line) if line.trim_ascii() == expected.as_bytes() => Ok(Answer::Yes),
             Reply::Line(_) => Ok(Answer::No),
             Reply::EndOfInput => Ok(Answer::EndOfInput),
@@ -220,7 +244,7 @@ impl Ask for Terminal {
         } else {
             format!(" [{}]", escape(default))
         };
-        let line = match self.ask(&format!("{}{shown}: ", escape(text)))? {
+        let line = match self.ask(&format!("{}{shown}: ", escape(text)), true)? {
             Reply::Line(line) => line,
             Reply::EndOfInput => {
                 return Err(Error::not_approved(format!(
@@ -228,20 +252,23 @@ impl Ask for Terminal {
                 )));
             }
             Reply::Interrupted => {
-                return Err(Error::cancelled(format!(
-                    "interrupted before an answer to `{text}`"
-                )));
+                return Err(self.interrupted(&format!("before an answer to `{text}`")));
             }
         };
-        if line.len() > LONGEST {
-            return Err(Error::invalid(format!("the answer to `{text}` is too long")));
-        }
-        let Ok(line) = String::from_utf8(line) else {
-            return Err(Error::invalid(format!("the answer to `{text}` isn't UTF-8"))
-                .hint("set the terminal to UTF-8, or give the value by `--param`"));
-        };
-        let line = line.trim();
-        Ok(if line.is_empty() { default } else { line }.to_string())
+        let line = words(line, text)?;
+        Ok(if line.is_empty() { default.to_owned() } else { line })
+    }
+}
+
+/// The answer to `text`, without spaces around it.
+fn words(line: Vec<u8>, text: &str) -> Result<String> {
+    if line.len() > LONGEST {
+        return Err(Error::invalid(format!("the answer to `{text}` is too long")));
+    }
+    match String::from_utf8(line) {
+        Ok(line) => Ok(line.trim().to_owned()),
+        Err(_) => Err(Error::invalid(format!("the answer to `{text}` isn't UTF-8"))
+            .hint("set the terminal to UTF-8, or give the value by `--param`")),
     }
 }
 
@@ -251,37 +278,53 @@ enum Reply {
     Interrupted,
 }
 
-/// Lines, echo and signals while a question stands. A program that died before us may have left the terminal raw.
+/// Writes all of it. Standard error may share an open file with a program that made it non-blocking.
+fn show(output: &OwnedFd, bytes: &[u8]) -> rustix::io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match rustix::io::write(output, rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => match poll(&mut [PollFd::new(output, PollFlags::OUT)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            },
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Lines, signals and, where it is wanted, echo while a question stands. A program that died before us may have left the
+/// terminal raw.
 struct LineMode<'terminal> {
     input: &'terminal OwnedFd,
-    before: Option<Termios>,
+    before: Termios,
+    wanted: Termios,
 }
 
 impl<'terminal> LineMode<'terminal> {
-    fn set(input: &'terminal OwnedFd) -> Result<Self> {
+    fn set(input: &'terminal OwnedFd, echo: bool) -> Result<Self> {
         let before = rustix::termios::tcgetattr(input)
             .map_err(|error| Error::io("read the settings of the terminal", &error.into()))?;
         let mut wanted = before.clone();
-        wanted.local_modes |= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
+        wanted.local_modes |= LocalModes::ICANON | LocalModes::ISIG;
+        wanted.local_modes.set(LocalModes::ECHO, echo);
         wanted.input_modes |= InputModes::ICRNL;
-        if wanted.local_modes == before.local_modes && wanted.input_modes == before.input_modes {
-            return Ok(Self { input, before: None });
-        }
         rustix::termios::tcsetattr(input, OptionalActions::Flush, &wanted)
             .map_err(|error| Error::io("set the terminal", &error.into()))?;
         Ok(Self {
             input,
-            before: Some(before),
+            before,
+            wanted,
         })
     }
 }
 
 impl Drop for LineMode<'_> {
     fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            // A terminal that has gone away has no settings to restore.
-            let _ = rustix::termios::tcsetattr(self.input, OptionalActions::Now, before);
-        }
+        // A terminal that has gone away has no settings to restore.
+        let _ = rustix::termios::tcsetattr(self.input, OptionalActions::Now, &self.before);
     }
 }
 
@@ -312,6 +355,7 @@ mod tests {
             input,
             output,
             signals,
+            terminated: Arc::default(),
             registered: Vec::new(),
         };
         (
@@ -446,6 +490,30 @@ mod tests {
                     expected,
                     "{typed:?}"
                 );
+            });
+        }
+    }
+
+    #[test]
+    fn secret_is_not_shown() {
+        for (typed, expected) in [
+            (" s3cret\n", Some("s3cret")),
+            ("\n", None),
+            ("\u{4}", None),
+            ("s3cret\u{4}\u{4}", None),
+        ] {
+            let (terminal, mut person, _sender) = terminal();
+            std::thread::scope(|scope| {
+                let asking = scope.spawn(move || (terminal.secret("The key").unwrap(), terminal));
+                person.sees("The key: ", 1);
+                person.types(typed);
+                let (secret, terminal) = asking.join().unwrap();
+                assert_eq!(secret.as_deref(), expected, "{typed:?}");
+                terminal.write("end of test").unwrap();
+                person.sees("\r\nend of test", 1);
+                assert!(!person.screen.contains("s3cret"), "{}", person.screen);
+                let after = rustix::termios::tcgetattr(&terminal.input).unwrap();
+                assert!(after.local_modes.contains(LocalModes::ECHO));
             });
         }
     }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::commands::{Invocation, find_program, look, run};
 use super::packages::pip;
+use crate::audit::permit::Permit;
 use crate::base::database::Sort;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::audit::permit::Permit;
-use crate::base::redact::redact;
 use crate::base::known::Known;
+use crate::base::redact::redact;
 
 /// How long a database may take to be read.
 const PATIENCE: Duration = Duration::from_mins(10);

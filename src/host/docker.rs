@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::audit::permit::Permit;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::audit::permit::Permit;
-use crate::host::commands::{Invocation, find_program, look, run};
 use crate::base::known::Known;
+use crate::host::commands::{Invocation, find_program, look, run};
 
 /// Reading a volume.
 mod volume;

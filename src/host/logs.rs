@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use crate::base::clock::Clock;
-use crate::records::Records;
 use crate::base::error::Result;
 use crate::base::redact::redact_value;
+use crate::records::Records;
 use crate::report::AuditHead;
 use crate::workspace::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG, Workspace};
 

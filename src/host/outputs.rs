@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::workspace::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
 use crate::base::error::Error;
 use crate::base::error::Result;
+use crate::workspace::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
 use crate::workspace::{CONFIG, REPORTS, STORIES, Workspace};
 
 /// The largest plan that is replaced, in bytes.

@@ -14,8 +14,8 @@ use walkdir::WalkDir;
 
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::workspace::{LOGS, SECURITY_LOG};
 use crate::log_line::{self, Line};
+use crate::workspace::{LOGS, SECURITY_LOG};
 
 /// The longest line, in bytes; what is longer is passed over.
 pub const LONGEST_LINE: usize = 1 << 20;

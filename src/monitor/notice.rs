@@ -11,9 +11,9 @@ use super::security::{Incident, Level};
 use super::shown::{show, time};
 use super::state::Attempt;
 use super::trigger::Trigger;
-use crate::report::alert::{self, Alert};
 use crate::base::error::Result;
 use crate::base::redact::redact;
+use crate::report::alert::{self, Alert};
 use crate::workspace::monitor_config::Severity;
 
 /// What is told.

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::trigger::ms;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::host::net;
 use crate::base::known::Known;
+use crate::host::net;
 use crate::workspace::address::Address;
 use crate::workspace::monitor_config::{MonitorConfig, ProbeConfig, PrometheusConfig};
 

@@ -10,9 +10,9 @@ use super::Watch;
 use super::trigger::Trigger;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::workspace::story::{Origin, Script};
 use crate::script::{diagnostics, engine};
 use crate::workspace::config::Limits;
+use crate::workspace::story::{Origin, Script};
 
 /// How long the function may take.
 const TIME: Duration = Duration::from_secs(1);

@@ -143,8 +143,9 @@ impl Store {
             processes,
             attempt,
         };
-        let text = serde_json::to_vec(&kept)
-            .map_err(|error| crate::base::error::Error::bug(format!("the state can't be written: {error}")))?;
+        let text = serde_json::to_vec(&kept).map_err(|error| {
+            crate::base::error::Error::bug(format!("the state can't be written: {error}"))
+        })?;
         self.records.write(&self.directory.join("state.json"), &text)
     }
 }

@@ -10,8 +10,8 @@ use super::metrics::Metrics;
 use super::trigger::Trigger;
 use super::verdict::Verdict;
 use super::watching::Round;
-use crate::base::redact::redact;
 pub use crate::base::clock::of_millis as timestamp;
+use crate::base::redact::redact;
 use crate::workspace::monitor_config::Wanted;
 
 /// The document of a round.

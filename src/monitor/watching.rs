@@ -18,18 +18,18 @@ use super::security::Incident;
 use super::state::{Attempt, Loaded, Store};
 use super::verdict::Verdict;
 use super::{Told, Watch};
+use crate::base::clock;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::workspace::flags::Flags;
-use crate::run::history::History;
-use crate::base::clock;
 use crate::host::launch::{Ended, Launcher, Order};
 use crate::run::Context;
-use crate::workspace::story::Story;
+use crate::run::history::History;
 use crate::workspace::catalogue::Catalogue;
+use crate::workspace::flags::Flags;
 use crate::workspace::lock::Lock;
 use crate::workspace::monitor_config::Wanted;
+use crate::workspace::story::Story;
 
 /// What happened at one judgement.
 #[derive(Debug, Default)]

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::base::error::Result;
 use crate::audit::permit::Permit;
-use crate::view::overlay::Overlay;
+use crate::base::error::Result;
 use crate::host::Host;
 use crate::host::docker::{Engine, ObjectKind};
 use crate::host::files::Demand;
+use crate::operation::Operation;
 use crate::report::effect::{Capability, Done, Fact, Risk};
 use crate::report::undo::Undo;
-use crate::operation::Operation;
+use crate::view::overlay::Overlay;
 
 /// Things of one kind that go.
 #[derive(Debug)]

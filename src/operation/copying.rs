@@ -4,18 +4,18 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::audit::permit::Permit;
 use crate::backup::manifest::{self, Method};
 use crate::backup::{restore, retire};
 use crate::base::error::Result;
-use crate::audit::permit::Permit;
-use crate::view::overlay::Overlay;
 use crate::host::Host;
 use crate::host::files::Demand;
-use crate::report::undo::Portrait;
-use crate::report::effect::{BackupMade, Capability, Done, Fact, Risk};
-use crate::report::undo::Undo;
 use crate::operation::Operation;
+use crate::report::effect::{BackupMade, Capability, Done, Fact, Risk};
+use crate::report::undo::Portrait;
+use crate::report::undo::Undo;
 use crate::view::Size;
+use crate::view::overlay::Overlay;
 use crate::workspace::Place;
 
 /// A copy of a path.

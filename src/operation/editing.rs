@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
+use crate::audit::permit::Permit;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::audit::permit::Permit;
-use crate::view::overlay::Overlay;
 use crate::host::Host;
 use crate::host::files::{Demand, Expect, Renamed};
+use crate::operation::Operation;
 use crate::report::effect::{Capability, Done, Fact, Risk};
 use crate::report::undo::{Saved, Undo};
-use crate::operation::Operation;
+use crate::view::overlay::Overlay;
 use crate::view::{OtherNames, View};
 use crate::workspace::{Place, Workspace};
 

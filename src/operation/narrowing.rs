@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::base::error::Result;
 use crate::audit::permit::Permit;
-use crate::view::overlay::Overlay;
+use crate::base::error::Result;
 use crate::host::Host;
 use crate::host::files::{Demand, EntryKind};
+use crate::operation::{Operation, Proposal};
 use crate::report::effect::{Capability, Done, Fact, Risk};
 use crate::report::undo::Undo;
-use crate::operation::{Operation, Proposal};
 use crate::view::View;
+use crate::view::overlay::Overlay;
 use crate::workspace::Place;
 
 /// For each class of others (group, everybody): the bit to enter a directory, and all bits of the class.

@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::base::error::Result;
 use crate::audit::permit::Permit;
-use crate::view::overlay::Overlay;
+use crate::base::error::Result;
 use crate::host::Host;
 use crate::host::databases::Opener;
 use crate::host::files::Demand;
+use crate::operation::Operation;
 use crate::report::effect::{Capability, Done, Fact, Risk};
 use crate::report::undo::Undo;
-use crate::operation::Operation;
 use crate::view::Database;
+use crate::view::overlay::Overlay;
 use crate::workspace::{Place, Workspace};
 
 /// A database that is copied, opened, and forgotten.

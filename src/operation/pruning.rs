@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use crate::base::error::Error;
-use crate::backup::ASIDE;
-use crate::base::error::Result;
 use crate::audit::permit::Permit;
-use crate::view::overlay::Overlay;
+use crate::backup::ASIDE;
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::host::Host;
 use crate::host::files::{Demand, Renamed};
+use crate::operation::Operation;
 use crate::report::effect::{Capability, Done, Fact, Risk};
 use crate::report::undo::Undo;
-use crate::operation::Operation;
 use crate::view::View;
+use crate::view::overlay::Overlay;
 use crate::workspace::Place;
 
 /// A backup, or the store of a run, that goes.

@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::base::error::Result;
 use crate::audit::permit::Permit;
-use crate::view::overlay::Overlay;
+use crate::base::error::Result;
 use crate::host::Host;
 use crate::host::files::{Demand, Mounts};
+use crate::operation::Operation;
 use crate::operation::moving::move_one;
 use crate::report::effect::{Capability, Done, Fact, Risk};
 use crate::report::undo::Undo;
-use crate::operation::Operation;
 use crate::view::View;
+use crate::view::overlay::Overlay;
 use crate::workspace::Place;
 
 /// A path that goes for good.

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::audit::permit::Permit;
 use crate::backup::manifest::{self, Method};
 use crate::backup::retire;
 use crate::base::error::Result;
-use crate::audit::permit::Permit;
-use crate::view::overlay::Overlay;
 use crate::host::Host;
 use crate::host::files::{Demand, Mounts, Route};
+use crate::operation::Operation;
 use crate::report::effect::{BackupMade, Capability, Done, Fact, Risk};
 use crate::report::undo::{Move, Undo};
-use crate::operation::Operation;
+use crate::view::overlay::Overlay;
 use crate::view::{Size, View};
 use crate::workspace::Place;
 

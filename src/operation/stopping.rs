@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::audit::permit::Permit;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::audit::permit::Permit;
-use crate::view::View;
-use crate::view::overlay::Overlay;
 use crate::host::Host;
 use crate::host::files::Demand;
 use crate::host::processes::{self, Disposition, Ended, PassedOver, Process, Scope, Stop};
+use crate::operation::Operation;
 use crate::report::effect::{Capability, Done, Fact, Risk};
 use crate::report::undo::Undo;
-use crate::operation::Operation;
+use crate::view::View;
+use crate::view::overlay::Overlay;
 
 /// Processes that end together.
 #[derive(Debug)]

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::audit::permit::Permit;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::audit::permit::Permit;
-use crate::view::overlay::Overlay;
 use crate::host::Host;
 use crate::host::files::Demand;
 use crate::host::processes::{self, Process};
+use crate::operation::Operation;
 use crate::report::effect::{Capability, Done, Fact, Risk};
 use crate::report::undo::Undo;
-use crate::operation::Operation;
+use crate::view::overlay::Overlay;
 
 /// How long the command itself may take.
 const COMMAND: Duration = Duration::from_mins(1);

@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
+use crate::audit::permit::Permit;
 use crate::backup::manifest::{self, Digests, Header, Method, Origin};
 use crate::base::error::Result;
-use crate::audit::permit::Permit;
-use crate::view::overlay::Overlay;
 use crate::host::Host;
 use crate::host::docker::Engine;
 use crate::host::files::{Demand, EntryKind, Expect};
+use crate::operation::Operation;
 use crate::report::effect::{BackupMade, Capability, Done, Fact, Risk};
 use crate::report::undo::Undo;
-use crate::operation::Operation;
+use crate::view::overlay::Overlay;
 use crate::workspace::Place;
 
 /// The archive in the backup.

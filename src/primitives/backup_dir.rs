@@ -3,15 +3,15 @@
 use crate::backup::manifest::Origin;
 use crate::backup::retire;
 use crate::base::error::Result;
+use crate::operation::Proposal;
 use crate::operation::copying::Copy;
 use crate::operation::narrowing::Narrow;
-use crate::report::effect::Capability;
-use crate::operation::Proposal;
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Arguments;
 use crate::primitives::contract::Parameter;
 use crate::primitives::contract::Primitive;
 use crate::primitives::contract::Type;
+use crate::report::effect::Capability;
 use crate::view::View;
 
 /// The word.

@@ -4,13 +4,13 @@ use rhai::{Dynamic, EvalAltResult, Map};
 
 use crate::base::error::Error;
 use crate::base::error::Kind;
+use crate::pass::Telling;
+use crate::pass::thrown::{kind_of, raise, said};
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Arguments;
 use crate::primitives::contract::Parameter;
 use crate::primitives::contract::Primitive;
 use crate::primitives::contract::Type;
-use crate::pass::thrown::{kind_of, raise, said};
-use crate::pass::Telling;
 
 /// The word.
 pub static WORD: Primitive = Primitive {

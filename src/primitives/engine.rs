@@ -6,13 +6,13 @@ use rhai::{Dynamic, Map};
 
 use crate::backup::manifest::Origin;
 use crate::base::error::Result;
-use crate::host::docker::Engine;
 use crate::base::known::Known;
+use crate::host::docker::Engine;
 use crate::host::docker::ObjectKind;
+use crate::operation::Proposal;
 use crate::operation::containers::RemoveFromEngine;
 use crate::operation::volumes::{BackUpVolume, SOURCE};
 use crate::report::effect::{Capability, Outcome};
-use crate::operation::Proposal;
 use crate::view::View;
 
 /// What the engine holds, as an array of maps.
@@ -43,7 +43,12 @@ pub fn engine_list(view: &View, kind: ObjectKind, prefix: &str) -> Result<Dynami
 ///
 /// # Errors
 /// As [`engine_list`].
-pub fn engine_removal(word: &'static str, view: &View, kind: ObjectKind, prefix: &str) -> Result<Vec<Proposal>> {
+pub fn engine_removal(
+    word: &'static str,
+    view: &View,
+    kind: ObjectKind,
+    prefix: &str,
+) -> Result<Vec<Proposal>> {
     let needs = vec![Capability::Containers];
     let target = format!("{} {prefix}*", kind.name());
     let things = match view.engine_things(kind, prefix)? {

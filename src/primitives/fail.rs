@@ -4,13 +4,13 @@ use rhai::{Dynamic, EvalAltResult};
 
 use crate::base::error::Error;
 use crate::base::redact::told;
+use crate::pass::Telling;
+use crate::pass::thrown::raise;
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Arguments;
 use crate::primitives::contract::Parameter;
 use crate::primitives::contract::Primitive;
 use crate::primitives::contract::Type;
-use crate::pass::thrown::raise;
-use crate::pass::Telling;
 
 /// The word.
 pub static WORD: Primitive = Primitive {

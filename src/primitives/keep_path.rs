@@ -1,13 +1,13 @@
 //! `keep_path(path, why)`.
 
 use crate::base::error::Result;
-use crate::report::effect::Outcome;
 use crate::operation::Proposal;
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Arguments;
 use crate::primitives::contract::Parameter;
 use crate::primitives::contract::Primitive;
 use crate::primitives::contract::Type;
+use crate::report::effect::Outcome;
 use crate::view::View;
 
 /// The word.

@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use crate::edit::Edited;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
+use crate::edit::Edited;
+use crate::host::files::TEXT_LIMIT;
+use crate::operation::Proposal;
 use crate::operation::editing::Edit;
 use crate::operation::moving::MovePaths;
-use crate::report::undo::Portrait;
 use crate::operation::purging::Purge;
 use crate::report::effect::{Capability, Outcome};
-use crate::operation::Proposal;
-use crate::host::files::TEXT_LIMIT;
+use crate::report::undo::Portrait;
 use crate::view::{Database, View};
 use crate::workspace::Place;
 

@@ -1,7 +1,7 @@
 //! `remove_env_keys(prefixes)`.
 
-use crate::edit::env;
 use crate::base::error::Result;
+use crate::edit::env;
 use crate::operation::Proposal;
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Arguments;

@@ -1,7 +1,7 @@
 //! `remove_json(path, key)`.
 
-use crate::edit::json;
 use crate::base::error::Result;
+use crate::edit::json;
 use crate::operation::Proposal;
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Arguments;

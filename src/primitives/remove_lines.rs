@@ -1,7 +1,7 @@
 //! `remove_lines(path, pattern)`.
 
-use crate::edit::lines;
 use crate::base::error::Result;
+use crate::edit::lines;
 use crate::operation::Proposal;
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Arguments;

@@ -1,8 +1,8 @@
 //! `remove_volumes(prefix)`.
 
 use crate::base::error::Result;
-use crate::operation::Proposal;
 use crate::host::docker::ObjectKind;
+use crate::operation::Proposal;
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Arguments;
 use crate::primitives::contract::Parameter;

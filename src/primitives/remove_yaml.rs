@@ -1,8 +1,8 @@
 //! `remove_yaml(path, key)`.
 
+use crate::base::error::Result;
 use crate::base::wording::plural_as;
 use crate::edit::yaml;
-use crate::base::error::Result;
 use crate::operation::Proposal;
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Arguments;

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 
 use crate::base::error::Error;
 use crate::base::error::Result;
+use crate::operation::Proposal;
 use crate::operation::moving::MovePaths;
 use crate::operation::narrowing::Narrow;
 use crate::operation::retiring::{Retire, Wanted};
-use crate::report::effect::Outcome;
-use crate::operation::Proposal;
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Arguments;
 use crate::primitives::contract::Parameter;
 use crate::primitives::contract::Primitive;
 use crate::primitives::contract::Type;
+use crate::report::effect::Outcome;
 use crate::view::{Size, View};
 use crate::workspace::Place;
 

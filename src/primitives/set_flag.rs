@@ -2,23 +2,23 @@
 
 use serde_json::{Value, json};
 
-use crate::base::error::Result;
-use crate::workspace::flags::Flags;
 use crate::audit::permit::Permit;
-use crate::view::overlay::Overlay;
+use crate::base::error::Result;
 use crate::host::Host;
 use crate::host::files::Demand;
 use crate::host::logs::Level;
 use crate::operation::editing::Edit;
-use crate::report::effect::{Capability, Done, Fact, Outcome, Risk};
-use crate::report::undo::Undo;
 use crate::operation::{Operation, Proposal};
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Arguments;
 use crate::primitives::contract::Parameter;
 use crate::primitives::contract::Primitive;
 use crate::primitives::contract::Type;
+use crate::report::effect::{Capability, Done, Fact, Outcome, Risk};
+use crate::report::undo::Undo;
 use crate::view::View;
+use crate::view::overlay::Overlay;
+use crate::workspace::flags::Flags;
 
 /// The word.
 pub static WORD: Primitive = Primitive {
@@ -108,7 +108,8 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     if changed.is_empty() {
         let why = format!("it is {state} already");
         return Ok(vec![
-            Proposal::settled(WORD.name, name, Outcome::NotPresent, why, needs).returning(Vec::<String>::new()),
+            Proposal::settled(WORD.name, name, Outcome::NotPresent, why, needs)
+                .returning(Vec::<String>::new()),
         ]);
     }
     view.require_logs()?;

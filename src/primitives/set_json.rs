@@ -1,7 +1,7 @@
 //! `set_json(path, key, value)`.
 
-use crate::edit::json;
 use crate::base::error::Result;
+use crate::edit::json;
 use crate::operation::Proposal;
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Arguments;

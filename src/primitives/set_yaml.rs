@@ -1,7 +1,7 @@
 //! `set_yaml(path, key, value)`.
 
-use crate::edit::yaml;
 use crate::base::error::Result;
+use crate::edit::yaml;
 use crate::operation::Proposal;
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Arguments;

@@ -5,25 +5,25 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::audit::permit::Permit;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::audit::permit::Permit;
-use crate::view::overlay::Overlay;
+use crate::base::known::Known;
 use crate::host::Host;
 use crate::host::files::{Demand, Expect};
 use crate::host::packages::installer::{self, Installer};
 use crate::host::packages::record::Shared;
 use crate::host::packages::{self, Manager, Packages, Removal, tree};
-use crate::base::known::Known;
-use crate::report::effect::{Capability, Done, Fact, Outcome, Risk};
-use crate::report::undo::{Saved, Undo};
 use crate::operation::{Operation, Proposal};
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Arguments;
 use crate::primitives::contract::Parameter;
 use crate::primitives::contract::Primitive;
 use crate::primitives::contract::Type;
+use crate::report::effect::{Capability, Done, Fact, Outcome, Risk};
+use crate::report::undo::{Saved, Undo};
 use crate::view::View;
+use crate::view::overlay::Overlay;
 use crate::workspace::{CONFIG, Place};
 
 /// The word.

@@ -2,6 +2,7 @@
 
 use crate::base::error::Error;
 use crate::base::error::Result;
+use crate::host::files::TEXT_LIMIT;
 use crate::operation::Proposal;
 use crate::operation::editing::Edit;
 use crate::primitives::contract::Action;
@@ -9,7 +10,6 @@ use crate::primitives::contract::Arguments;
 use crate::primitives::contract::Parameter;
 use crate::primitives::contract::Primitive;
 use crate::primitives::contract::Type;
-use crate::host::files::TEXT_LIMIT;
 use crate::view::View;
 
 /// The word.

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::Context;
-use crate::report::alert::{Alert, Kind, Severity};
-use crate::host::delivery::DELIVERY;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::host::delivery::DELIVERY;
+use crate::report::alert::{Alert, Kind, Severity};
 use crate::report::{Mode, Report, RunKind, RunOutcome};
 
 /// How long a run that was interrupted waits for its delivery: somebody wants it to end.

@@ -4,8 +4,8 @@ use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::gate::confirm::{self, Answers, Approval};
 use crate::gate::expected::{self, Step};
-use crate::report::{OperationRecord, Report};
 use crate::pass::Session;
+use crate::report::{OperationRecord, Report};
 
 use super::Audience;
 

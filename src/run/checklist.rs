@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use super::switches;
 use crate::backup;
-use crate::base::wording::plural;
 use crate::base::error::Kind;
 use crate::base::error::Result;
+use crate::base::known::Known;
+use crate::base::wording::plural;
 use crate::host::files::EntryKind;
 use crate::host::packages::Manager;
-use crate::base::known::Known;
-use crate::report::effect::Outcome;
 use crate::pass::Session;
+use crate::report::effect::Outcome;
 use crate::view::View;
 use crate::workspace::Place;
 use crate::workspace::story::{Story, texts};

@@ -6,10 +6,10 @@ use super::{Context, Request, stories};
 use crate::base::error::Error;
 use crate::base::error::Position;
 use crate::gate::Pass;
-use crate::script::failing;
 use crate::pass::Questions;
 use crate::pass::Session;
 use crate::pass::Silent;
+use crate::script::failing;
 use crate::workspace::story::Story;
 
 /// The failure with its line, where the engine failed and a preview can find out; else the failure as it is.

@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::base::error::Error;
-use crate::base::error::Result;
 use crate::audit::chain;
 use crate::audit::segments;
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::records::Records;
-use crate::report::undo::Undo;
 use crate::report::Report;
+use crate::report::undo::Undo;
 use crate::run::plan_file::Asked;
 use crate::run::{Context, Request};
 use crate::view::Errand;

@@ -16,8 +16,8 @@ use crate::base::error::Result;
 use crate::gate::confirm::Approval;
 use crate::operation::Proposal;
 use crate::operation::sealing::{Seal, TrialRestore};
-use crate::report::RunKind;
 use crate::pass::Silent;
+use crate::report::RunKind;
 
 /// How a backup is checked; each level does what those before it do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,16 +4,16 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::backup::verify;
-use crate::base::error::Result;
 use crate::audit::AuditLog;
 use crate::audit::Intent;
-use crate::run::history::recover;
+use crate::backup::verify;
+use crate::base::error::Result;
 use crate::host::files::{EntryKind, is_temporary};
 use crate::host::leftovers::Leftover;
 use crate::report::effect::Risk;
 use crate::report::undo::Undo;
 use crate::run::Context;
+use crate::run::history::recover;
 
 /// Removes them, each recorded like any other change. What still can't be removed is told, and tried again by the next
 /// command.

@@ -6,15 +6,15 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use super::{Context, Request, approval, plan, records};
+use crate::audit::AuditLog;
 use crate::base::error::Result;
 use crate::gate::Pass;
-use crate::audit::AuditLog;
 use crate::gate::confirm::{Approval, Confirm};
-use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
 use crate::pass::Listener;
 use crate::pass::Questions;
 use crate::pass::Session;
 use crate::pass::Silent;
+use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
 
 /// Approval of a preview.
 pub type Approve<'a> = &'a dyn Fn(&Report) -> Result<Approval>;

@@ -13,13 +13,13 @@ use serde_json::{Map, Value, json};
 use super::{Audience, Context, Preview, Request, carry_out, preview};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::gate::expected::{self, Step};
 use crate::base::redact::MASK;
 use crate::base::redact::is_secret;
 use crate::base::redact::redact;
-use crate::run::history::History;
-use crate::report::{Mode, Report, RunOutcome};
+use crate::gate::expected::{self, Step};
 use crate::pass::Silent;
+use crate::report::{Mode, Report, RunOutcome};
+use crate::run::history::History;
 
 /// The schema that a plan's file names.
 const SCHEMA: &str = "rollback.report/1";

@@ -7,13 +7,13 @@ use crate::backup::links;
 use crate::backup::verify::Problem;
 use crate::base::error::Kind;
 use crate::base::error::Result;
+use crate::base::known::Known;
 use crate::gate::confirm::Approval;
 use crate::host::databases::Opener;
-use crate::base::known::Known;
 use crate::operation::Proposal;
 use crate::operation::opening::TrialOpening;
-use crate::report::RunKind;
 use crate::pass::Silent;
+use crate::report::RunKind;
 use crate::view::{Database, Errand, View};
 use crate::workspace::Place;
 

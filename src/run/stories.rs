@@ -11,13 +11,13 @@ use super::{Context, Request, checklist, ends_everything, engine_failure, record
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::report::effect::Outcome;
-use crate::report::FailureRecord;
-use crate::view::allowance::Counting;
 use crate::pass::Session;
-use crate::workspace::story::{Origin, Script};
+use crate::report::FailureRecord;
+use crate::report::effect::Outcome;
 use crate::script::{diagnostics, engine, patterns};
+use crate::view::allowance::Counting;
 use crate::workspace::story::Story;
+use crate::workspace::story::{Origin, Script};
 
 /// Runs every story of a request, in order.
 ///

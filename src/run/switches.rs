@@ -3,13 +3,13 @@
 use rhai::Dynamic;
 use serde_json::Value;
 
-use crate::edit::yaml;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::primitives::contract::Action;
-use crate::primitives;
+use crate::edit::yaml;
 use crate::pass::Session;
+use crate::primitives;
+use crate::primitives::contract::Action;
 use crate::workspace::Place;
 use crate::workspace::story::Story;
 

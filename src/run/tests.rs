@@ -11,9 +11,9 @@ use crate::base::error::Result;
 use crate::gate::Pass;
 use crate::pass::Questions;
 use crate::pass::Silent;
-use crate::workspace::story::Script;
 use crate::script;
 use crate::view::Errand;
+use crate::workspace::story::Script;
 use crate::workspace::story::Story;
 
 /// How the names of tests begin.

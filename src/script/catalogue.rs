@@ -144,10 +144,9 @@ impl Catalogue {
         }
         for id in additions.keys() {
             if !found.contains_key(id) {
-                catalogue.warnings.push(format!(
-                    "`{}` adds to story {id}, which does not exist",
-                    CONFIG
-                ));
+                catalogue
+                    .warnings
+                    .push(format!("`{}` adds to story {id}, which does not exist", CONFIG));
             }
         }
         catalogue.stories = found.into_values().collect();
@@ -165,8 +164,9 @@ impl Catalogue {
         for path in own_scripts(&workspace.root().join(STORIES))? {
             let shown = workspace.show(&path).shown;
             crate::workspace::trust::check_script(&path, Some(workspace.root()))?;
-            let text = crate::workspace::text(&path, LIMIT)
-                .map_err(|error| Error::script(format!("cannot read story `{shown}`: {error}")).caused_by(error))?;
+            let text = crate::workspace::text(&path, LIMIT).map_err(|error| {
+                Error::script(format!("cannot read story `{shown}`: {error}")).caused_by(error)
+            })?;
             let story = match Script::compile(&reader, &shown, Origin::File(path), &text) {
                 // A library beside the stories.
                 Ok(script) if script.header.is_empty() => continue,

@@ -5,13 +5,13 @@ use super::calls::Given;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::workspace::address::check_address;
 use crate::gate::policy::Policy;
-use crate::report::effect::Capability;
 use crate::primitives::contract::Family;
 use crate::primitives::contract::Primitive;
+use crate::report::effect::Capability;
 use crate::view::View;
 use crate::workspace::address::Address;
+use crate::workspace::address::check_address;
 
 /// One thing that a call asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use crate::base::error::Error;
 use crate::base::error::Result;
+use crate::primitives;
 use crate::primitives::contract::Family;
 use crate::primitives::contract::Primitive;
-use crate::primitives;
 
 /// The reference page, in Markdown.
 #[must_use]

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use rhai::{EvalAltResult, ParseError};
 
 use super::calls::Calls;
-use crate::pass::Session;
-use crate::workspace::story::Script;
 use super::nearest_word;
 use crate::base::error::Error;
 use crate::base::error::Position;
 use crate::base::error::Result;
 use crate::base::redact::told;
+use crate::pass::Session;
 use crate::pass::thrown::thrown;
 use crate::primitives;
+use crate::workspace::story::Script;
 
 /// A syntax error.
 #[must_use]

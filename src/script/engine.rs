@@ -6,16 +6,16 @@ use std::rc::Rc;
 
 use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext};
 
-use crate::pass::thrown::{catchable, raise};
 use super::library::{Library, STANDARD};
-use crate::pass::Session;
-use crate::pass::Telling;
 use super::{diagnostics, failing, patterns, sizes};
 use crate::base::error::Error;
 use crate::base::error::Position;
+use crate::pass::Session;
+use crate::pass::Telling;
+use crate::pass::thrown::{catchable, raise};
+use crate::primitives;
 use crate::primitives::contract::Action;
 use crate::primitives::contract::Primitive;
-use crate::primitives;
 use crate::workspace::config::Limits;
 
 /// An engine that compiles scripts and can't run a word: for headers and checks.

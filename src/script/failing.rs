@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use rhai::{ASTNode, OptimizationLevel};
 
-use crate::workspace::story::Script;
 use super::{engine, without_shebang};
+use crate::workspace::story::Script;
 
 /// What a line says before its statement, in a pass that looks for a place.
 pub const MARK: &str = "__line";
@@ -71,9 +71,9 @@ pub fn fail_for_a_test(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::marked;
-    use crate::workspace::story::{Origin, Script};
-    use crate::script::engine;
     use crate::script::catalogue::EMBEDDED;
+    use crate::script::engine;
+    use crate::workspace::story::{Origin, Script};
 
     fn compiled(text: &str) -> Script {
         Script::compile(&engine::reader(), "s.rhai", Origin::Embedded, text).unwrap()

@@ -5,14 +5,14 @@ use rhai::{Dynamic, Expr, Map, OptimizationLevel, Stmt};
 use serde_json::{Value, json};
 
 use super::calls::Calls;
-use crate::workspace::story::Script;
 use super::{engine, without_shebang};
 use crate::base::error::Error;
+use crate::base::wording::nearest;
 use crate::pattern::{Pattern, is_pattern};
 use crate::primitives::contract::type_name;
-use crate::workspace::story::{entries, texts};
-use crate::base::wording::nearest;
 use crate::workspace::story::PHASES;
+use crate::workspace::story::Script;
+use crate::workspace::story::{entries, texts};
 
 /// The longest id of a story, in characters.
 const LONGEST_ID: usize = 64;

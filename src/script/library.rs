@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
-use crate::pass::thrown::raise;
-use crate::pass::sources::Sources;
-use crate::workspace::story::{Origin, Script};
 use crate::base::error::Error;
+use crate::pass::sources::Sources;
+use crate::pass::thrown::raise;
+use crate::workspace::story::{Origin, Script};
 
 /// The standard library, embedded: name and text.
 pub const STANDARD: &[(&str, &str)] = &[

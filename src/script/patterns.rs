@@ -4,9 +4,9 @@
 use rhai::Dynamic;
 
 use super::header;
-use crate::pass::Session;
-use crate::base::wording::plural;
 use crate::base::error::Result;
+use crate::base::wording::plural;
+use crate::pass::Session;
 use crate::pattern::is_pattern;
 use crate::primitives::contract::Arguments;
 use crate::primitives::contract::Primitive;

@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use crate::host::files::TEXT_LIMIT;
 use super::View;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Position;
 use crate::base::error::Result;
-use crate::workspace::flags::Flags;
-use crate::view::overlay::Seen;
 use crate::host::files::EntryKind;
+use crate::host::files::TEXT_LIMIT;
 use crate::host::sight::Look;
+use crate::view::overlay::Seen;
 use crate::workspace::Place;
+use crate::workspace::flags::Flags;
 
 impl View {
     /// As much of one of our own logs as was there when the run began.

@@ -8,10 +8,10 @@ use crate::base::database::Side;
 use crate::base::database::Sort;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::view::overlay::Seen;
+use crate::base::known::Known;
 use crate::host::files::EntryKind;
 use crate::host::sight::Look;
-use crate::base::known::Known;
+use crate::view::overlay::Seen;
 use crate::workspace::Place;
 
 /// The longest name, in bytes.

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::View;
-use crate::base::wording::bytes;
-use crate::base::wording::plural;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::view::overlay::Seen;
+use crate::base::wording::bytes;
+use crate::base::wording::plural;
 use crate::host::files::{Demand, Extent, Files, Mounts, Room, Route, Taking};
+use crate::view::overlay::Seen;
 
 /// A directory of the world as it will be.
 struct Directory {

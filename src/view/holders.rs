@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use super::View;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::view::overlay::Seen;
 use crate::host::processes::{Holder, Query};
 use crate::host::sight::Look;
+use crate::view::overlay::Seen;
 
 /// What still runs.
 mod running;

@@ -10,8 +10,8 @@ use crate::backup;
 use crate::backup::verify::{self, Depth, Verified};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::view::overlay::Seen;
 use crate::host::files::EntryKind;
+use crate::view::overlay::Seen;
 use crate::workspace::Place;
 
 impl View {

@@ -10,9 +10,9 @@ use crate::base::broken::Own;
 use crate::base::broken::is_down;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::view::overlay::Seen;
-use crate::host::files::EntryKind;
 use crate::base::known::Known;
+use crate::host::files::EntryKind;
+use crate::view::overlay::Seen;
 use crate::workspace::Place;
 
 /// Links on one way, as in the kernel (`MAXSYMLINKS`).

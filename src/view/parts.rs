@@ -8,15 +8,15 @@ use super::View;
 use super::finding::outermost;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::view::overlay::Node;
 use crate::host::files::EntryKind;
 use crate::host::packages::{Manager, tree};
 use crate::host::sight::Look;
 use crate::pattern::{self, is_pattern};
 use crate::references::{Index, Reference};
+use crate::view::overlay::Node;
 use crate::workspace::Place;
-use crate::workspace::story::Story;
 use crate::workspace::catalogue::candidates;
+use crate::workspace::story::Story;
 
 impl View {
     /// Where a part named by a story stands: as named, and with or without the main directory. Nothing there: the path
@@ -218,7 +218,9 @@ impl View {
                     && stat.kind == EntryKind::File
                     && Index::is_source(&shown)
                 {
-                    let bytes = self.read(&self.workspace.show(path), crate::host::files::TEXT_LIMIT).ok();
+                    let bytes = self
+                        .read(&self.workspace.show(path), crate::host::files::TEXT_LIMIT)
+                        .ok();
                     sources.insert(shown, bytes);
                 }
                 Ok(())

@@ -12,9 +12,9 @@ use super::alias::identity;
 use super::{Known, View};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::view::overlay::Seen;
 use crate::host::files::{EntryKind, Stat, Step};
 use crate::pattern::Rule;
+use crate::view::overlay::Seen;
 use crate::workspace::{CONFIG, Place, Workspace};
 
 /// The shortest piece of a file that counts as read from it, in bytes.

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::workspace::secret::Address;
-use crate::workspace::secret::Source;
-use crate::workspace::template::Template;
+use crate::base::wording::deserialize_duration;
 use crate::report::alert::Alert;
 use crate::report::alert::Kind;
 use crate::report::alert::Severity;
-use crate::base::wording::deserialize_duration;
+use crate::workspace::secret::Address;
+use crate::workspace::secret::Source;
+use crate::workspace::template::Template;
 
 /// Channels that can be set up at most; each may be delivered to at the same time.
 const CHANNELS: usize = 16;
@@ -264,6 +264,18 @@ impl<'de> Deserialize<'de> for Rate {
 }
 
 impl Channel {
+    /// Where its secrets are.
+    pub fn secrets(&self) -> impl Iterator<Item = &Source> {
+        let webhook = self.webhook.as_ref();
+        let url = webhook.and_then(|webhook| match &webhook.url {
+            Address::Secret(source) => Some(source),
+            Address::Plain(_) => None,
+        });
+        let key = webhook.and_then(|webhook| webhook.signing_key.as_ref());
+        let password = self.mail.as_ref().and_then(|mail| mail.password.as_ref());
+        [url, key, password].into_iter().flatten()
+    }
+
     /// Whether it gets an alert.
     #[must_use]
     pub fn wants(&self, alert: &Alert) -> bool {
@@ -351,16 +363,7 @@ impl AlertsConfig {
 
     /// Where the channels' secrets are.
     pub fn secrets(&self) -> impl Iterator<Item = &Source> {
-        self.channels.iter().flat_map(|channel| {
-            let webhook = channel.webhook.as_ref();
-            let url = webhook.and_then(|webhook| match &webhook.url {
-                Address::Secret(source) => Some(source),
-                Address::Plain(_) => None,
-            });
-            let key = webhook.and_then(|webhook| webhook.signing_key.as_ref());
-            let password = channel.mail.as_ref().and_then(|mail| mail.password.as_ref());
-            [url, key, password].into_iter().flatten()
-        })
+        self.channels.iter().flat_map(Channel::secrets)
     }
 }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::monitor_config::MonitorConfig;
-use crate::base::wording::{deserialize_duration, nearest, parse_duration};
-use crate::workspace::alerts_config::AlertsConfig;
 use crate::base::error::Error;
 use crate::base::error::Position;
 use crate::base::error::Result;
+use crate::base::wording::{deserialize_duration, nearest, parse_duration};
 use crate::pattern::{self, Rule};
+use crate::workspace::alerts_config::AlertsConfig;
 
 /// The flags file's usual place; it marks a workspace too.
 pub const FLAGS_FILE: &str = "config/feature-flags.yaml";

@@ -10,11 +10,11 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde_yaml::Value;
 
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::edit::Edited;
 use crate::edit::key_path::KeyPath;
 use crate::edit::yaml::{self, Place};
-use crate::base::error::Error;
-use crate::base::error::Result;
 use document::Feature;
 
 /// The flags of one file, as they stand there.

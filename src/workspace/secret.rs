@@ -17,6 +17,11 @@ const LIMIT: u64 = 64 << 10;
 pub struct Secret(String);
 
 impl Secret {
+    /// A secret that a person typed.
+    pub(crate) fn typed(secret: String) -> Self {
+        Self(secret)
+    }
+
     /// The secret itself.
     #[must_use]
     pub(crate) fn reveal(&self) -> &str {
@@ -194,11 +199,11 @@ impl Address {
     ///
     /// # Errors
     /// As [`Source::read`]; [`crate::base::error::Kind::Invalid`] where what is read is no address.
-    pub(crate) fn read(&self, root: &Path) -> Result<Secret> {
+    pub(crate) fn read(&self, secret: impl FnOnce(&Source) -> Result<Secret>) -> Result<Secret> {
         match self {
             Self::Plain(url) => Ok(Secret(url.clone())),
             Self::Secret(source) => {
-                let url = source.read(root)?;
+                let url = secret(source)?;
                 crate::workspace::address::Address::parse(url.reveal()).map_err(|_| {
                     Error::invalid(format!("what {source} holds is no `http` or `https` address"))
                         .hint("it must read as `https://host/path`, without credentials before the host")

@@ -215,8 +215,8 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::report::alert::{Kind, Severity};
     use crate::base::clock::Clock;
+    use crate::report::alert::{Kind, Severity};
 
     fn alert() -> Alert {
         let clock = Clock::fixed(SystemTime::UNIX_EPOCH);

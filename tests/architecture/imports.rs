@@ -24,12 +24,19 @@ pub struct Imports {
 impl Imports {
     /// Reads `src`; `skip` tells files that are of tests.
     pub fn of(sources: &[(PathBuf, String)], skip: impl Fn(&Path) -> bool) -> Self {
-        let product = || sources.iter().filter(|(path, _)| !skip(path) && path != Path::new("main.rs"));
-        let files: BTreeMap<Module, PathBuf> = product().map(|(path, _)| (module_of(path), path.clone())).collect();
+        let product = || {
+            sources
+                .iter()
+                .filter(|(path, _)| !skip(path) && path != Path::new("main.rs"))
+        };
+        let files: BTreeMap<Module, PathBuf> = product()
+            .map(|(path, _)| (module_of(path), path.clone()))
+            .collect();
         let mut named = BTreeMap::new();
         let mut exported = BTreeMap::new();
         for (path, text) in product() {
-            let stream = TokenStream::from_str(text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let stream =
+                TokenStream::from_str(text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let mut scan = Scan {
                 module: module_of(path),
                 files: &files,
@@ -51,7 +58,9 @@ impl Imports {
                 for _ in 0..4 {
                     let (module, rest) = &target;
                     let Some(name) = rest.first() else { break };
-                    let Some(next) = exported.get(&(module.clone(), name.clone())) else { break };
+                    let Some(next) = exported.get(&(module.clone(), name.clone())) else {
+                        break;
+                    };
                     target = resolve(&files, next.clone());
                 }
                 files.get(&target.0).cloned()
@@ -64,8 +73,11 @@ impl Imports {
 
     /// Files that import each other in a circle, the largest circle first.
     pub fn circles(&self) -> Vec<Vec<&Path>> {
-        let reach: BTreeMap<&Path, BTreeSet<&Path>> =
-            self.arrows.keys().map(|file| (file.as_path(), self.reachable(file))).collect();
+        let reach: BTreeMap<&Path, BTreeSet<&Path>> = self
+            .arrows
+            .keys()
+            .map(|file| (file.as_path(), self.reachable(file)))
+            .collect();
         let mut seen = BTreeSet::new();
         let mut circles = Vec::new();
         for file in self.arrows.keys().filter(|file| *file != Path::new("lib.rs")) {
@@ -73,8 +85,11 @@ impl Imports {
             if seen.contains(file) || !reach[file].contains(file) {
                 continue;
             }
-            let circle: Vec<&Path> =
-                reach[file].iter().copied().filter(|other| reach.get(other).is_some_and(|back| back.contains(file))).collect();
+            let circle: Vec<&Path> = reach[file]
+                .iter()
+                .copied()
+                .filter(|other| reach.get(other).is_some_and(|back| back.contains(file)))
+                .collect();
             seen.extend(circle.iter().copied());
             circles.push(circle);
         }
@@ -84,7 +99,13 @@ impl Imports {
 
     fn reachable(&self, from: &Path) -> BTreeSet<&Path> {
         let mut found = BTreeSet::new();
-        let mut pending: Vec<&Path> = self.arrows.get(from).into_iter().flatten().map(PathBuf::as_path).collect();
+        let mut pending: Vec<&Path> = self
+            .arrows
+            .get(from)
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
+            .collect();
         while let Some(next) = pending.pop() {
             if found.insert(next) {
                 pending.extend(self.arrows.get(next).into_iter().flatten().map(PathBuf::as_path));
@@ -135,7 +156,9 @@ impl Scan<'_> {
                     continue;
                 }
                 TokenTree::Ident(word) if word == "use" => {
-                    let exports = at > 0 && (is_word(&tokens[at - 1], "pub") || is_group(&tokens[at - 1], Delimiter::Parenthesis));
+                    let exports = at > 0
+                        && (is_word(&tokens[at - 1], "pub")
+                            || is_group(&tokens[at - 1], Delimiter::Parenthesis));
                     let mut end = at + 1;
                     while tokens.get(end).is_some_and(|token| !is_sign(token, ';')) {
                         end += 1;
@@ -148,7 +171,12 @@ impl Scan<'_> {
                     let mut names = Vec::new();
                     while is_path(&tokens, at) {
                         at += 3;
-                        names.extend(tokens.get(at).filter(|token| matches!(token, TokenTree::Ident(_))).map(ToString::to_string));
+                        names.extend(
+                            tokens
+                                .get(at)
+                                .filter(|token| matches!(token, TokenTree::Ident(_)))
+                                .map(ToString::to_string),
+                        );
                     }
                     if let Some((start, mut rest)) = self.start(&word.to_string()) {
                         rest.extend(names);
@@ -261,7 +289,9 @@ fn is_path(tokens: &[TokenTree], at: usize) -> bool {
 
 /// Whether an attribute is `#[cfg(test)]`.
 fn is_of_tests(attribute: Option<&TokenTree>) -> bool {
-    attribute.is_some_and(|token| is_group(token, Delimiter::Bracket) && token.to_string().replace(' ', "") == "[cfg(test)]")
+    attribute.is_some_and(|token| {
+        is_group(token, Delimiter::Bracket) && token.to_string().replace(' ', "") == "[cfg(test)]"
+    })
 }
 
 /// Behind the item that begins here: its braces, or its semicolon.

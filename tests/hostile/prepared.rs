@@ -11,9 +11,9 @@ use rollback_manager::base::error::Result;
 use rollback_manager::gate::confirm::Answers;
 use rollback_manager::gate::prompt::Ask;
 use rollback_manager::host::confine::Mode;
+use rollback_manager::pass::Listener;
 use rollback_manager::report::{OperationRecord, Report, RunOutcome};
 use rollback_manager::run::{self, Audience, Context, Request};
-use rollback_manager::pass::Listener;
 use rollback_manager::workspace::Workspace;
 
 use super::{SECRET, leaks, outside, run as run_to_end, trap, unsettled, wrong_with};

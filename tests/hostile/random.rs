@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use rollback_manager::script::engine;
-use rollback_manager::workspace::story::{Origin, Script};
 use rollback_manager::workspace::story::Story;
+use rollback_manager::workspace::story::{Origin, Script};
 
 /// What scripts are made of, and what they should not be made of.
 const TOKENS: &[&str] = &[

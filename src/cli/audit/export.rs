@@ -7,15 +7,15 @@ use chrono::{DateTime, NaiveDate};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
-use crate::cli::output::Stdout;
-use crate::base::terminal::Style;
-use crate::cli::{Everywhere, render, say};
-use crate::base::error::Error;
-use crate::base::error::Result;
-use crate::base::exit_code::ExitCode;
 use crate::audit::record;
 use crate::audit::segments;
 use crate::base::clock;
+use crate::base::error::Error;
+use crate::base::error::Result;
+use crate::base::exit_code::ExitCode;
+use crate::base::terminal::Style;
+use crate::cli::output::Stdout;
+use crate::cli::{Everywhere, render, say};
 use crate::host::outputs::new_output;
 use crate::workspace::Workspace;
 

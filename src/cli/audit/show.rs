@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value};
 
+use crate::audit::segments;
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::base::terminal::Ink;
 use crate::base::terminal::Style;
 use crate::base::terminal::escape;
 use crate::cli::{Everywhere, print};
-use crate::base::error::Error;
-use crate::base::error::Result;
-use crate::audit::segments;
 use crate::workspace::Workspace;
 
 type Record = Map<String, Value>;

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::base::terminal::Style;
-use crate::base::terminal::escape;
-use crate::base::wording::plural;
-use crate::base::terminal::wrap;
-use crate::base::terminal::table;
 use super::super::{Everywhere, print, print_json, render, say};
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::gate::policy::Policy;
 use crate::base::redact::redact;
 use crate::base::redact::redact_value;
+use crate::base::terminal::Style;
+use crate::base::terminal::escape;
+use crate::base::terminal::table;
+use crate::base::terminal::wrap;
+use crate::base::wording::plural;
+use crate::gate::policy::Policy;
 use crate::host::confine::Mode;
 use crate::primitives::from_script;
 use crate::script::calls::Given;

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::base::terminal::Style;
-use crate::base::terminal::escape;
-use crate::base::wording::plural;
 use super::super::{Everywhere, print, print_json, render, say};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::base::redact::redact;
+use crate::base::terminal::Style;
+use crate::base::terminal::escape;
+use crate::base::wording::plural;
 use crate::host::confine::Mode;
 use crate::run::tests::{self, Tested};
 

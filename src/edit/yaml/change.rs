@@ -9,10 +9,10 @@ use serde_yaml::{Mapping, Value};
 use super::render::{self, Style};
 use super::tree::{Collection, Entry, Node, Shape, Tree};
 use super::value;
-use crate::edit::Splice;
-use crate::edit::key_path::KeyPath;
 use crate::base::error::Error;
 use crate::base::error::Result;
+use crate::edit::Splice;
+use crate::edit::key_path::KeyPath;
 
 /// Where a missing key goes among its siblings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

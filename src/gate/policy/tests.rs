@@ -5,9 +5,9 @@
 )]
 
 use super::*;
-use crate::workspace::address::{Address, check_address};
 use crate::base::error::Kind;
 use crate::run::Context;
+use crate::workspace::address::{Address, check_address};
 
 /// A workspace with these rules.
 struct Scene {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::workspace::alerts_config::Channel;
-use crate::alert::entry::Entry;
-use crate::workspace::template::Message;
-use crate::report::alert::Severity;
 use crate::alert::Shared;
+use crate::alert::entry::Entry;
 use crate::base::error::Error;
+use crate::report::alert::Severity;
+use crate::workspace::alerts_config::Channel;
+use crate::workspace::template::Message;
 
 /// A listed program.
 mod command;

@@ -15,10 +15,10 @@ use super::look::listing;
 use super::resolve::{failure, on_other_mount, open_directory_on_mount, stat_at};
 use super::walk::{DEPTH_LIMIT, refuse_depth, too_deep};
 use super::{EntryKind, Files, Meter, shown};
+use crate::audit::permit::Permit;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
-use crate::audit::permit::Permit;
 
 /// Names that one thread takes at a time.
 const BATCH: usize = 256;

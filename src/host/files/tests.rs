@@ -12,8 +12,8 @@ use proptest::prelude::*;
 
 use super::fixture::{Scene, entries, grow, portrait};
 use super::{EntryKind, Expect, Files, Mounts, Relocated, Renamed, Step, Walked};
-use crate::base::error::Kind;
 use crate::audit::permit::Permit;
+use crate::base::error::Kind;
 use crate::skipped::skipped;
 
 mod changing;

@@ -10,8 +10,8 @@ use super::tree::{self, Node, Tree};
 use super::{Manager, pip};
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::host::commands::find_program;
 use crate::base::known::Known;
+use crate::host::commands::find_program;
 
 /// A program that changes packages.
 #[derive(Debug, Clone, PartialEq, Eq)]

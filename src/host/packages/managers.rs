@@ -7,13 +7,13 @@ use std::sync::atomic::AtomicBool;
 use super::installer::Installer;
 use super::tree::{self, Disk, Tree};
 use super::{Manager, npm, pip, uv};
+use crate::audit::permit::Permit;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::audit::permit::Permit;
+use crate::base::known::Known;
 use crate::base::redact::redact;
 use crate::host::commands::{self, Invocation, Ran};
 use crate::host::files::{Expect, Files};
-use crate::base::known::Known;
 use crate::workspace::{CACHE, Workspace};
 
 /// The managers of a workspace.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Ready;
 use crate::base::error::Result;
-use crate::host::packages::Manager;
 use crate::base::known::Known;
+use crate::host::packages::Manager;
 use crate::view::View;
 
 /// The state in which an undo finds packages that went, where their manifests are `untouched`.

@@ -2,12 +2,12 @@
 
 use super::Revert;
 use super::standing::own_place;
-use crate::base::error::Result;
 use crate::audit::permit::Permit;
+use crate::base::error::Result;
 use crate::host::Host;
 use crate::host::files::Expect;
-use crate::report::undo::Saved;
 use crate::operation::editing;
+use crate::report::undo::Saved;
 use crate::view::View;
 
 /// What is put back into a file.

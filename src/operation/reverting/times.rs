@@ -1,8 +1,8 @@
 //! Modification times of directories, which an undo puts back last.
 
 use super::own_place;
-use crate::base::error::Result;
 use crate::audit::permit::Permit;
+use crate::base::error::Result;
 use crate::host::files::Files;
 use crate::report::undo::Undo;
 use crate::view::View;

@@ -1,12 +1,12 @@
 //! No errors in the log of the stack since the run began.
 
 use super::Finding;
-use crate::base::wording::plural;
+use crate::base::clock;
 use crate::base::error::Error;
 use crate::base::error::Result;
-use crate::base::clock;
-use crate::host::sight::Look;
 use crate::base::known::Known;
+use crate::base::wording::plural;
+use crate::host::sight::Look;
 use crate::log_line::{self, Event, Line, Reader};
 use crate::pass::Session;
 use crate::workspace::story::Story;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::Finding;
 use crate::base::error::Result;
-use crate::host::processes::{Does, Query};
 use crate::base::known::Known;
-use crate::report::effect::{Outcome, Risk};
+use crate::host::processes::{Does, Query};
 use crate::pass::Session;
+use crate::report::effect::{Outcome, Risk};
 use crate::view::View;
 use crate::workspace::story::{Story, entries, texts};
 

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::base::error::Result;
 use crate::audit::record;
 use crate::audit::segments;
+use crate::base::error::Result;
 use crate::report::effect::{Outcome, Risk};
 use crate::report::undo::Undo;
 use crate::report::{AuditHead, Flags, Mode, OperationRecord, Report, RunKind, RunOutcome};

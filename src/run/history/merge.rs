@@ -4,16 +4,16 @@
 use serde_json::Value;
 
 use super::History;
-use crate::edit::{Edited, json, yaml};
-use crate::base::error::Result;
-use crate::workspace::flags::Flags;
 use crate::audit::segments;
-use crate::run::history::three_way;
-use crate::report::undo::Undo;
-use crate::operation::editing::kept_after;
+use crate::base::error::Result;
+use crate::edit::{Edited, json, yaml};
 use crate::host::files::TEXT_LIMIT;
+use crate::operation::editing::kept_after;
+use crate::report::undo::Undo;
+use crate::run::history::three_way;
 use crate::view::View;
 use crate::workspace::Place;
+use crate::workspace::flags::Flags;
 
 /// A file without an edit of ours.
 #[derive(Debug)]

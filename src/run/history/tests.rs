@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use super::{History, undo};
-use crate::backup::retention::Policy;
 use crate::audit::AuditLog;
 use crate::audit::Intent;
+use crate::backup::retention::Policy;
 use crate::base::clock::Clock;
 use crate::report::effect::Risk;
 use crate::report::undo::Undo;

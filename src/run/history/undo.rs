@@ -7,27 +7,27 @@ use std::rc::Rc;
 use serde_json::json;
 
 use super::{Active, Begun, History, hindrance, merge, recover};
+use crate::audit::AuditLog;
 use crate::base::error::Error;
 use crate::base::error::Kind;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::audit::AuditLog;
 use crate::gate::confirm::Confirm;
 use crate::gate::expected::Step;
 use crate::gate::{Pass, Scene};
+use crate::operation::Proposal;
 use crate::operation::editing::Edit;
 use crate::operation::reverting::{Ready, Revert, describe, proven, target};
-use crate::report::effect::Outcome;
-use crate::report::undo::Undo;
-use crate::operation::Proposal;
-use crate::report::explanation::{Explanation, Remark};
-use crate::report::{FailureRecord, Mode, Report, RunKind, RunOutcome, heading};
-use crate::run::records::Mark;
-use crate::run::{Audience, Context, Request, alerts, approval, begin, plan, records};
 use crate::pass::Listener;
 use crate::pass::Questions;
 use crate::pass::Session;
 use crate::pass::Silent;
+use crate::report::effect::Outcome;
+use crate::report::explanation::{Explanation, Remark};
+use crate::report::undo::Undo;
+use crate::report::{FailureRecord, Mode, Report, RunKind, RunOutcome, heading};
+use crate::run::records::Mark;
+use crate::run::{Audience, Context, Request, alerts, approval, begin, plan, records};
 use crate::view::Errand;
 
 /// The run that is to be taken back.

@@ -1,8 +1,8 @@
 use super::{FIELDS, Shape, locate, problems, reference, schema};
 use crate::base::error::Error;
-use crate::workspace::story::{Origin, Script};
-use crate::script::engine;
 use crate::script::catalogue::EMBEDDED;
+use crate::script::engine;
+use crate::workspace::story::{Origin, Script};
 
 fn compiled(source: &str) -> Script {
     Script::compile(&engine::reader(), "s.rhai", Origin::Embedded, source).unwrap()

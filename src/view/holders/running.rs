@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::base::error::Error;
 use crate::base::error::Result;
+use crate::base::known::Known;
 use crate::host::processes::{self, Found, Keeper, Process, Query, Witnesses};
 use crate::host::sight::Look;
-use crate::base::known::Known;
 use crate::view::View;
 use crate::workspace::story::{entries, texts};
 

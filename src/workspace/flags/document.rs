@@ -2,11 +2,11 @@
 
 use serde_yaml::{Mapping, Value};
 
+use crate::base::error::Error;
+use crate::base::error::Result;
 use crate::edit::LARGEST;
 use crate::edit::key_path::KeyPath;
 use crate::edit::yaml::{self, key_name};
-use crate::base::error::Error;
-use crate::base::error::Result;
 
 /// One feature as the file has it.
 #[derive(Debug, Clone)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{Refusal, document};
 use crate::alert::Shared;
 use crate::alert::entry::Entry;
-use crate::workspace::template::Message;
 use crate::base::error::Error;
 use crate::host::commands::{self, Invocation};
+use crate::workspace::template::Message;
 
 pub(crate) fn send(
     shared: &Shared,

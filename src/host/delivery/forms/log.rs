@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::Refusal;
-use crate::alert::entry::Entry;
-use crate::workspace::template::Message;
-use crate::report::alert::Severity;
 use crate::alert::Shared;
+use crate::alert::entry::Entry;
+use crate::report::alert::Severity;
+use crate::workspace::template::Message;
 use crate::workspace::{ALERT_LOG, LOGS};
 
 pub(crate) fn send(shared: &Shared, entry: &Entry, message: &Message) -> Result<String, Refusal> {

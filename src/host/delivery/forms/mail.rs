@@ -8,13 +8,13 @@ use lettre::message::{Mailbox, Message as Letter};
 use super::webhook::certificates;
 use super::{Refusal, label};
 use crate::alert::Shared;
-use crate::workspace::alerts_config::Mail;
-use crate::workspace::alerts_config::Protection;
 use crate::alert::entry::Entry;
-use crate::workspace::template::Message;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::host::mail::{self, Security, Server};
+use crate::workspace::alerts_config::Mail;
+use crate::workspace::alerts_config::Protection;
+use crate::workspace::template::Message;
 
 pub(crate) fn send(
     shared: &Shared,
@@ -27,7 +27,7 @@ pub(crate) fn send(
     let password = mail
         .password
         .as_ref()
-        .map(|source| source.read(&shared.root))
+        .map(|source| shared.secret(source))
         .transpose()?;
     if let Some(password) = &password {
         password.mask();

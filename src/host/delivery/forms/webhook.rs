@@ -6,13 +6,13 @@ use serde_json::json;
 
 use super::{Refusal, document, label};
 use crate::alert::Shared;
-use crate::workspace::alerts_config::Form;
-use crate::workspace::alerts_config::Webhook;
 use crate::alert::entry::Entry;
-use crate::workspace::template::Message;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::host::net::{Post, post};
+use crate::workspace::alerts_config::Form;
+use crate::workspace::alerts_config::Webhook;
+use crate::workspace::template::Message;
 
 /// The largest file of certificates that is read, in bytes.
 const CERTIFICATES: u64 = 1 << 20;
@@ -24,7 +24,7 @@ pub(crate) fn send(
     message: &Message,
     timeout: Duration,
 ) -> Result<String, Refusal> {
-    let url = webhook.url.read(&shared.root)?;
+    let url = webhook.url.read(|source| shared.secret(source))?;
     if matches!(webhook.url, crate::workspace::secret::Address::Secret(_)) {
         url.mask();
     }
@@ -38,7 +38,7 @@ pub(crate) fn send(
         ("X-Rollback-Alert-Id", entry.alert.id.clone()),
     ];
     if let Some(source) = &webhook.signing_key {
-        let key = source.read(&shared.root)?;
+        let key = shared.secret(source)?;
         key.mask();
         let seconds = shared
             .clock
