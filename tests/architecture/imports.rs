@@ -2,6 +2,7 @@
 //! what is re-exported counts where it is defined.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
@@ -13,10 +14,8 @@ pub type Module = Vec<String>;
 /// What a module takes from elsewhere: a path without its first word, and the module at which it begins.
 type Named = (Module, Vec<String>);
 
-/// The files of the program, and the imports between them.
+/// The imports between the files of the program.
 pub struct Imports {
-    /// Each module and its file, relative to `src`.
-    pub files: BTreeMap<Module, PathBuf>,
     /// Each file, and those from which it takes something.
     pub arrows: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
 }
@@ -68,7 +67,7 @@ impl Imports {
             let to: BTreeSet<PathBuf> = to.filter(|to| *to != path).collect();
             arrows.insert(path, to);
         }
-        Self { files, arrows }
+        Self { arrows }
     }
 
     /// Files that import each other in a circle, the largest circle first.
@@ -112,6 +111,39 @@ impl Imports {
             }
         }
         found
+    }
+}
+
+/// The lines of a file without the items behind `#[cfg(test)]`, which are no part of the program.
+pub fn without_tests(text: &str) -> String {
+    let mut cut = Vec::new();
+    find_tests(
+        TokenStream::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}")),
+        &mut cut,
+    );
+    let lines = text.lines().enumerate();
+    let kept = lines.filter(|(index, _)| {
+        !cut.iter()
+            .any(|lines: &RangeInclusive<usize>| lines.contains(&(index + 1)))
+    });
+    kept.flat_map(|(_, line)| [line, "\n"]).collect()
+}
+
+fn find_tests(stream: TokenStream, cut: &mut Vec<RangeInclusive<usize>>) {
+    let tokens: Vec<TokenTree> = stream.into_iter().collect();
+    let mut at = 0;
+    while let Some(token) = tokens.get(at) {
+        if is_sign(token, '#') && is_of_tests(tokens.get(at + 1)) {
+            let end = end_of_item(&tokens, at + 2);
+            let last = tokens.get(end - 1).unwrap_or(token);
+            cut.push(token.span().start().line..=last.span().end().line);
+            at = end;
+            continue;
+        }
+        if let TokenTree::Group(group) = token {
+            find_tests(group.stream(), cut);
+        }
+        at += 1;
     }
 }
 
