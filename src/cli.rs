@@ -1,18 +1,16 @@
 //! The command line: one file a command. Data goes to stdout, everything else to stderr.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::host::confine::Mode;
-use crate::run::Context;
+use crate::cli::output::print;
+use crate::cli::shared::{Everywhere, say};
 use crate::workspace::Workspace;
-pub(crate) use output::{print, print_json};
 
 /// `rollback alert`.
 pub mod alert;
@@ -49,6 +47,9 @@ pub mod monitor;
 
 /// Standard output.
 mod output;
+
+/// What all commands share.
+mod shared;
 
 /// What happens in a run, as lines for people or as JSON lines.
 pub mod progress;
@@ -105,32 +106,6 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Options that every command takes.
-#[derive(Debug, Clone, Args)]
-pub struct Everywhere {
-    /// The workspace; by default the nearest parent with rollback.yaml or config/feature-flags.yaml
-    #[arg(long, global = true, value_name = "DIR", env = "ROLLBACK_WORKSPACE")]
-    pub workspace: Option<PathBuf>,
-    /// Print one JSON document on stdout
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Print progress as JSON lines on stderr
-    #[arg(long, global = true)]
-    pub json_events: bool,
-    /// Say more; repeat for still more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-    /// Say nothing but errors and data
-    #[arg(short, long, global = true)]
-    pub quiet: bool,
-    /// No colour (NO_COLOR does the same)
-    #[arg(long, global = true)]
-    pub no_color: bool,
-    /// Never ask, even at a terminal
-    #[arg(long, global = true)]
-    pub no_input: bool,
 }
 
 /// The commands.
@@ -332,8 +307,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Trust(arguments) => trust::trust(everywhere, arguments),
         Command::Init { directory } => init::init(everywhere, directory.as_deref()),
         Command::Demo(arguments) => demo::demo(everywhere, arguments),
-        Command::Completions { shell } => completions::completions(*shell),
-        Command::Man => completions::man(),
+        Command::Completions { shell } => completions::completions(*shell, Cli::command()),
+        Command::Man => completions::man(Cli::command()),
     }
 }
 
@@ -360,48 +335,4 @@ fn with_run(arguments: Vec<OsString>) -> Vec<OsString> {
         arguments.insert(at, "run".into());
     }
     arguments
-}
-
-/// Opens the workspace that the command line means.
-pub(crate) fn open(everywhere: &Everywhere) -> Result<Context> {
-    Context::open(Workspace::find(everywhere.workspace.as_deref())?)
-}
-
-/// Has the kernel confine the command from here on. Warns of what the kernel can't do.
-///
-/// # Errors
-/// [`crate::base::error::Kind::Denied`] where the kernel refuses, or can't do what `policy.require_confinement` asks for.
-pub(crate) fn confine(everywhere: &Everywhere, context: &Context, mode: Mode) -> Result<()> {
-    if mode == Mode::Real {
-        output::may_change();
-    }
-    let warning = context.confine(mode)?;
-    if let (Some(warning), false) = (warning, everywhere.quiet) {
-        say(&render::warning(
-            &warning,
-            &crate::base::terminal::Style::of(&std::io::stderr(), everywhere.no_color),
-        ));
-    }
-    Ok(())
-}
-
-/// Warns where an earlier run was cut off: reading commands go on.
-pub(crate) fn warn_of_unfinished(everywhere: &Everywhere, context: &Context) {
-    let Some(run) = crate::run::history::History::of(context).unfinished() else {
-        return;
-    };
-    let busy = crate::workspace::lock::Lock::take(context.workspace.root()).is_err();
-    if everywhere.quiet || busy {
-        return;
-    }
-    let message = format!("run {run} was cut off: `rollback recover` settles it");
-    say(&render::warning(
-        &message,
-        &crate::base::terminal::Style::of(&std::io::stderr(), everywhere.no_color),
-    ));
-}
-
-/// Writes to stderr.
-pub(crate) fn say(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }

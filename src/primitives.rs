@@ -79,15 +79,7 @@ mod write_text;
 /// The contract of a word of the script language.
 pub mod contract;
 
-use ending::Ending;
-use engine::{engine_list, engine_removal};
-use looking::{process_map, process_query, query_text};
-use proposing::{
-    already, asked_removal, backup_contents, blind_edit, displace, edit, edited_text, last_name, left_out,
-    likeness, listed, not_present, out_of_the_way, readers, require_quiet, setting, standing_at,
-};
 pub use values::{from_script, to_script};
-use whole::{Whole, database_removal, links_out, remarks, whole_database};
 
 /// Every word, in the order of the reference page.
 static ALL: &[&Primitive] = &[

@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::register_conditional_shutdown;
 
-use super::Everywhere;
-use super::print;
-use super::print_json;
 use super::render;
-use super::say;
 use crate::alert::entry::{Entry, State};
 use crate::alert::{Alerts, Held};
 use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::base::terminal;
 use crate::base::wording::plural;
+use crate::cli::output::print;
+use crate::cli::output::print_json;
+use crate::cli::shared::Everywhere;
+use crate::cli::shared::say;
 use crate::gate::prompt::Terminal;
 use crate::host::confine::Mode;
 use crate::host::delivery::Deliveries;
@@ -46,11 +46,11 @@ pub enum Command {
 /// # Errors
 /// [`crate::base::error::Kind::Usage`] for an unknown channel; [`crate::base::error::Kind::Failed`] where the outbox can't be used.
 pub fn alert(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
-    let context = super::open(everywhere)?;
+    let context = crate::cli::shared::open(everywhere)?;
     if matches!(command, Command::List) {
-        super::confine(everywhere, &context, Mode::DryRun)?;
+        crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
     } else {
-        super::confine(everywhere, &context, Mode::Real)?;
+        crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
     }
     if let Command::Test { channel } = command {
         type_secrets(everywhere, &context.host.alerts, channel.as_deref())?;

@@ -2,11 +2,7 @@
 
 use clap::Subcommand;
 
-use super::Everywhere;
-use super::print;
-use super::print_json;
 use super::render;
-use super::say;
 use crate::audit::anchors;
 use crate::audit::chain;
 use crate::audit::record;
@@ -14,6 +10,10 @@ use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::base::terminal;
+use crate::cli::output::print;
+use crate::cli::output::print_json;
+use crate::cli::shared::Everywhere;
+use crate::cli::shared::say;
 use crate::workspace::Workspace;
 
 /// Copies for other programs.

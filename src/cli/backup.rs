@@ -3,9 +3,6 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::Everywhere;
-use super::print;
-use super::print_json;
 use super::progress::Person;
 use super::ticker::Ticker;
 use crate::backup::catalogue;
@@ -13,6 +10,9 @@ use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::base::terminal;
+use crate::cli::output::print;
+use crate::cli::output::print_json;
+use crate::cli::shared::Everywhere;
 use crate::gate::confirm::Answers;
 use crate::host::confine::Mode;
 use crate::report::RunKind;
@@ -102,14 +102,14 @@ impl LevelArgument {
 /// # Errors
 /// What the gate or the person says.
 pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
-    let mut context = super::open(everywhere)?;
+    let mut context = crate::cli::shared::open(everywhere)?;
     match command {
         Command::List => {
-            super::confine(everywhere, &context, Mode::DryRun)?;
+            crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
             list(everywhere, &context)
         }
         Command::Show { name } => {
-            super::confine(everywhere, &context, Mode::DryRun)?;
+            crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
             show(everywhere, &context, name)
         }
         Command::Verify {
@@ -118,7 +118,7 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
             dry_run,
         } => verify(everywhere, &context, names, level.level(), *dry_run),
         Command::Seal { name } => {
-            super::confine(everywhere, &context, Mode::Real)?;
+            crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
             let _lock = crate::run::begin(&context)?;
             let listed = keeping::find(&context, name)?;
             if keeping::has_digests(&context, &listed)? {
@@ -150,7 +150,7 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                 word: "backup_dir",
                 arguments: vec![path.clone().into(), name.into(), options.into()],
             };
-            super::confine(everywhere, &context, Mode::Real)?;
+            crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
             super::run::watch_signals(&mut context)?;
             let ticker = Ticker::start(everywhere, context.host.files.meter());
             let report = single::carry_out(&context, &single)?;
@@ -184,11 +184,11 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                 ..Telling::default()
             };
             if *dry_run {
-                super::confine(everywhere, &context, Mode::DryRun)?;
+                crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
                 let (report, _) = single::preview(&context, &single, &single::errand(&context, true))?;
                 return Ok(super::run::show_outcome(everywhere, &report, &telling));
             }
-            super::confine(everywhere, &context, Mode::Real)?;
+            crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
             super::run::watch_signals(&mut context)?;
             let person = Person::of(everywhere, &context, telling.clone(), true);
             let answers = Answers {
@@ -206,7 +206,7 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
 
 fn say(everywhere: &Everywhere, text: &str) {
     if !everywhere.quiet && !everywhere.json {
-        super::say(text);
+        crate::cli::shared::say(text);
     }
 }
 
@@ -267,10 +267,10 @@ fn verify(
     dry_run: bool,
 ) -> Result<ExitCode> {
     let _lock = if dry_run {
-        super::confine(everywhere, context, Mode::DryRun)?;
+        crate::cli::shared::confine(everywhere, context, Mode::DryRun)?;
         None
     } else {
-        super::confine(everywhere, context, Mode::Real)?;
+        crate::cli::shared::confine(everywhere, context, Mode::Real)?;
         Some(crate::run::begin(context)?)
     };
     let listed = if names.is_empty() {

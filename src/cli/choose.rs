@@ -1,7 +1,7 @@
 //! Which stories, where `run` was given none: a person at a terminal chooses from those that are deployed.
 
-use super::{Everywhere, say};
 use crate::base::error::{Error, Kind, Result};
+use crate::cli::shared::{Everywhere, say};
 use crate::gate::prompt::Terminal;
 use crate::run::Context;
 use crate::workspace::story::Story;

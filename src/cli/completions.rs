@@ -1,19 +1,19 @@
 //! `rollback completions SHELL` and `rollback man`.
 
-use clap::CommandFactory;
+use clap::Command;
 
-use super::{Cli, print};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::cli::output::print;
 
 /// Prints the completions of a shell.
 ///
 /// # Errors
 /// None that can be met today; the signature is that of every command.
-pub fn completions(shell: clap_complete::Shell) -> Result<ExitCode> {
+pub fn completions(shell: clap_complete::Shell, mut command: Command) -> Result<ExitCode> {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "rollback", &mut text);
+    clap_complete::generate(shell, &mut command, "rollback", &mut text);
     print(&String::from_utf8_lossy(&text));
     Ok(ExitCode::Done)
 }
@@ -22,9 +22,9 @@ pub fn completions(shell: clap_complete::Shell) -> Result<ExitCode> {
 ///
 /// # Errors
 /// Where it can't be rendered.
-pub fn man() -> Result<ExitCode> {
+pub fn man(command: Command) -> Result<ExitCode> {
     let mut text = Vec::new();
-    clap_mangen::Man::new(Cli::command())
+    clap_mangen::Man::new(command)
         .render(&mut text)
         .map_err(|error| Error::io("render the manual page", &error))?;
     print(&String::from_utf8_lossy(&text));

@@ -6,9 +6,10 @@ use clap::Args;
 
 use super::progress::Person;
 use super::run::{show_outcome, telling};
-use super::{Everywhere, print};
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::cli::output::print;
+use crate::cli::shared::Everywhere;
 use crate::demo::{self, Options};
 use crate::gate::confirm::Answers;
 use crate::gate::prompt::Terminal;
@@ -61,7 +62,7 @@ pub fn demo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> 
         },
         ..Request::default()
     };
-    super::confine(everywhere, &context, Mode::Real)?;
+    crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
     super::run::watch_signals(&mut context)?;
     let telling = telling(everywhere, &request.stories);
     let person = Person::of(everywhere, &context, telling.clone(), at_terminal);

@@ -3,10 +3,12 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Everywhere, print, print_json, render, say};
+use super::render;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::cli::output::{print, print_json};
+use crate::cli::shared::{Everywhere, say};
 use crate::host::confine::Mode;
 use crate::report::RunKind;
 use crate::run::single::{self, Single};
@@ -42,12 +44,12 @@ pub enum Command {
 /// # Errors
 /// What the flags file or the gate says.
 pub fn feature(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
-    let context = super::open(everywhere)?;
+    let context = crate::cli::shared::open(everywhere)?;
     let mode = match command {
         Command::List | Command::Check { .. } => Mode::DryRun,
         Command::Enable { .. } | Command::Disable { .. } => Mode::Real,
     };
-    super::confine(everywhere, &context, mode)?;
+    crate::cli::shared::confine(everywhere, &context, mode)?;
     let view = context.view();
     let place = view.workspace.flags_file();
     let flags = view.flags()?.ok_or_else(|| {

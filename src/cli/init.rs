@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::{Everywhere, print};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::exit_code::ExitCode;
+use crate::cli::output::print;
+use crate::cli::shared::Everywhere;
 use crate::gate::prompt::Terminal;
 use crate::records::{self, NewFile};
 use crate::workspace::{CONFIG, STORIES};

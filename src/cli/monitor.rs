@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::{Everywhere, print, print_json, render, say};
+use super::render;
 use crate::alert::Alerts;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::base::terminal::Style;
 use crate::base::terminal::escape;
+use crate::cli::output::{print, print_json};
+use crate::cli::shared::{Everywhere, say};
 use crate::host::delivery::DELIVERY;
 use crate::host::listen::{self, Shared};
 use crate::monitor::notice::{Notice, Sink};
@@ -96,7 +98,7 @@ impl Sink for Voice {
 /// # Errors
 /// What the configuration says; what can't be kept.
 pub fn monitor(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
-    let context = super::open(everywhere)?;
+    let context = crate::cli::shared::open(everywhere)?;
     context.require_own_state()?;
     let clock = context.host.clock.clone();
     let now = move || {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::render;
 use super::ticker::Ticker;
-use super::{Everywhere, render, say};
 use crate::base::error::Result;
 use crate::base::terminal::Ink;
 use crate::base::terminal::Style;
 use crate::base::terminal::escape;
+use crate::cli::shared::{Everywhere, say};
 use crate::gate::prompt::{Ask, Terminal};
 use crate::host::files::Meter;
 use crate::pass::Listener;

@@ -2,15 +2,15 @@
 
 use clap::Args;
 
-use super::Everywhere;
-use super::print;
-use super::print_json;
 use super::progress::Person;
 use crate::backup::retention::Policy;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::base::terminal;
+use crate::cli::output::print;
+use crate::cli::output::print_json;
+use crate::cli::shared::Everywhere;
 use crate::gate::confirm::Answers;
 use crate::host::confine::Mode;
 use crate::report::text::Telling;
@@ -41,17 +41,17 @@ pub struct Arguments {
 /// # Errors
 /// What keeps it from beginning, or a removal from being done.
 pub fn prune(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
-    let mut context = super::open(everywhere)?;
+    let mut context = crate::cli::shared::open(everywhere)?;
     let policy = policy(&context, arguments)?;
     let dry_run = arguments.dry_run || super::run::environment_dry_run(std::env::var_os("ROLLBACK_DRY_RUN"))?;
     if dry_run {
-        super::confine(everywhere, &context, Mode::DryRun)?;
-        super::warn_of_unfinished(everywhere, &context);
+        crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
+        crate::cli::shared::warn_of_unfinished(everywhere, &context);
         let looked = pruning::look(&context, &policy)?;
         show(everywhere, &looked, false);
         return Ok(ExitCode::Done);
     }
-    super::confine(everywhere, &context, Mode::Real)?;
+    crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
     super::run::watch_signals(&mut context)?;
     let person = Person::of(everywhere, &context, Telling::default(), true);
     let answers = Answers {
@@ -61,8 +61,8 @@ pub fn prune(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
     let quiet = everywhere.quiet || everywhere.json || everywhere.json_events;
     let before = |pruning: &Pruning| {
         if !quiet {
-            super::say(&table(pruning));
-            super::say("\n");
+            crate::cli::shared::say(&table(pruning));
+            crate::cli::shared::say("\n");
         }
     };
     let done = pruning::carry_out(&context, &policy, &answers, &person, &before)?;

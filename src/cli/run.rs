@@ -8,12 +8,14 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::progress::Person;
-use super::{Everywhere, print, print_json, render, say};
+use super::render;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::base::redact;
 use crate::base::terminal::Style;
+use crate::cli::output::{print, print_json};
+use crate::cli::shared::{Everywhere, say};
 use crate::gate::confirm::Answers;
 use crate::host::confine;
 use crate::host::outputs::PlanOutput;
@@ -164,7 +166,7 @@ pub struct PlanArguments {
 /// What keeps the run from beginning.
 pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode> {
     let dry_run = arguments.changing.is_dry_run()?;
-    let mut context = super::open(everywhere)?;
+    let mut context = crate::cli::shared::open(everywhere)?;
     let words = super::choose::words(everywhere, &mut context, &arguments.stories)?;
     let mut request = Request {
         reason: arguments.changing.reason.clone(),
@@ -184,12 +186,12 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
     request.stories = stories(&mut context, &words)?;
     let telling = telling(everywhere, &request.stories);
     if dry_run {
-        super::confine(everywhere, &context, confine::Mode::DryRun)?;
-        super::warn_of_unfinished(everywhere, &context);
+        crate::cli::shared::confine(everywhere, &context, confine::Mode::DryRun)?;
+        crate::cli::shared::warn_of_unfinished(everywhere, &context);
         let preview = run::preview(&context, &request, Box::new(Silent))?;
         return Ok(show_preview(everywhere, preview, &telling));
     }
-    super::confine(everywhere, &context, confine::Mode::Real)?;
+    crate::cli::shared::confine(everywhere, &context, confine::Mode::Real)?;
     watch_signals(&mut context)?;
     let person = Person::of(everywhere, &context, telling.clone(), true);
     let report = run::alerts::deliver(&context, run::run(&context, &request, &person))?;
@@ -201,7 +203,7 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
 /// # Errors
 /// What keeps the plan from being made; a file that can't be written.
 pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCode> {
-    let mut context = super::open(everywhere)?;
+    let mut context = crate::cli::shared::open(everywhere)?;
     let mut request = Request {
         trigger: "manual".to_owned(),
         dry_run: true,
@@ -222,8 +224,8 @@ pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCo
         .as_deref()
         .map(|path| PlanOutput::open(path, &context.workspace, plan_file::none(), &plan_file::is_plan))
         .transpose()?;
-    super::confine(everywhere, &context, confine::Mode::DryRun)?;
-    super::warn_of_unfinished(everywhere, &context);
+    crate::cli::shared::confine(everywhere, &context, confine::Mode::DryRun)?;
+    crate::cli::shared::warn_of_unfinished(everywhere, &context);
     let preview = run::preview(&context, &request, Box::new(Silent))?;
     if let Some(output) = output {
         output.write(&plan_file::write(&preview, &Asked::of(&request))?)?;

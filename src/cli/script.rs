@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{Everywhere, print, print_json, render, say};
+use super::render;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::cli::output::{print, print_json};
+use crate::cli::shared::{Everywhere, say};
 use crate::script::{definitions, header};
 use crate::workspace::catalogue::Catalogue;
 
@@ -70,7 +72,7 @@ pub fn script(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
         Command::Test { files } => return test::test(everywhere, files),
         Command::Schema => print_json(&header::schema()),
         Command::List => {
-            let context = super::open(everywhere)?;
+            let context = crate::cli::shared::open(everywhere)?;
             let stories: Vec<_> = context.catalogue.stories().iter().collect();
             if everywhere.json {
                 let stories: Vec<_> = stories

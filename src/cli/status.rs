@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Everywhere, print, print_json};
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::cli::output::{print, print_json};
+use crate::cli::shared::Everywhere;
 use crate::host::confine::Mode;
 use crate::run::history::History;
 use crate::workspace::story::Origin;
@@ -14,9 +15,9 @@ use crate::workspace::story::Origin;
 /// # Errors
 /// What the configuration, a story or the flags file says.
 pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
-    let context = super::open(everywhere)?;
-    super::confine(everywhere, &context, Mode::DryRun)?;
-    super::warn_of_unfinished(everywhere, &context);
+    let context = crate::cli::shared::open(everywhere)?;
+    crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
+    crate::cli::shared::warn_of_unfinished(everywhere, &context);
     let view = context.view();
     let flags = view.flags()?;
     let reports = History::of(&context).list()?;

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Everywhere, say};
 use crate::base::wording::bytes;
 use crate::base::wording::duration;
 use crate::base::wording::plural;
+use crate::cli::shared::{Everywhere, say};
 use crate::host::files::{Meter, Progress};
 
 /// How often the counters are read.

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Everywhere, print, print_json};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::cli::output::{print, print_json};
+use crate::cli::shared::Everywhere;
 use crate::workspace::trust;
 
 /// What `rollback trust` takes.

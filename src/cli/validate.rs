@@ -2,10 +2,11 @@
 
 use clap::Args;
 
-use super::{Everywhere, print, print_json};
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::base::terminal::Style;
+use crate::cli::output::{print, print_json};
+use crate::cli::shared::Everywhere;
 use crate::gate::Pass;
 use crate::host::confine::Mode;
 use crate::pass::Questions;
@@ -31,10 +32,10 @@ pub struct Arguments {
 /// # Errors
 /// What the configuration or a script says.
 pub fn validate(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
-    let mut context = super::open(everywhere)?;
+    let mut context = crate::cli::shared::open(everywhere)?;
     let stories = super::run::stories(&mut context, &arguments.stories)?;
-    super::confine(everywhere, &context, Mode::DryRun)?;
-    super::warn_of_unfinished(everywhere, &context);
+    crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
+    crate::cli::shared::warn_of_unfinished(everywhere, &context);
     let request = Request {
         stories,
         trigger: "manual".to_owned(),

@@ -34,17 +34,17 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let name = arguments.text(1);
     let to = view.backup_directory(&name)?;
     if !view.exists(&place.absolute)? {
-        return Ok(vec![super::not_present(WORD.name, &place, Vec::new())]);
+        return Ok(vec![super::proposing::not_present(WORD.name, &place, Vec::new())]);
     }
     let (source, link) = view.follow(&place)?;
-    let source = super::Whole::of(view, source, link.as_ref())?;
+    let source = super::whole::Whole::of(view, source, link.as_ref())?;
     let sides = source.sides.clone();
     let along = source.along();
     let source = source.main;
     view.require_at_rest(&source)?;
     let allow_open = arguments.option_flag(2, "allow_open") || view.errand.allow_open;
     for member in std::iter::once(&source).chain(sides.iter().map(|(side, _)| side)) {
-        super::require_quiet(view, member, &[], allow_open)?;
+        super::proposing::require_quiet(view, member, &[], allow_open)?;
     }
     retire::plan(
         &source.absolute,
@@ -59,7 +59,10 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         size.add(view.size_of_copy(side)?.0);
         facts.push(view.fact(side)?);
     }
-    let why = super::remarks([super::left_out(&left_out), super::links_out(view, &source, &[])?]);
+    let why = super::whole::remarks([
+        super::proposing::left_out(&left_out),
+        super::whole::links_out(view, &source, &[])?,
+    ]);
     let needs = Capability::Backup {
         source: source.shown.clone(),
     };

@@ -46,7 +46,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         );
     }
     view.require_at_rest(&from)?;
-    let database = super::whole_database(view, &from)?;
+    let database = super::whole::whole_database(view, &from)?;
     let copies = match &database {
         Some(database) => database.moves_to(view, &to),
         None => vec![(from.clone(), to.clone())],
@@ -56,7 +56,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         view.may_take(from, to, false)?;
     }
     let mut proposals = Vec::new();
-    proposals.extend(super::displace(
+    proposals.extend(super::proposing::displace(
         WORD.name,
         view,
         &to,
@@ -80,7 +80,7 @@ pub(super) fn copy(view: &View, word: &'static str, from: Place, to: Place) -> R
     let copy = Copy {
         kind: view.kind(&from)?,
         restores: None,
-        made_of: super::likeness(view, &from)?,
+        made_of: super::proposing::likeness(view, &from)?,
         size,
         backup: None,
         sides: Vec::new(),
@@ -93,6 +93,6 @@ pub(super) fn copy(view: &View, word: &'static str, from: Place, to: Place) -> R
         left_out: left_out.clone(),
     };
     let mut proposal = Proposal::act(word, from.shown, summary, copy);
-    proposal.why = super::left_out(&left_out);
+    proposal.why = super::proposing::left_out(&left_out);
     Ok(proposal)
 }

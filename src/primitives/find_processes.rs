@@ -35,7 +35,7 @@ pub static WORD: Primitive = Primitive {
 };
 
 fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
-    let found = view.processes(&super::process_query(arguments, 0, view)?)?;
-    let processes: rhai::Array = found.iter().map(super::process_map).collect();
+    let found = view.processes(&super::looking::process_query(arguments, 0, view)?)?;
+    let processes: rhai::Array = found.iter().map(super::looking::process_map).collect();
     Ok(processes.into())
 }

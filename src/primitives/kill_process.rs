@@ -67,7 +67,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             Vec::new(),
         )]);
     };
-    let ending = super::Ending {
+    let ending = super::ending::Ending {
         word: WORD.name,
         target,
         grace,

@@ -23,5 +23,5 @@ pub static WORD: Primitive = Primitive {
 };
 
 fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
-    super::engine_list(view, ObjectKind::Image, &arguments.text(0))
+    super::engine::engine_list(view, ObjectKind::Image, &arguments.text(0))
 }

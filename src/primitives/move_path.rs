@@ -44,7 +44,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 .hint("take it out under another name first"),
         );
     }
-    let database = super::whole_database(view, &from)?;
+    let database = super::whole::whole_database(view, &from)?;
     let moves = match &database {
         Some(database) => database.moves_to(view, &to),
         None => vec![(from.clone(), to.clone())],
@@ -54,7 +54,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         view.may_take(from, to, true)?;
     }
     let mut proposals = Vec::new();
-    proposals.extend(super::displace(
+    proposals.extend(super::proposing::displace(
         WORD.name,
         view,
         &to,

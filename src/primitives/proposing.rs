@@ -78,8 +78,8 @@ pub fn already(word: &'static str, view: &View, place: &Place, why: &str) -> Pro
 /// # Errors
 /// As [`removal`].
 pub fn asked_removal(word: &'static str, view: &View, place: &Place) -> Result<Vec<Proposal>> {
-    if let Some(database) = super::whole_database(view, place)? {
-        return super::database_removal(word, view, &database, view.errand.purge);
+    if let Some(database) = super::whole::whole_database(view, place)? {
+        return super::whole::database_removal(word, view, &database, view.errand.purge);
     }
     if !view.errand.purge || !view.exists(&place.absolute)? {
         return removal(word, view, place).map(|removal| vec![removal]);

@@ -26,7 +26,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let prefixes = arguments.texts(0);
     let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
     let mut alike = Vec::new();
-    let mut proposals = super::blind_edit(WORD.name, view, &place, &mut |text| {
+    let mut proposals = super::proposing::blind_edit(WORD.name, view, &place, &mut |text| {
         alike = env::alike(text, &prefixes);
         let edited = env::remove_keys(text, &prefixes)?;
         let mut keys = Vec::new();

@@ -21,5 +21,5 @@ pub static WORD: Primitive = Primitive {
 };
 
 fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
-    super::engine_removal(WORD.name, view, ObjectKind::Image, &arguments.text(0))
+    super::engine::engine_removal(WORD.name, view, ObjectKind::Image, &arguments.text(0))
 }

@@ -26,7 +26,7 @@ pub static WORD: Primitive = Primitive {
 fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let place = view.workspace.place(&arguments.text(0))?;
     let key = arguments.text(1);
-    super::edit(WORD.name, view, &place, &mut |text| {
+    super::proposing::edit(WORD.name, view, &place, &mut |text| {
         Ok((
             json::remove(text, &key)?,
             format!("remove `{key}` from `{place}`"),

@@ -26,7 +26,7 @@ pub static WORD: Primitive = Primitive {
 fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let place = view.workspace.place(&arguments.text(0))?;
     let pattern = lines::pattern(&arguments.text(1))?;
-    super::edit(WORD.name, view, &place, &mut |text| {
+    super::proposing::edit(WORD.name, view, &place, &mut |text| {
         let (edited, numbers) = lines::remove_matching(text, &pattern)?;
         let count = crate::base::wording::plural(numbers.len() as u64, "line");
         Ok((

@@ -23,5 +23,5 @@ pub static WORD: Primitive = Primitive {
 
 fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let place = view.workspace.place(&arguments.text(0))?;
-    super::asked_removal(WORD.name, view, &place)
+    super::proposing::asked_removal(WORD.name, view, &place)
 }

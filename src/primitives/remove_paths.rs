@@ -45,7 +45,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         {
             continue;
         }
-        proposals.extend(super::asked_removal(WORD.name, view, place)?);
+        proposals.extend(super::proposing::asked_removal(WORD.name, view, place)?);
     }
     Ok(proposals)
 }

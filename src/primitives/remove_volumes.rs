@@ -22,5 +22,5 @@ pub static WORD: Primitive = Primitive {
 };
 
 fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
-    super::engine_removal(WORD.name, view, ObjectKind::Volume, &arguments.text(0))
+    super::engine::engine_removal(WORD.name, view, ObjectKind::Volume, &arguments.text(0))
 }

@@ -32,7 +32,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let key = arguments.text(1);
     let naming = arguments.option_flag(2, "naming");
     if !naming {
-        return super::edit(WORD.name, view, &place, &mut |text| {
+        return super::proposing::edit(WORD.name, view, &place, &mut |text| {
             Ok((
                 yaml::remove(text, &key)?,
                 format!("remove `{key}` from `{place}`"),
@@ -40,7 +40,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         });
     }
     let mut stays = None;
-    let proposals = super::edit(WORD.name, view, &place, &mut |text| {
+    let proposals = super::proposing::edit(WORD.name, view, &place, &mut |text| {
         let named = yaml::remove_entries_naming(text, &key)?;
         let entries = plural_as(
             named.removed.len() as u64,

@@ -70,22 +70,22 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     };
     let directory = view.workspace.show(&view.workspace.backups().join(&name));
     let kind = text(backup, "kind");
-    let from = super::backup_contents(view, &directory, &kind)?;
+    let from = super::proposing::backup_contents(view, &directory, &kind)?;
     // A person may put back what a script may not see.
     if view.story.borrow().is_some() {
         view.may_take(&from, &to, false)?;
     }
     view.require_sound(&directory)?;
     let (mut size, left_out) = view.size_of_copy(&from)?;
-    let why = super::left_out(&left_out);
+    let why = super::proposing::left_out(&left_out);
     let database = view.database(&from)?.filter(|_| kind == "file");
     let mut proposals = Vec::new();
     let (mut uncovered, mut kept) = (Vec::new(), None);
-    let standing = super::standing_at(view, &to, database.as_ref())?;
+    let standing = super::proposing::standing_at(view, &to, database.as_ref())?;
     if kind == "file" && !standing.is_empty() {
-        proposals.push(super::out_of_the_way(WORD.name, view, &to, &standing)?);
+        proposals.push(super::proposing::out_of_the_way(WORD.name, view, &to, &standing)?);
     } else if view.exists(&to.absolute)? {
-        let slot = view.slot("removed", &super::last_name(&to));
+        let slot = view.slot("removed", &super::proposing::last_name(&to));
         uncovered = view.uncovered(&to.absolute, &from.absolute)?;
         if !uncovered.is_empty() {
             kept = Some(MovePaths::bringing_back(view, &to, &slot, &uncovered)?);
@@ -117,7 +117,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         needs: vec![view.write(&to, false)],
         facts: vec![view.fact(&from)?],
         backup: None,
-        made_of: super::likeness(view, &from)?,
+        made_of: super::proposing::likeness(view, &from)?,
         sides: Vec::new(),
         restores: Some(directory.absolute.clone()),
         from,
@@ -135,7 +135,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     if let Some(kept) = kept {
         let summary = format!(
             "leave in `{to}` what the backup does not hold: {}",
-            super::listed(&uncovered)
+            super::proposing::listed(&uncovered)
         );
         proposals.push(Proposal::act(WORD.name, to.shown, summary, kept));
     }

@@ -39,16 +39,16 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let name = arguments.text(1);
     let backup = view.backup_directory(&name)?;
     if !view.exists(&place.absolute)? {
-        return Ok(vec![super::not_present(
+        return Ok(vec![super::proposing::not_present(
             WORD.name,
             &place,
             vec![view.write(&place, false)],
         )]);
     }
     let (source, link) = view.follow(&place)?;
-    let whole = super::Whole::of(view, source, link.as_ref())?;
+    let whole = super::whole::Whole::of(view, source, link.as_ref())?;
     let along = whole.along();
-    let super::Whole {
+    let super::whole::Whole {
         main: source, sides, ..
     } = whole;
     let keep = kept(arguments, view, &source)?;
@@ -71,9 +71,9 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         )]);
     }
     let allow_open = arguments.option_flag(2, "allow_open") || view.errand.allow_open;
-    super::require_quiet(view, &source, &keep, allow_open)?;
+    super::proposing::require_quiet(view, &source, &keep, allow_open)?;
     for (side, _) in &sides {
-        super::require_quiet(view, side, &[], allow_open)?;
+        super::proposing::require_quiet(view, side, &[], allow_open)?;
     }
     let size = Size {
         entries: all.entries.saturating_sub(stays.entries),
@@ -92,10 +92,10 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     if link.is_some() {
         summary = format!("{summary} (the target of the link `{place}`, which goes too)");
     }
-    let why = super::remarks([
+    let why = super::whole::remarks([
         (!keep.is_empty()).then(|| format!("left in place for other stories: {}", list(&keep))),
-        super::readers(view, &source, &keep)?,
-        super::links_out(view, &source, &keep)?,
+        super::proposing::readers(view, &source, &keep)?,
+        super::whole::links_out(view, &source, &keep)?,
     ]);
     // A copy sees to it itself.
     let narrow = if view.errand.copy {
@@ -115,7 +115,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         )?
     } else {
         let link = link.map(|link| {
-            let to = view.slot("removed", &super::last_name(&link));
+            let to = view.slot("removed", &super::proposing::last_name(&link));
             (link, to)
         });
         let retire = Retire::new(
@@ -167,7 +167,7 @@ fn copied(
         return Ok(Vec::new());
     };
     let mut proposals = propose_backup(&backup, view)?;
-    let to = view.slot("removed", &super::last_name(source));
+    let to = view.slot("removed", &super::proposing::last_name(source));
     let mut moves = vec![(source.clone(), to.clone())];
     for (side, name) in sides {
         moves.push((
@@ -176,7 +176,10 @@ fn copied(
         ));
     }
     if link {
-        moves.push((place.clone(), view.slot("removed", &super::last_name(place))));
+        moves.push((
+            place.clone(),
+            view.slot("removed", &super::proposing::last_name(place)),
+        ));
     }
     let gone = MovePaths::new(view, moves, false)?.with_mounts();
     proposals.push(Proposal::act(

@@ -116,7 +116,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let changes: Vec<(&str, bool)> = changed.iter().map(|name| (name.as_str(), on)).collect();
     let edited = crate::workspace::flags::edit(&text, &changes, &view.errand.began)
         .map_err(|error| error.context(format!("`{place}`")))?;
-    let after = super::edited_text(edited).unwrap_or_else(|| text.clone());
+    let after = super::proposing::edited_text(edited).unwrap_or_else(|| text.clone());
     let others: Vec<&str> = changed
         .iter()
         .filter(|other| **other != name)

@@ -28,7 +28,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let place = view.workspace.place(&arguments.text(0))?;
     let key = arguments.text(1);
     let value = super::from_script(arguments.get(2))?;
-    super::setting(WORD.name, view, &place, &key, &mut |text| {
+    super::proposing::setting(WORD.name, view, &place, &key, &mut |text| {
         Ok((
             json::set(text, &key, &value)?,
             format!("set `{key}` in `{place}`"),

@@ -38,12 +38,12 @@ pub static WORD: Primitive = Primitive {
 };
 
 fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
-    let query = super::process_query(arguments, 0, view)?;
+    let query = super::looking::process_query(arguments, 0, view)?;
     let Found {
         processes: found,
         passed_over,
     } = view.find(&query)?;
-    let target = super::query_text(&arguments.map(0));
+    let target = super::looking::query_text(&arguments.map(0));
     if query.is_held_alone() && !arguments.option_flag(1, "holders") {
         require_services(view, &query, &found, &passed_over)?;
     }
@@ -75,7 +75,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         ]);
     }
     let count = i64::try_from(found.len()).unwrap_or(i64::MAX);
-    let ending = super::Ending {
+    let ending = super::ending::Ending {
         word: WORD.name,
         target,
         grace: arguments

@@ -356,7 +356,7 @@ impl Uninstall {
                     let key = format!("{group}.\"{name}\"");
                     if let Some(after) = crate::edit::json::remove(&text, &key)
                         .ok()
-                        .and_then(super::edited_text)
+                        .and_then(super::proposing::edited_text)
                     {
                         text = after;
                     }

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{last_name, require_quiet};
+use super::proposing::{last_name, require_quiet};
 use crate::backup::links;
 use crate::base::database::owners;
 use crate::base::database::with_suffix;

@@ -45,7 +45,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     }
     let before = view.read(&place, TEXT_LIMIT)?;
     if before == text.as_bytes() {
-        return Ok(vec![super::already(
+        return Ok(vec![super::proposing::already(
             WORD.name,
             view,
             &place,

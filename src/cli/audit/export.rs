@@ -15,7 +15,8 @@ use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::base::terminal::Style;
 use crate::cli::output::Stdout;
-use crate::cli::{Everywhere, render, say};
+use crate::cli::render;
+use crate::cli::shared::{Everywhere, say};
 use crate::host::outputs::new_output;
 use crate::workspace::Workspace;
 

@@ -10,7 +10,8 @@ use crate::base::error::Result;
 use crate::base::terminal::Ink;
 use crate::base::terminal::Style;
 use crate::base::terminal::escape;
-use crate::cli::{Everywhere, print};
+use crate::cli::output::print;
+use crate::cli::shared::Everywhere;
 use crate::workspace::Workspace;
 
 type Record = Map<String, Value>;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::super::{Everywhere, print, print_json, render, say};
+use super::super::render;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::base::redact::redact;
@@ -14,6 +14,8 @@ use crate::base::terminal::escape;
 use crate::base::terminal::table;
 use crate::base::terminal::wrap;
 use crate::base::wording::plural;
+use crate::cli::output::{print, print_json};
+use crate::cli::shared::{Everywhere, say};
 use crate::gate::policy::Policy;
 use crate::host::confine::Mode;
 use crate::primitives::from_script;
@@ -26,8 +28,8 @@ use crate::script::claims::{Answer, Judged};
 /// # Errors
 /// [`crate::base::error::Kind::Usage`] for a file that can't be read; what the configuration says.
 pub fn check(everywhere: &Everywhere, files: &[PathBuf]) -> Result<ExitCode> {
-    let context = super::super::open(everywhere)?;
-    super::super::confine(everywhere, &context, Mode::DryRun)?;
+    let context = crate::cli::shared::open(everywhere)?;
+    crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
     let policy = Policy::of(&context.workspace)?;
     let view = context.view();
     let mut scripts: Vec<Checked> = Vec::new();

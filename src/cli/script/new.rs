@@ -1,9 +1,10 @@
 //! `rollback script new`: a story to start from.
 
-use super::super::{Everywhere, print};
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::cli::output::print;
+use crate::cli::shared::Everywhere;
 use crate::records;
 use crate::records::NewFile;
 use crate::workspace::STORIES;
@@ -14,7 +15,7 @@ use crate::workspace::STORIES;
 /// [`crate::base::error::Kind::Usage`] for a name that is no story's, [`crate::base::error::Kind::Exists`] where a story or a file
 /// has it already, [`crate::base::error::Kind::Denied`] where the directory of stories is a link.
 pub fn new(everywhere: &Everywhere, name: &str) -> Result<ExitCode> {
-    let context = super::super::open(everywhere)?;
+    let context = crate::cli::shared::open(everywhere)?;
     let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_');
     if !name.starts_with(|first: char| first.is_ascii_alphanumeric())
         || !name.chars().all(plain)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::super::{Everywhere, print, print_json, render, say};
+use super::super::render;
 use crate::base::error::Error;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
@@ -12,6 +12,8 @@ use crate::base::redact::redact;
 use crate::base::terminal::Style;
 use crate::base::terminal::escape;
 use crate::base::wording::plural;
+use crate::cli::output::{print, print_json};
+use crate::cli::shared::{Everywhere, say};
 use crate::host::confine::Mode;
 use crate::run::tests::{self, Tested};
 
@@ -20,8 +22,8 @@ use crate::run::tests::{self, Tested};
 /// # Errors
 /// [`crate::base::error::Kind::Usage`] for a script without tests or one that can't be read; what a broken script says.
 pub fn test(everywhere: &Everywhere, files: &[PathBuf]) -> Result<ExitCode> {
-    let context = super::super::open(everywhere)?;
-    super::super::confine(everywhere, &context, Mode::DryRun)?;
+    let context = crate::cli::shared::open(everywhere)?;
+    crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
     let mut tested: Vec<Tested> = Vec::new();
     for file in files {
         tested.extend(tests::run(&context, file)?);
