@@ -449,6 +449,25 @@ fn a_backup_without_digests_can_be_sealed_later() {
 }
 
 #[test]
+fn a_sample_is_about_its_share_of_the_files_and_the_same_each_time() {
+    let paths: Vec<PathBuf> = (0..1000)
+        .map(|number| PathBuf::from(format!("part/{number}")))
+        .collect();
+    let read = |one_in| {
+        let read = paths.iter().filter(|path| Depth::Sample(one_in).reads(path));
+        read.collect::<Vec<_>>()
+    };
+    assert_eq!(read(1).len(), 1000);
+    assert!((150..350).contains(&read(4).len()), "{}", read(4).len());
+    assert_eq!(read(4), read(4));
+    assert!(
+        paths
+            .iter()
+            .all(|path| Depth::Full.reads(path) && !Depth::Structure.reads(path))
+    );
+}
+
+#[test]
 fn a_manifest_that_was_cut_short_makes_no_backup() {
     let scene = Scene::new();
     scene.file("tree/a", "1");

@@ -146,7 +146,7 @@ impl Catalogue {
             if !found.contains_key(id) {
                 catalogue
                     .warnings
-                    .push(format!("`{}` adds to story {id}, which does not exist", CONFIG));
+                    .push(format!("`{CONFIG}` adds to story {id}, which does not exist"));
             }
         }
         catalogue.stories = found.into_values().collect();

@@ -268,6 +268,12 @@ fn every_kind_of_token_of_the_tables_is_masked_wherever_it_stands() {
 }
 
 #[test]
+fn of_a_long_text_as_much_is_told_as_of_one_that_just_fits() {
+    let text = "a b ".repeat(LONGEST);
+    assert!(told(&text).starts_with(&text[..LONGEST]));
+}
+
+#[test]
 fn a_secret_at_the_cut_of_a_long_text_is_not_told_in_part() {
     let lines: Vec<String> = (0_u32..48).map(|line| format!("MIIE{line:060}\n")).collect();
     let body = lines.concat();

@@ -11,6 +11,7 @@ use crate::backup::retention::Policy;
 use crate::base::clock::Clock;
 use crate::report::effect::Risk;
 use crate::report::undo::Undo;
+use crate::report::{Report, RunOutcome};
 use crate::run::{Context, Request, prune};
 use crate::workspace::Workspace;
 
@@ -92,4 +93,24 @@ fn order_is_the_order_of_the_log_and_not_of_the_clock() {
     };
     let pruning = prune::look(&context, &policy).expect("what goes");
     assert_eq!(pruning.going().count(), 0);
+}
+
+#[test]
+fn only_an_undo_that_was_done_and_stands_takes_a_run_back() {
+    let report = |run: &str, undoes: Option<&str>, outcome: RunOutcome| Report {
+        run: run.to_owned(),
+        undoes: undoes.map(str::to_owned),
+        outcome,
+        ..crate::report::text::sample::real()
+    };
+    let mut reports = vec![report("run", None, RunOutcome::Done)];
+    assert_eq!(History::undone_by(&reports, "run"), None);
+    for outcome in [RunOutcome::Failed, RunOutcome::Partial, RunOutcome::Refused] {
+        reports.push(report("tried", Some("run"), outcome));
+        assert_eq!(History::undone_by(&reports, "run"), None, "{outcome:?}");
+    }
+    reports.push(report("undo", Some("run"), RunOutcome::Done));
+    assert_eq!(History::undone_by(&reports, "run"), Some("undo"));
+    reports.push(report("redo", Some("undo"), RunOutcome::Done));
+    assert_eq!(History::undone_by(&reports, "run"), None);
 }
