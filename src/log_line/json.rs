@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::levels::{Level, Scale};
@@ -18,10 +17,15 @@ const TOLD: usize = 40;
 
 /// Reads a line; `None` where it is no object.
 pub(super) fn read(line: &[u8]) -> Option<Event<'_>> {
-    line.starts_with(b"{")
-        .then(|| serde_json::from_slice::<Fields<'_>>(line).ok())
-        .flatten()
-        .map(Fields::finish)
+    if !line.starts_with(b"{") {
+        return None;
+    }
+    // Filled where they stand: they are large, and a copy a line is felt.
+    let mut fields = Fields::default();
+    let mut text = serde_json::Deserializer::from_slice(line);
+    text.deserialize_map(Top(&mut fields)).ok()?;
+    text.end().ok()?;
+    Some(fields.finish())
 }
 
 /// A value of which a text or a number may be wanted; all else is passed over.
@@ -328,23 +332,18 @@ impl Said {
     }
 }
 
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Top;
-        impl<'de> Visitor<'de> for Top {
-            type Value = Fields<'de>;
+/// Reads a line's object into the fields.
+struct Top<'a, 'line>(&'a mut Fields<'line>);
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
+impl<'de> Visitor<'de> for Top<'_, 'de> {
+    type Value = ();
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Fields::default();
-                walk(map, Place::Top, &mut fields)?;
-                Ok(fields)
-            }
-        }
-        deserializer.deserialize_map(Top)
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        walk(map, Place::Top, self.0)
     }
 }
 

@@ -249,8 +249,8 @@ impl History {
     /// The report in the directory of a run, where it can be read and is that run's.
     fn index(&self, run: &str) -> Option<Report> {
         let path = self.state.join("runs").join(run).join("report.json");
-        let text = crate::workspace::text(&path, REPORT).ok()?;
-        let report: Report = serde_json::from_str(&text).ok()?;
+        let text = crate::workspace::contents(&path, REPORT).ok()?;
+        let report: Report = serde_json::from_slice(&text).ok()?;
         (report.run == run).then_some(report)
     }
 
