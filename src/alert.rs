@@ -25,8 +25,7 @@ pub(crate) mod outbox;
 /// Rate limits, and groups of equal alerts.
 pub(crate) mod quota;
 
-use crate::workspace::alerts_config::AlertsConfig;
-use crate::workspace::alerts_config::Channel;
+use crate::workspace::alerts_config::{AlertsConfig, Channel};
 use entry::{Entry, State};
 use outbox::Outbox;
 use quota::Verdict;

@@ -12,12 +12,9 @@ use serde_json::{Map, Value, json};
 
 use crate::audit::permit::Permit;
 use crate::base::clock::Clock;
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::base::exit_code::ExitCode;
-use crate::base::redact::redact;
-use crate::base::redact::redact_value;
+use crate::base::redact::{redact, redact_value};
 use crate::records::Records;
 use crate::report::AuditHead;
 use crate::report::undo::Undo;

@@ -28,8 +28,7 @@ pub mod verify;
 #[cfg(test)]
 mod tests;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// How the name of something begins that a cut left half removed.
 pub const ASIDE: &str = ".pruned-";

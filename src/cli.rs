@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::cli::output::print;
 use crate::cli::shared::{Everywhere, say};

@@ -5,8 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// What stands in each file.
 mod contents;

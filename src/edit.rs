@@ -18,8 +18,7 @@ pub mod yaml;
 
 use std::ops::Range;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// The largest text that is edited, in bytes.
 pub const LARGEST: usize = 4 << 20;

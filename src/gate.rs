@@ -4,9 +4,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::host::logs::Level;
 use crate::operation::{Act, Operation, Proposal};
 use crate::report::OperationRecord;
@@ -29,8 +27,7 @@ pub mod policy;
 /// Asking a person, safely.
 pub mod prompt;
 
-use crate::audit::AuditLog;
-use crate::audit::Intent;
+use crate::audit::{AuditLog, Intent};
 use confirm::Confirm;
 use expected::Step;
 use policy::Policy;

@@ -11,12 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rhai::{Dynamic, FnPtr, NativeCallContext};
 use serde_json::Value;
 
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::base::exit_code::ExitCode;
-use crate::base::redact::redact;
-use crate::base::redact::told;
+use crate::base::redact::{redact, told};
 use crate::gate::expected::Step;
 use crate::gate::prompt::{Answer, Ask};
 use crate::gate::{Gate, Passed, Scene};

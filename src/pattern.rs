@@ -7,8 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
 use self::reader::Reader;
-use crate::base::error::Position;
-use crate::base::error::Result;
+use crate::base::error::{Position, Result};
 
 /// How the text of a pattern is read.
 mod reader;

@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, OFlags};
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::workspace::{REPORTS, STATE, Workspace};
 
 /// How the names of files begin that are not yet records.

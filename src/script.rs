@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use rhai::{AST, ASTNode, Engine, Map, Stmt};
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::primitives;
 use crate::primitives::contract::Primitive;
 use crate::workspace::story::{Origin, Script};

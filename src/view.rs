@@ -10,21 +10,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::backup;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::Host;
 use crate::host::files::{EntryKind, Stat};
 use crate::host::sight::Look;
 use crate::references::Index;
 use crate::report::effect::Capability;
 use crate::view::allowance::Allowance;
-use crate::view::overlay::Overlay;
-use crate::view::overlay::Seen;
-use crate::workspace::LOGS;
+use crate::view::overlay::{Overlay, Seen};
 use crate::workspace::catalogue::Catalogue;
 use crate::workspace::config::Limits;
 use crate::workspace::story::Story;
-use crate::workspace::{Place, Workspace};
+use crate::workspace::{LOGS, Place, Workspace};
 
 /// Whether the kernel will let an act happen.
 mod demands;

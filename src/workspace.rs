@@ -4,10 +4,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::base::broken::Own;
-use crate::base::broken::is_down;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::broken::{Own, is_down};
+use crate::base::error::{Error, Result};
 
 /// Addresses (URLs), read in one place.
 pub mod address;

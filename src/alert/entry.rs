@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::clock::Clock;
-use crate::base::clock::timestamp;
+use crate::base::clock::{Clock, timestamp};
 use crate::report::alert::Alert;
 
 /// The first wait after a failed attempt; it doubles.

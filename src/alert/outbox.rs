@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use super::entry::{Entry, State};
 use super::quota::Quota;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::records::Records;
 
 /// The directory, below `.rollback`.

@@ -15,8 +15,7 @@ use super::anchors::Anchor;
 use super::record::{Hash, LINE_LIMIT, Sealed, beginnings, check, claimed_seq, unhex};
 use super::segments::{self, HeadFile, Torn};
 use super::verdict;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::report::AuditHead;
 
 /// How much of a file one thread takes at a time.

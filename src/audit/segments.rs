@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::record::{self, Hash, LINE_LIMIT, check, hex};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::report::AuditHead;
 
 /// How much of the end of a segment is read at first.

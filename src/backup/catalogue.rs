@@ -5,8 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::manifest;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Kind, Result};
 use crate::host::files::{EntryKind, Files};
 
 /// A directory among the backups. Without a finished manifest it is not `complete`, and no backup.

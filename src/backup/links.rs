@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::verify::Problem;
-use super::verify::finished;
+use super::verify::{Problem, finished};
 use crate::base::error::Result;
 use crate::base::known::Known;
 use crate::host::files::{EntryKind, Files, lexical, shown};

@@ -13,8 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::MANIFEST;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::files::{Demand, EntryKind, Files, Meter, Stat, Walked, shown};
 
 /// Making one.

@@ -7,8 +7,7 @@ use super::compare::{Comparison, Contents, compare};
 use super::manifest::{Entry, TOP};
 use super::verify::{finished, footer_of};
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::files::{Copied, CopyOutcome, EntryKind, Files, Mounts, Renamed, shown};
 
 /// What was put back.

@@ -7,8 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use super::MANIFEST;
 use super::manifest::{self, Digests, Header, Method, Origin};
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::files::{
     Copied, CopyOutcome, EntryKind, Expect, Files, Listed, Mounts, Relocated, Stat, shown,
 };

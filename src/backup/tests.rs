@@ -17,8 +17,7 @@ use super::{
     verify::verify,
 };
 use crate::audit::permit::Permit;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Kind, Result};
 use crate::host::files::fixture::{Scene, entries, grow, portrait};
 use crate::host::files::{EntryKind, Files};
 

@@ -10,8 +10,7 @@ use super::MANIFEST;
 use super::compare::{Comparison, Contents, compare};
 use super::manifest::{self, Digests, Footer, Reading, TOP};
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::files::{Expect, Files, shown};
 
 /// One difference.

@@ -6,8 +6,7 @@ use clap::Args;
 
 use super::progress::Person;
 use super::run::{Changing, params, show_outcome, show_preview, stories, telling, watch_signals};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::cli::shared::Everywhere;
 use crate::host::confine::Mode;

@@ -3,17 +3,12 @@
 use clap::Subcommand;
 
 use super::render;
-use crate::audit::anchors;
-use crate::audit::chain;
-use crate::audit::record;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::audit::{anchors, chain, record};
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::base::terminal;
-use crate::cli::output::print;
-use crate::cli::output::print_json;
-use crate::cli::shared::Everywhere;
-use crate::cli::shared::say;
+use crate::cli::output::{print, print_json};
+use crate::cli::shared::{Everywhere, say};
 use crate::workspace::Workspace;
 
 /// Copies for other programs.

@@ -2,8 +2,7 @@
 
 use clap::Command;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::cli::output::print;
 

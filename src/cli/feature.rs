@@ -4,8 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::render;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::cli::output::{print, print_json};
 use crate::cli::shared::{Everywhere, say};

@@ -10,11 +10,9 @@ use clap::Args;
 
 use super::render;
 use crate::alert::Alerts;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
-use crate::base::terminal::Style;
-use crate::base::terminal::escape;
+use crate::base::terminal::{Style, escape};
 use crate::cli::output::{print, print_json};
 use crate::cli::shared::{Everywhere, say};
 use crate::host::delivery::DELIVERY;

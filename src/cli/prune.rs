@@ -4,12 +4,10 @@ use clap::Args;
 
 use super::progress::Person;
 use crate::backup::retention::Policy;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::base::terminal;
-use crate::cli::output::print;
-use crate::cli::output::print_json;
+use crate::cli::output::{print, print_json};
 use crate::cli::shared::Everywhere;
 use crate::gate::confirm::Answers;
 use crate::host::confine::Mode;

@@ -5,13 +5,9 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::{Value, json};
 
-use crate::base::error::Error;
-use crate::base::error::Position;
-use crate::base::redact::redact;
-use crate::base::redact::told;
-use crate::base::terminal::Ink;
-use crate::base::terminal::Style;
-use crate::base::terminal::escape;
+use crate::base::error::{Error, Position};
+use crate::base::redact::{redact, told};
+use crate::base::terminal::{Ink, Style, escape};
 
 /// A failure for a person, with a newline at the end. Lines are not wrapped, so that they can be searched for.
 ///

@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::base::terminal::Style;
 use crate::cli::output::{print, print_json};

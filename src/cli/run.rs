@@ -9,8 +9,7 @@ use clap::Args;
 
 use super::progress::Person;
 use super::render;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::base::redact;
 use crate::base::terminal::Style;

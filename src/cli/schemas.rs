@@ -4,9 +4,7 @@
 use serde_json::{Value, json};
 
 use super::render::error_json;
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Position;
+use crate::base::error::{Error, Kind, Position};
 use crate::report::text::sample::{preview, real};
 use crate::report::{Mode, RunKind, RunOutcome};
 

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::base::wording::bytes;
-use crate::base::wording::duration;
-use crate::base::wording::plural;
+use crate::base::wording::{bytes, duration, plural};
 use crate::cli::shared::{Everywhere, say};
 use crate::host::files::{Meter, Progress};
 

@@ -9,10 +9,8 @@ use crate::cli::output::{print, print_json};
 use crate::cli::shared::Everywhere;
 use crate::gate::Pass;
 use crate::host::confine::Mode;
-use crate::pass::Questions;
-use crate::pass::Silent;
-use crate::report::text;
-use crate::report::{Flags, RunOutcome};
+use crate::pass::{Questions, Silent};
+use crate::report::{Flags, RunOutcome, text};
 use crate::run::{self, Request, plan};
 use crate::view::Errand;
 

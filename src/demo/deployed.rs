@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 const CATALOGUE: &str = include_str!("../../demo/deployed.json");
 

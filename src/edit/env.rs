@@ -6,8 +6,7 @@
 mod readers;
 
 use super::{Edited, Splice, apply, cannot_change_only, check_size, line_ranges, split_mark};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use readers::{Statement, readings};
 
 /// The keys that start with the prefix, each once, in the order of the file.

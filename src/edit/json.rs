@@ -7,8 +7,7 @@ use serde_json::{Map, Value};
 use super::key_path::KeyPath;
 use super::numbers;
 use super::{Edited, Splice, apply, cannot_change_only, check_size, split_mark};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// The whole text as plain data; strict JSON.
 ///

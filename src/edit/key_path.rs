@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// The keys from the root to a value; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,8 +3,7 @@
 use regex::{Regex, RegexBuilder};
 
 use super::{Edited, check_size, line_ranges, split_mark, without_terminator};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// The longest pattern, in bytes.
 const LONGEST_PATTERN: usize = 4096;

@@ -12,8 +12,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::key_path::{self, KeyPath};
 use super::{Edited, Splice, apply, cannot_change_only, check_size, split_mark};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use change::Page;
 use tree::Tree;
 

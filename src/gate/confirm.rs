@@ -1,8 +1,6 @@
 //! Should it? Before a run: approval of the whole plan. In the run: an operation that was not shown does not happen.
 
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::gate::expected::{Expected, Step};
 use crate::gate::prompt::{Answer, Ask};
 use crate::report::effect::{Outcome, Risk};

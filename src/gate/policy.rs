@@ -2,16 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::base::broken::Own;
-use crate::base::broken::is_down;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::broken::{Own, is_down};
+use crate::base::error::{Error, Result};
 use crate::pattern::Rule;
 use crate::report::effect::Capability;
 use crate::view::View;
 use crate::workspace::story::Origin;
-use crate::workspace::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
-use crate::workspace::{CONFIG, Place, REPORTS, STATE, STORIES, Workspace};
+use crate::workspace::{
+    ALERT_LOG, AUDIT_LOG, CONFIG, LOGS, Place, REPORTS, SECURITY_LOG, STATE, STORIES, Workspace,
+};
 
 /// The rules, ready to be asked.
 #[derive(Debug)]

@@ -8,9 +8,7 @@ use super::commands::{Invocation, find_program, look, run};
 use super::packages::pip;
 use crate::audit::permit::Permit;
 use crate::base::database::Sort;
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::base::known::Known;
 use crate::base::redact::redact;
 

@@ -5,16 +5,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use crate::alert::entry::Entry;
-use crate::alert::entry::State;
-use crate::alert::entry::milliseconds;
+use crate::alert::entry::{Entry, State, milliseconds};
 use crate::alert::{Alerts, Shared, cleaned};
 use crate::report::alert::{Alert, Kind, Severity};
 use crate::workspace::alerts_config::Channel;
 use serde::Serialize;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::redact;
 
 /// How the four kinds of channels are spoken to.

@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Host;
 use super::files::{Files, is_temporary, shown};
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::workspace;
 
 /// Their list, in the state directory.

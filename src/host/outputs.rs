@@ -12,10 +12,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
-use crate::workspace::{ALERT_LOG, AUDIT_LOG, LOGS, SECURITY_LOG};
-use crate::workspace::{CONFIG, REPORTS, STORIES, Workspace};
+use crate::base::error::{Error, Result};
+use crate::workspace::{ALERT_LOG, AUDIT_LOG, CONFIG, LOGS, REPORTS, SECURITY_LOG, STORIES, Workspace};
 
 /// The largest plan that is replaced, in bytes.
 const LARGEST: u64 = 256 << 20;

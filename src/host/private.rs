@@ -5,8 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// Replaces a file, readable by this user alone (0600, in directories of 0700 where they are made): temporary file, fsync,
 /// rename, fsync of the directory.

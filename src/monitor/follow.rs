@@ -12,8 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::log_line::{self, Line};
 use crate::workspace::{LOGS, SECURITY_LOG};
 

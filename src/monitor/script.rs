@@ -8,8 +8,7 @@ use rhai::{CallFnOptions, Dynamic, Map, Scope};
 
 use super::Watch;
 use super::trigger::Trigger;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::script::{diagnostics, engine};
 use crate::workspace::config::Limits;
 use crate::workspace::story::{Origin, Script};

@@ -6,9 +6,7 @@ use super::shown::{show, time};
 use super::verdict::Verdict;
 use super::watching::Round;
 use crate::base::redact::redact;
-use crate::base::terminal::Ink;
-use crate::base::terminal::Style;
-use crate::base::terminal::escape;
+use crate::base::terminal::{Ink, Style, escape};
 
 /// Columns of a sparkline.
 const SPARK: i64 = 30;

@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::Host;
 use crate::host::files::{Demand, Expect, Renamed};
 use crate::operation::Operation;

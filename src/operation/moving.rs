@@ -5,14 +5,12 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::Host;
 use crate::host::files::{Demand, Mounts};
 use crate::operation::Operation;
 use crate::report::effect::{Capability, Done, Fact, Risk};
-use crate::report::undo::Portrait;
-use crate::report::undo::{Move, Undo};
+use crate::report::undo::{Move, Portrait, Undo};
 use crate::view::View;
 use crate::view::overlay::Overlay;
 use crate::workspace::Place;

@@ -4,8 +4,7 @@ use serde_json::Value;
 
 use crate::audit::permit::Permit;
 use crate::backup::ASIDE;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::Host;
 use crate::host::files::{Demand, Renamed};
 use crate::operation::Operation;

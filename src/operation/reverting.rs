@@ -5,8 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::Host;
 use crate::host::files::{Demand, EntryKind, Mounts};
 use crate::host::packages::Manager;

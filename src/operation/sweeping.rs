@@ -1,8 +1,7 @@
 //! What an operation that was cut off left lying about: temporaries of ours, and a copy whose original still stands.
 
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::Host;
 use crate::host::files::{EntryKind, Renamed, is_aside_of, is_temporary, is_temporary_of};
 use crate::operation::reverting::put_times;

@@ -1,8 +1,7 @@
 //! Reading a pattern: braces are written out first, then each reading is cut into names, and each name into tokens.
 
 use super::{Part, Token, Unit, Way};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// The most patterns without braces that one with braces may stand for.
 const MOST: usize = 1024;

@@ -2,15 +2,10 @@
 
 use rhai::{Dynamic, EvalAltResult, Map};
 
-use crate::base::error::Error;
-use crate::base::error::Kind;
+use crate::base::error::{Error, Kind};
 use crate::pass::Telling;
 use crate::pass::thrown::{kind_of, raise, said};
-use crate::primitives::contract::Action;
-use crate::primitives::contract::Arguments;
-use crate::primitives::contract::Parameter;
-use crate::primitives::contract::Primitive;
-use crate::primitives::contract::Type;
+use crate::primitives::contract::{Action, Arguments, Parameter, Primitive, Type};
 
 /// The word.
 pub static WORD: Primitive = Primitive {

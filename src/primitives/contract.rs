@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use rhai::{Dynamic, FnPtr, Map};
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::operation::Proposal;
 use crate::pass::{Said, Telling};
 use crate::view::View;

@@ -3,10 +3,7 @@
 use rhai::{Dynamic, EvalAltResult};
 
 use crate::pass::Telling;
-use crate::primitives::contract::Action;
-use crate::primitives::contract::Arguments;
-use crate::primitives::contract::Primitive;
-use crate::primitives::contract::Type;
+use crate::primitives::contract::{Action, Arguments, Primitive, Type};
 
 /// What a person is told of a script that says the word: its preview shows less than it may do.
 pub const WARNING: &str = "the script asks whether this is a dry run: a real run may differ";

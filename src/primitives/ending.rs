@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::processes::{Means, Process};
 use crate::operation::Proposal;
 use crate::operation::stopping::{EndProcesses, Kill};

@@ -2,13 +2,8 @@
 
 use rhai::Dynamic;
 
-use crate::base::error::Kind;
-use crate::base::error::Result;
-use crate::primitives::contract::Action;
-use crate::primitives::contract::Arguments;
-use crate::primitives::contract::Parameter;
-use crate::primitives::contract::Primitive;
-use crate::primitives::contract::Type;
+use crate::base::error::{Kind, Result};
+use crate::primitives::contract::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 
 /// The word.

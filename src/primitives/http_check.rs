@@ -6,11 +6,7 @@ use rhai::{Dynamic, Map};
 
 use crate::base::error::Result;
 use crate::base::known::Known;
-use crate::primitives::contract::Action;
-use crate::primitives::contract::Arguments;
-use crate::primitives::contract::Parameter;
-use crate::primitives::contract::Primitive;
-use crate::primitives::contract::Type;
+use crate::primitives::contract::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 
 /// The word.

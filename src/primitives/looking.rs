@@ -2,8 +2,7 @@
 
 use rhai::{Dynamic, Map};
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::processes::{Process, Query};
 use crate::primitives::contract::Arguments;
 use crate::view::View;

@@ -3,17 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::redact::redact;
 use crate::host::Host;
 use crate::host::files::Demand;
 use crate::operation::{Operation, Proposal};
-use crate::primitives::contract::Action;
-use crate::primitives::contract::Arguments;
-use crate::primitives::contract::Parameter;
-use crate::primitives::contract::Primitive;
-use crate::primitives::contract::Type;
+use crate::primitives::contract::{Action, Arguments, Parameter, Primitive, Type};
 use crate::report::alert::{Alert, Kind, Severity};
 use crate::report::effect::{Capability, Done, Fact, Risk};
 use crate::report::undo::Undo;

@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::edit::Edited;
 use crate::host::files::TEXT_LIMIT;
 use crate::operation::Proposal;

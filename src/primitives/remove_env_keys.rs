@@ -3,11 +3,7 @@
 use crate::base::error::Result;
 use crate::edit::env;
 use crate::operation::Proposal;
-use crate::primitives::contract::Action;
-use crate::primitives::contract::Arguments;
-use crate::primitives::contract::Parameter;
-use crate::primitives::contract::Primitive;
-use crate::primitives::contract::Type;
+use crate::primitives::contract::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 
 /// The word.

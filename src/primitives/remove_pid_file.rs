@@ -4,11 +4,7 @@ use crate::base::error::Result;
 use crate::base::known::Known;
 use crate::operation::Proposal;
 use crate::operation::pid_file::RemovePidFile;
-use crate::primitives::contract::Action;
-use crate::primitives::contract::Arguments;
-use crate::primitives::contract::Parameter;
-use crate::primitives::contract::Primitive;
-use crate::primitives::contract::Type;
+use crate::primitives::contract::{Action, Arguments, Parameter, Primitive, Type};
 use crate::report::effect::Outcome;
 use crate::view::View;
 

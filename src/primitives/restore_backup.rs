@@ -1,15 +1,10 @@
 //! `restore_backup(name, path)`.
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::operation::Proposal;
 use crate::operation::copying::Copy;
 use crate::operation::moving::MovePaths;
-use crate::primitives::contract::Action;
-use crate::primitives::contract::Arguments;
-use crate::primitives::contract::Parameter;
-use crate::primitives::contract::Primitive;
-use crate::primitives::contract::Type;
+use crate::primitives::contract::{Action, Arguments, Parameter, Primitive, Type};
 use crate::view::View;
 
 /// The word.

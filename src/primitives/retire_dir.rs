@@ -3,17 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::operation::Proposal;
 use crate::operation::moving::MovePaths;
 use crate::operation::narrowing::Narrow;
 use crate::operation::retiring::{Retire, Wanted};
-use crate::primitives::contract::Action;
-use crate::primitives::contract::Arguments;
-use crate::primitives::contract::Parameter;
-use crate::primitives::contract::Primitive;
-use crate::primitives::contract::Type;
+use crate::primitives::contract::{Action, Arguments, Parameter, Primitive, Type};
 use crate::report::effect::Outcome;
 use crate::view::{Size, View};
 use crate::workspace::Place;

@@ -5,16 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::files::{Demand, EntryKind};
 use crate::host::{Host, commands};
 use crate::operation::{Operation, Proposal};
-use crate::primitives::contract::Action;
-use crate::primitives::contract::Arguments;
-use crate::primitives::contract::Parameter;
-use crate::primitives::contract::Primitive;
-use crate::primitives::contract::Type;
+use crate::primitives::contract::{Action, Arguments, Parameter, Primitive, Type};
 use crate::report::effect::{Capability, Done, Fact, Risk};
 use crate::report::undo::Undo;
 use crate::view::View;

@@ -5,11 +5,7 @@ use rhai::{Dynamic, EvalAltResult};
 use crate::base::error::Error;
 use crate::pass::Telling;
 use crate::pass::thrown::{raise, said};
-use crate::primitives::contract::Action;
-use crate::primitives::contract::Arguments;
-use crate::primitives::contract::Parameter;
-use crate::primitives::contract::Primitive;
-use crate::primitives::contract::Type;
+use crate::primitives::contract::{Action, Arguments, Parameter, Primitive, Type};
 
 /// The word.
 pub static WORD: Primitive = Primitive {

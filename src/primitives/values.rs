@@ -2,8 +2,7 @@
 
 use rhai::Dynamic;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// Plain data as a script's value.
 ///

@@ -6,11 +6,8 @@ use std::path::PathBuf;
 
 use super::proposing::{last_name, require_quiet};
 use crate::backup::links;
-use crate::base::database::owners;
-use crate::base::database::with_suffix;
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::database::{owners, with_suffix};
+use crate::base::error::{Error, Kind, Result};
 use crate::host::files::EntryKind;
 use crate::operation::Proposal;
 use crate::operation::moving::MovePaths;

@@ -10,9 +10,7 @@ use super::heading::purpose;
 use super::text::{blocks, elapsed, finding, heading, lead, result, step, told, touched};
 use super::{Mode, OperationRecord, Report, RunOutcome};
 use crate::base::terminal::escape;
-use crate::base::wording::bytes;
-use crate::base::wording::duration;
-use crate::base::wording::plural;
+use crate::base::wording::{bytes, duration, plural};
 use crate::report::effect::{Outcome, Risk};
 use crate::report::undo::UndoClass;
 

@@ -7,11 +7,8 @@ use self::page::Page;
 use super::explanation::Explanation;
 use super::heading::purpose;
 use super::{CheckRecord, Mode, OperationRecord, Report, RunOutcome};
-use crate::base::terminal::Ink;
-use crate::base::terminal::Style;
-use crate::base::wording::bytes;
-use crate::base::wording::duration;
-use crate::base::wording::plural;
+use crate::base::terminal::{Ink, Style};
+use crate::base::wording::{bytes, duration, plural};
 use crate::report::effect::{Outcome, Risk};
 use crate::report::undo::UndoClass;
 

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::Context;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::host::delivery::DELIVERY;
 use crate::report::alert::{Alert, Kind, Severity};

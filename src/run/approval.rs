@@ -1,7 +1,6 @@
 //! Approval of a plan, whoever asks for it: a run, an undo, a command of the program's own.
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::gate::confirm::{self, Answers, Approval};
 use crate::gate::expected::{self, Step};
 use crate::pass::Session;

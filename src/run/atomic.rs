@@ -6,9 +6,8 @@ use crate::pass::Session;
 use crate::report::effect::{Outcome, Risk};
 use crate::report::undo::UndoClass;
 use crate::report::{FailureRecord, Report, RunKind, RunOutcome};
-use crate::run::history::History;
-use crate::run::history::undo;
 use crate::run::history::undo::Chosen;
+use crate::run::history::{History, undo};
 
 /// Closes a failed run and takes it back. The caller holds the workspace; the run's mark stays until it is taken back or
 /// that was told to be impossible.

@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use super::switches;
 use crate::backup;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Kind, Result};
 use crate::base::known::Known;
 use crate::base::wording::plural;
 use crate::host::files::EntryKind;

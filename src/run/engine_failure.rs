@@ -3,12 +3,9 @@
 use std::rc::Rc;
 
 use super::{Context, Request, stories};
-use crate::base::error::Error;
-use crate::base::error::Position;
+use crate::base::error::{Error, Position};
 use crate::gate::Pass;
-use crate::pass::Questions;
-use crate::pass::Session;
-use crate::pass::Silent;
+use crate::pass::{Questions, Session, Silent};
 use crate::script::failing;
 use crate::workspace::story::Story;
 

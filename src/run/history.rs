@@ -9,10 +9,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::audit::chain;
-use crate::audit::segments;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::audit::{chain, segments};
+use crate::base::error::{Error, Result};
 use crate::records::Records;
 use crate::report::Report;
 use crate::report::undo::Undo;

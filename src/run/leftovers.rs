@@ -4,8 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::audit::AuditLog;
-use crate::audit::Intent;
+use crate::audit::{AuditLog, Intent};
 use crate::backup::verify;
 use crate::base::error::Result;
 use crate::host::files::{EntryKind, is_temporary};

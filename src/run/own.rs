@@ -10,10 +10,7 @@ use crate::audit::AuditLog;
 use crate::base::error::Result;
 use crate::gate::Pass;
 use crate::gate::confirm::{Approval, Confirm};
-use crate::pass::Listener;
-use crate::pass::Questions;
-use crate::pass::Session;
-use crate::pass::Silent;
+use crate::pass::{Listener, Questions, Session, Silent};
 use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
 
 /// Approval of a preview.

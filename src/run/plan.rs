@@ -7,13 +7,11 @@ use serde_json::json;
 
 use super::Request;
 use super::plan_file::Asked;
-use crate::base::error::Error;
-use crate::base::error::Kind;
+use crate::base::error::{Error, Kind};
 use crate::base::exit_code::ExitCode;
 use crate::base::wording::plural;
 use crate::gate::expected::Step;
-use crate::pass::Journal;
-use crate::pass::Session;
+use crate::pass::{Journal, Session};
 use crate::report::effect::Outcome;
 use crate::report::{FailureRecord, Flags, Mode, Report, RunOutcome};
 use crate::view::Errand;

@@ -11,11 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Audience, Context, Preview, Request, carry_out, preview};
-use crate::base::error::Error;
-use crate::base::error::Result;
-use crate::base::redact::MASK;
-use crate::base::redact::is_secret;
-use crate::base::redact::redact;
+use crate::base::error::{Error, Result};
+use crate::base::redact::{MASK, is_secret, redact};
 use crate::gate::expected::{self, Step};
 use crate::pass::Silent;
 use crate::report::{Mode, Report, RunOutcome};

@@ -7,23 +7,18 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Audience, Context, begin, own};
-use crate::backup::ASIDE;
-use crate::backup::catalogue;
 use crate::backup::retention::{Candidate, Policy, decide};
-use crate::base::error::Error;
-use crate::base::error::Result;
-use crate::base::wording::bytes;
-use crate::base::wording::plural;
-use crate::base::wording::plural_as;
+use crate::backup::{ASIDE, catalogue};
+use crate::base::error::{Error, Result};
+use crate::base::wording::{bytes, plural, plural_as};
 use crate::gate::confirm::{self, Answers, Approval};
 use crate::host::files::{EntryKind, Step};
 use crate::operation::Proposal;
 use crate::operation::pruning::Prune;
 use crate::pass::Session;
 use crate::report::{Report, RunKind, heading};
-use crate::run::history::History;
-use crate::run::history::chronicle;
 use crate::run::history::chronicle::Chronicle;
+use crate::run::history::{History, chronicle};
 use crate::workspace::Place;
 
 /// A backup, or what a run keeps for its undo.

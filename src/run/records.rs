@@ -3,13 +3,10 @@
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::base::exit_code::ExitCode;
 use crate::base::redact::redact;
-use crate::host::files::EntryKind;
-use crate::host::files::TEXT_LIMIT;
+use crate::host::files::{EntryKind, TEXT_LIMIT};
 use crate::host::logs::Level;
 use crate::operation::Proposal;
 use crate::operation::editing::Edit;

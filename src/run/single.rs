@@ -6,23 +6,19 @@ use serde_json::json;
 use super::records::Mark;
 use super::{Context, Request, approval, begin, plan, records};
 use crate::audit::AuditLog;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::gate::Pass;
 use crate::gate::confirm::{Answers, Confirm};
 use crate::gate::expected::Step;
-use crate::pass::Questions;
-use crate::pass::Session;
-use crate::pass::Silent;
+use crate::pass::{Questions, Session, Silent};
 use crate::primitives;
 use crate::primitives::contract::Action;
 use crate::report::effect::Outcome;
 use crate::report::text::touched;
 use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
 use crate::run::Audience;
-use crate::run::history::Active;
-use crate::run::history::History;
+use crate::run::history::{Active, History};
 use crate::view::Errand;
 
 /// A word with its arguments.

@@ -8,16 +8,13 @@ use std::sync::Arc;
 use rhai::{CallFnOptions, Dynamic, Scope};
 
 use super::{Context, Request, checklist, ends_everything, engine_failure, records, switches};
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::pass::Session;
 use crate::report::FailureRecord;
 use crate::report::effect::Outcome;
 use crate::script::{diagnostics, engine, patterns};
 use crate::view::allowance::Counting;
-use crate::workspace::story::Story;
-use crate::workspace::story::{Origin, Script};
+use crate::workspace::story::{Origin, Script, Story};
 
 /// Runs every story of a request, in order.
 ///

@@ -3,9 +3,7 @@
 use rhai::Dynamic;
 use serde_json::Value;
 
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::edit::yaml;
 use crate::pass::Session;
 use crate::primitives;

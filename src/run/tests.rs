@@ -6,15 +6,12 @@ use std::rc::Rc;
 
 use super::Context;
 use super::stories::Machine;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::gate::Pass;
-use crate::pass::Questions;
-use crate::pass::Silent;
+use crate::pass::{Questions, Silent};
 use crate::script;
 use crate::view::Errand;
-use crate::workspace::story::Script;
-use crate::workspace::story::Story;
+use crate::workspace::story::{Script, Story};
 
 /// How the names of tests begin.
 const PREFIX: &str = "test_";

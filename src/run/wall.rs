@@ -5,8 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode as FileMode, OFlags};
 
 use super::Context;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::confine::{self, Mode, Wall};
 use crate::host::packages::pip;
 use crate::host::packages::tree::Disk;

@@ -10,18 +10,14 @@ use super::calls::{Call, Calls, Given};
 use super::claims::{self, Answer, Claim, Judged};
 use super::library::{Library, STANDARD};
 use super::{diagnostics, engine, header};
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
-use crate::base::wording::nearest;
-use crate::base::wording::plural;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::wording::{nearest, plural};
 use crate::gate::policy::Policy;
 use crate::primitives::contract::Primitive;
 use crate::primitives::{self, dry_run};
 use crate::view::View;
 use crate::workspace::catalogue::candidates;
-use crate::workspace::story::{Origin, Script};
-use crate::workspace::story::{Story, entries, texts};
+use crate::workspace::story::{Origin, Script, Story, entries, texts};
 
 /// What the engine knows without registering it.
 const KEYWORDS: [&str; 8] = [

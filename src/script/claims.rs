@@ -2,16 +2,12 @@
 //! the same policy again, with what it finds then: an answer here is advice, the gate is the wall.
 
 use super::calls::Given;
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::gate::policy::Policy;
-use crate::primitives::contract::Family;
-use crate::primitives::contract::Primitive;
+use crate::primitives::contract::{Family, Primitive};
 use crate::report::effect::Capability;
 use crate::view::View;
-use crate::workspace::address::Address;
-use crate::workspace::address::check_address;
+use crate::workspace::address::{Address, check_address};
 
 /// One thing that a call asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

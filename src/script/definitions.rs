@@ -1,10 +1,8 @@
 //! The reference page and the definitions for editors, both made from the list of words.
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::primitives;
-use crate::primitives::contract::Family;
-use crate::primitives::contract::Primitive;
+use crate::primitives::contract::{Family, Primitive};
 
 /// The reference page, in Markdown.
 #[must_use]

@@ -6,9 +6,7 @@ use rhai::{EvalAltResult, ParseError};
 
 use super::calls::Calls;
 use super::nearest_word;
-use crate::base::error::Error;
-use crate::base::error::Position;
-use crate::base::error::Result;
+use crate::base::error::{Error, Position, Result};
 use crate::base::redact::told;
 use crate::pass::Session;
 use crate::pass::thrown::thrown;

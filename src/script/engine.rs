@@ -8,14 +8,11 @@ use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext};
 
 use super::library::{Library, STANDARD};
 use super::{diagnostics, failing, patterns, sizes};
-use crate::base::error::Error;
-use crate::base::error::Position;
-use crate::pass::Session;
-use crate::pass::Telling;
+use crate::base::error::{Error, Position};
 use crate::pass::thrown::{catchable, raise};
+use crate::pass::{Session, Telling};
 use crate::primitives;
-use crate::primitives::contract::Action;
-use crate::primitives::contract::Primitive;
+use crate::primitives::contract::{Action, Primitive};
 use crate::workspace::config::Limits;
 
 /// An engine that compiles scripts and can't run a word: for headers and checks.

@@ -10,9 +10,7 @@ use crate::base::error::Error;
 use crate::base::wording::nearest;
 use crate::pattern::{Pattern, is_pattern};
 use crate::primitives::contract::type_name;
-use crate::workspace::story::PHASES;
-use crate::workspace::story::Script;
-use crate::workspace::story::{entries, texts};
+use crate::workspace::story::{PHASES, Script, entries, texts};
 
 /// The longest id of a story, in characters.
 const LONGEST_ID: usize = 64;

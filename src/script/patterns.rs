@@ -8,8 +8,7 @@ use crate::base::error::Result;
 use crate::base::wording::plural;
 use crate::pass::Session;
 use crate::pattern::is_pattern;
-use crate::primitives::contract::Arguments;
-use crate::primitives::contract::Primitive;
+use crate::primitives::contract::{Arguments, Primitive};
 use crate::view::View;
 use crate::workspace::story::Story;
 

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::View;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::files::Stat;
 
 /// Device and inode; `None` for what exists only in a preview.

@@ -3,12 +3,8 @@
 use std::path::Path;
 
 use super::View;
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Position;
-use crate::base::error::Result;
-use crate::host::files::EntryKind;
-use crate::host::files::TEXT_LIMIT;
+use crate::base::error::{Error, Kind, Position, Result};
+use crate::host::files::{EntryKind, TEXT_LIMIT};
 use crate::host::sight::Look;
 use crate::view::overlay::Seen;
 use crate::workspace::Place;

@@ -2,12 +2,8 @@
 
 use super::{Size, View};
 use crate::base::database;
-use crate::base::database::HEAD;
-use crate::base::database::SMALLEST;
-use crate::base::database::Side;
-use crate::base::database::Sort;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::database::{HEAD, SMALLEST, Side, Sort};
+use crate::base::error::{Error, Result};
 use crate::base::known::Known;
 use crate::host::files::EntryKind;
 use crate::host::sight::Look;

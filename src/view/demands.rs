@@ -5,11 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::View;
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
-use crate::base::wording::bytes;
-use crate::base::wording::plural;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::wording::{bytes, plural};
 use crate::host::files::{Demand, Extent, Files, Mounts, Room, Route, Taking};
 use crate::view::overlay::Seen;
 

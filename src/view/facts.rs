@@ -8,12 +8,10 @@ use serde_json::{Value, json};
 
 use super::{Errand, View};
 use crate::backup::MANIFEST;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::files::{EntryKind, Stat};
 use crate::report::effect::Fact;
-use crate::view::overlay::Overlay;
-use crate::view::overlay::Seen;
+use crate::view::overlay::{Overlay, Seen};
 use crate::workspace::Place;
 
 /// Files up to this size are facts by their contents, in bytes.

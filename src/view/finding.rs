@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::View;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::files::EntryKind;
 use crate::pattern::{self, Pattern};
 use crate::workspace::{Place, REPORTS};

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::View;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::processes::{Holder, Query};
 use crate::host::sight::Look;
 use crate::view::overlay::Seen;

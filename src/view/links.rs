@@ -6,10 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::View;
 use crate::backup::links::leads_to;
-use crate::base::broken::Own;
-use crate::base::broken::is_down;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::broken::{Own, is_down};
+use crate::base::error::{Error, Result};
 use crate::base::known::Known;
 use crate::host::files::EntryKind;
 use crate::view::overlay::Seen;

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::packages::record::{self, Shared};
 use crate::host::packages::{self, Manager, Packages, Removal};
 use crate::host::sight::Look;

@@ -6,8 +6,7 @@ use std::rc::Rc;
 
 use super::View;
 use super::finding::outermost;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Kind, Result};
 use crate::host::files::EntryKind;
 use crate::host::packages::{Manager, tree};
 use crate::host::sight::Look;

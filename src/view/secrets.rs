@@ -10,8 +10,7 @@ use base64::Engine as _;
 
 use super::alias::identity;
 use super::{Known, View};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::files::{EntryKind, Stat, Step};
 use crate::pattern::Rule;
 use crate::view::overlay::Seen;

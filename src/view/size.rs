@@ -3,10 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::View;
-use crate::base::error::Error;
-use crate::base::error::Result;
-use crate::base::wording::bytes;
-use crate::base::wording::plural;
+use crate::base::error::{Error, Result};
+use crate::base::wording::{bytes, plural};
 use crate::host::files::{EntryKind, is_copied};
 use crate::workspace::Place;
 

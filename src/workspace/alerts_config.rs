@@ -6,11 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use crate::base::wording::deserialize_duration;
-use crate::report::alert::Alert;
-use crate::report::alert::Kind;
-use crate::report::alert::Severity;
-use crate::workspace::secret::Address;
-use crate::workspace::secret::Source;
+use crate::report::alert::{Alert, Kind, Severity};
+use crate::workspace::secret::{Address, Source};
 use crate::workspace::template::Template;
 
 /// Channels that can be set up at most; each may be delivered to at the same time.

@@ -5,8 +5,7 @@ use std::rc::Rc;
 
 use super::order;
 use super::story::Story;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::workspace::flags::Flags;
 
 /// The directory that the procedures call the main directory, where a repository holds it.

@@ -7,9 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::monitor_config::MonitorConfig;
-use crate::base::error::Error;
-use crate::base::error::Position;
-use crate::base::error::Result;
+use crate::base::error::{Error, Position, Result};
 use crate::base::wording::{deserialize_duration, nearest, parse_duration};
 use crate::pattern::{self, Rule};
 use crate::workspace::alerts_config::AlertsConfig;

@@ -10,8 +10,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde_yaml::Value;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::edit::Edited;
 use crate::edit::key_path::KeyPath;
 use crate::edit::yaml::{self, Place};

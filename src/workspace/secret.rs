@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::redact;
 
 /// The largest secret that is read, in bytes.

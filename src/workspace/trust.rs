@@ -12,8 +12,7 @@ use rustix::io::Errno;
 
 use super::accounts::Accounts;
 use super::{CONFIG, STATE};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// The variable that allows directories: a list as in `PATH`.
 pub const VARIABLE: &str = "ROLLBACK_TRUST";

@@ -6,8 +6,7 @@ use std::path::Path;
 use super::{Entry, Footer, Header, TOP, Tally, to_line};
 use crate::audit::permit::Permit;
 use crate::backup::MANIFEST;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::files::{EntryKind, Expect, Files, Survey, Walked, shown};
 
 /// Paths that one thread takes at a time, where their contents are read and where not.

@@ -7,11 +7,9 @@ use chrono::{DateTime, NaiveDate};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
-use crate::audit::record;
-use crate::audit::segments;
+use crate::audit::{record, segments};
 use crate::base::clock;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::base::terminal::Style;
 use crate::cli::output::Stdout;

@@ -5,11 +5,8 @@ use std::collections::VecDeque;
 use serde_json::{Map, Value};
 
 use crate::audit::segments;
-use crate::base::error::Error;
-use crate::base::error::Result;
-use crate::base::terminal::Ink;
-use crate::base::terminal::Style;
-use crate::base::terminal::escape;
+use crate::base::error::{Error, Result};
+use crate::base::terminal::{Ink, Style, escape};
 use crate::cli::output::print;
 use crate::cli::shared::Everywhere;
 use crate::workspace::Workspace;

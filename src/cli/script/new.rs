@@ -1,7 +1,6 @@
 //! `rollback script new`: a story to start from.
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::cli::output::print;
 use crate::cli::shared::Everywhere;

@@ -5,12 +5,10 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::super::render;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::base::redact::redact;
-use crate::base::terminal::Style;
-use crate::base::terminal::escape;
+use crate::base::terminal::{Style, escape};
 use crate::base::wording::plural;
 use crate::cli::output::{print, print_json};
 use crate::cli::shared::{Everywhere, say};

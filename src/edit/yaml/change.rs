@@ -9,8 +9,7 @@ use serde_yaml::{Mapping, Value};
 use super::render::{self, Style};
 use super::tree::{Collection, Entry, Node, Shape, Tree};
 use super::value;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::edit::Splice;
 use crate::edit::key_path::KeyPath;
 

@@ -4,8 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// Finds a program: a bare name in PATH, without the entries inside the workspace `root` or writable by others;
 /// or an absolute path, under the same rules.

@@ -4,8 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::{Engine, is_identifier};
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::commands::{Ran, Sink, look_through, run};
 
 impl Engine {

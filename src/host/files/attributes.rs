@@ -11,8 +11,7 @@ use rustix::process::{Gid, Uid};
 
 use super::resolve::failure;
 use super::{EntryKind, Stat, shown};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// Extended attributes by name, sorted.
 pub type Attributes = Vec<(OsString, Vec<u8>)>;

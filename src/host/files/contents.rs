@@ -19,8 +19,7 @@ use super::crew::{hands, lock};
 use super::look::changed_meanwhile;
 use super::resolve::failure;
 use super::shown;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// What one read asks for: small enough to stay in a processor's own cache between reading, hashing and writing.
 pub(super) const BUFFER: usize = 256 << 10;

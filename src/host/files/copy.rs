@@ -16,8 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::walk::{DEPTH_LIMIT, too_deep};
 use super::{EntryKind, Files, is_temporary, shown};
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 mod durable;
 mod record;

@@ -16,9 +16,7 @@ use super::resolve::{absent, failure, open_directory, stat_at, stat_open};
 use super::walk::{DEPTH_LIMIT, too_deep};
 use super::{CopyOutcome, EntryKind, Files, Stat, shown};
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 
 /// Whether what stands at a path from the top may go.
 type May<'a> = &'a dyn Fn(&Path, &Stat) -> bool;

@@ -12,8 +12,7 @@ use rustix::io::Errno;
 
 use super::resolve::{absent, failure, nanoseconds, stat_at, stat_open};
 use super::{EntryKind, Files, Listed, Meter, Stat, contents, shown};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 impl Files {
     /// What stands at `path` itself; `None` where it, or a directory on the way, is absent.

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::resolve::{failure, on_other_mount};
 use super::{EntryKind, Files};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 const LIST: &str = "/proc/self/mountinfo";
 

@@ -11,8 +11,7 @@ use super::resolve::{Place, failure, temporary_name};
 use super::write::{expected, put_in_place};
 use super::{EntryKind, Expect, Files};
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 impl Files {
     /// Makes `path` one more name of the file at `other`, in place of what stands at `path`, if that file holds contents with

@@ -16,9 +16,7 @@ use super::resolve::{failure, on_other_mount, open_directory_on_mount, stat_at};
 use super::walk::{DEPTH_LIMIT, refuse_depth, too_deep};
 use super::{EntryKind, Files, Meter, shown};
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 
 /// Names that one thread takes at a time.
 const BATCH: usize = 256;

@@ -10,8 +10,7 @@ use super::claim::rename_new;
 use super::resolve::{absent, aside_name, failure, on_other_mount, temporary_name};
 use super::{Cause, CopyOutcome, EntryKind, Files, Mounts, Route, shown};
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// How a rename went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,10 +9,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlag
 use rustix::io::Errno;
 
 use super::{EntryKind, Files, Stat, shown};
-use crate::base::broken::Own;
-use crate::base::broken::is_down;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::broken::{Own, is_down};
+use crate::base::error::{Error, Result};
 
 /// An open root. The descriptor stays valid, and the same directory, whatever happens to the path.
 #[derive(Debug)]

@@ -15,8 +15,7 @@ use super::mounts::is_data;
 use super::resolve::{Place, absent, failure, on_other_mount, open_directory};
 use super::walk::{DEPTH_LIMIT, too_deep};
 use super::{EntryKind, Files, Stat, shown};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// Whoever changes a directory makes, takes away and lists names in it, and syncs it.
 const CHANGE: Access = Access::READ_OK.union(Access::WRITE_OK).union(Access::EXEC_OK);

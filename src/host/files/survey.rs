@@ -18,9 +18,7 @@ use super::look::listing;
 use super::resolve::{open_directory_on_mount, stat_at};
 use super::walk::{DEPTH_LIMIT, too_deep};
 use super::{EntryKind, Files, Walked};
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 
 /// Batches under way for each thread.
 const AHEAD: u64 = 4;

@@ -9,9 +9,7 @@ use rustix::fs::FileType;
 use super::look::{changed_meanwhile, digest_open, listing, names, open_known, read_link_at};
 use super::resolve::{open_directory_on_mount, stat_at, stat_open};
 use super::{EntryKind, Files, Meter, Stat, attributes, shown};
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 
 /// Directories inside directories that recursion handles; each level holds a descriptor or two.
 pub(super) const DEPTH_LIMIT: usize = 256;

@@ -15,9 +15,7 @@ use super::look::digest_at;
 use super::resolve::{Place, absent, failure, open_directory_on_mount, stat_open, temporary_name};
 use super::{EntryKind, Files, Stat, shown};
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::workspace::STATE;
 
 /// What must stand at a path for a write to go ahead.

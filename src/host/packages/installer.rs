@@ -8,8 +8,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::tree::{self, Node, Tree};
 use super::{Manager, pip};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::known::Known;
 use crate::host::commands::find_program;
 

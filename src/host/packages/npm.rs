@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::commands::Invocation;
 use crate::host::packages::tree::{self, Disk, Tree, follow, is_link};
 use crate::host::packages::{Manager, Package, Packages, check_version};

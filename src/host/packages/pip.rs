@@ -5,8 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::commands::Invocation;
 use crate::host::packages::tree::{self, Disk, Tree};
 use crate::host::packages::{Manager, Package, Packages, check_version, record};

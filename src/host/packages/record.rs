@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::pip;
 use super::tree::{self, Tree};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::files::lexical;
 
 /// The largest list that is read, in bytes.

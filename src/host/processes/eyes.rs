@@ -8,8 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::stop::{self, Standing};
 use super::{Found, Holder, Keeper, OpenFiles, Process, Query, Scope, Witnesses};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::known::Known;
 
 /// A question, and the way back for its answer.

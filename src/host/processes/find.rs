@@ -15,8 +15,7 @@ use super::query::{Query, Scope};
 use super::reach::never;
 use super::table::{Seen, Table};
 use super::{Process, settled};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::files::lexical;
 
 /// What a query gave.

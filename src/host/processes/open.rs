@@ -7,8 +7,7 @@ use std::sync::OnceLock;
 
 use super::holders::{Access, mapped};
 use super::table::{Seen, Table};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// Threads that look at processes at the same time.
 const MOST_THREADS: usize = 8;

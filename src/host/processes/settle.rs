@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, poll};
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// Between two looks.
 const BEAT: Duration = Duration::from_millis(200);

@@ -12,8 +12,7 @@ use serde::Serialize;
 use super::table::{Seen, Table};
 use super::{Eyes, Process};
 use crate::audit::permit::Permit;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// How long a process may take to go after KILL: more than a moment means that it waits for a device.
 const AFTER_KILL: Duration = Duration::from_secs(2);

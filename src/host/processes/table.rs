@@ -18,8 +18,7 @@ use super::command::Command;
 use super::reach::Ours;
 use super::title::Told;
 use super::{Disposition, Process};
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::workspace::accounts::Accounts;
 
 /// `PF_KTHREAD` of the kernel's `include/linux/sched.h`.

@@ -489,11 +489,18 @@ fn series_of_one_selector_are_judged_one_by_one_the_worst_first() {
 
 #[test]
 fn availability_is_bad_below_its_threshold_and_not_at_it() {
-    for (up, verdict) in [(89, Verdict::Breach), (90, Verdict::Healthy), (91, Verdict::Healthy)] {
+    for (up, verdict) in [
+        (89, Verdict::Breach),
+        (90, Verdict::Healthy),
+        (91, Verdict::Healthy),
+    ] {
         let mut watch = watch("metric: availability, threshold: 0.9, window: 60s, sustained_for: 0s");
         for sample in 0..100 {
             let value = if sample < up { 1.0 } else { 0.0 };
-            watch.memory.metrics.gauge("availability/web", NOW + sample * 500, value);
+            watch
+                .memory
+                .metrics
+                .gauge("availability/web", NOW + sample * 500, value);
         }
         assert_eq!(judge(&mut watch, 50).judgement.verdict, verdict, "{up}");
     }
@@ -505,7 +512,10 @@ fn a_breach_that_had_too_few_samples_when_it_began_has_not_lasted() {
     let mut watch = watch(trigger);
     events(&mut watch, (0, 21), |_| true, NO_TIME);
     let told = judge(&mut watch, 20);
-    assert_eq!((told.judgement.verdict, told.judgement.sustained), (Verdict::Breach, false));
+    assert_eq!(
+        (told.judgement.verdict, told.judgement.sustained),
+        (Verdict::Breach, false)
+    );
     events(&mut watch, (21, 32), |_| true, NO_TIME);
     assert!(judge(&mut watch, 31).judgement.sustained);
 }

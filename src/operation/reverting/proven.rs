@@ -3,12 +3,9 @@
 
 use super::standing::own_place;
 use crate::backup::MANIFEST;
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::host::files::EntryKind;
-use crate::report::undo::Portrait;
-use crate::report::undo::{Move, Saved, Undo};
+use crate::report::undo::{Move, Portrait, Saved, Undo};
 use crate::view::View;
 
 /// Something that is not as it was put away.

@@ -2,8 +2,7 @@
 
 use crate::base::error::Result;
 use crate::host::files::EntryKind;
-use crate::report::undo::Portrait;
-use crate::report::undo::Saved;
+use crate::report::undo::{Portrait, Saved};
 use crate::view::View;
 use crate::workspace::{Place, Workspace};
 

@@ -1,12 +1,6 @@
 //! The page that a report is written on: escaping, wrapping, alignment.
 
-use crate::base::terminal::Ink;
-use crate::base::terminal::NARROWEST;
-use crate::base::terminal::Style;
-use crate::base::terminal::WIDEST;
-use crate::base::terminal::columns;
-use crate::base::terminal::escape;
-use crate::base::terminal::wrap;
+use crate::base::terminal::{Ink, NARROWEST, Style, WIDEST, columns, escape, wrap};
 use crate::report::Mode;
 
 /// Columns of the right-hand label: `undo compensating`.

@@ -4,8 +4,7 @@ use proptest::prelude::*;
 
 use super::sample::{preview, real};
 use super::*;
-use crate::base::terminal::columns;
-use crate::base::terminal::escape;
+use crate::base::terminal::{columns, escape};
 
 fn telling(verbose: bool) -> Telling {
     Telling {

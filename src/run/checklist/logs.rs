@@ -2,8 +2,7 @@
 
 use super::Finding;
 use crate::base::clock;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::known::Known;
 use crate::base::wording::plural;
 use crate::host::sight::Look;

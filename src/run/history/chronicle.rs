@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::audit::record;
-use crate::audit::segments;
+use crate::audit::{record, segments};
 use crate::base::error::Result;
 use crate::report::effect::{Outcome, Risk};
 use crate::report::undo::Undo;

@@ -1,7 +1,6 @@
 //! Something stands where a run's undo would put things back: what it is, what was there before, and the ways out.
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::report::undo::Move;
 use crate::run::plan::quoted;
 use crate::view::View;

@@ -8,11 +8,8 @@ use serde_json::{Value, json};
 
 use super::undo::{self, Chosen};
 use super::{Active, Begun, History};
-use crate::audit::AuditLog;
-use crate::audit::Intent;
-use crate::audit::segments;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::audit::{AuditLog, Intent, segments};
+use crate::base::error::{Error, Result};
 use crate::operation::Operation;
 use crate::operation::editing::AFTER;
 use crate::operation::reverting::{Ready, Revert};

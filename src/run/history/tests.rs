@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use super::{History, undo};
-use crate::audit::AuditLog;
-use crate::audit::Intent;
+use crate::audit::{AuditLog, Intent};
 use crate::backup::retention::Policy;
 use crate::base::clock::Clock;
 use crate::report::effect::Risk;

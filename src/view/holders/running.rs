@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::known::Known;
 use crate::host::processes::{self, Found, Keeper, Process, Query, Witnesses};
 use crate::host::sight::Look;

@@ -2,8 +2,7 @@
 
 use serde_yaml::{Mapping, Value};
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::edit::LARGEST;
 use crate::edit::key_path::KeyPath;
 use crate::edit::yaml::{self, key_name};

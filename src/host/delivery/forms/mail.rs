@@ -9,11 +9,9 @@ use super::webhook::certificates;
 use super::{Refusal, label};
 use crate::alert::Shared;
 use crate::alert::entry::Entry;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::mail::{self, Security, Server};
-use crate::workspace::alerts_config::Mail;
-use crate::workspace::alerts_config::Protection;
+use crate::workspace::alerts_config::{Mail, Protection};
 use crate::workspace::template::Message;
 
 pub(crate) fn send(

@@ -7,11 +7,9 @@ use serde_json::json;
 use super::{Refusal, document, label};
 use crate::alert::Shared;
 use crate::alert::entry::Entry;
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::net::{Post, post};
-use crate::workspace::alerts_config::Form;
-use crate::workspace::alerts_config::Webhook;
+use crate::workspace::alerts_config::{Form, Webhook};
 use crate::workspace::template::Message;
 
 /// The largest file of certificates that is read, in bytes.

@@ -9,8 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use rustix::io::Errno;
 
-use crate::base::error::Error;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::host::files::crew::lock;
 use crate::host::files::mounts::kind_of;
 use crate::host::files::resolve::failure;

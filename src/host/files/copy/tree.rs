@@ -14,9 +14,7 @@ use rustix::io::Errno;
 
 use super::durable::Durable;
 use super::{Copied, CopyOutcome, is_copied};
-use crate::base::error::Error;
-use crate::base::error::Kind;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::host::files::attributes::{self, imitate, imitate_open, set_mtime_at};
 use crate::host::files::contents::{self, BUFFER, LARGE, differs, reading_back, writing};
 use crate::host::files::crew::{self, Heap, lock};
