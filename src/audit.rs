@@ -130,7 +130,7 @@ impl AuditLog {
         let fresh = tail.segment.is_none() || segments::read_head(&directory) == segments::HeadFile::Missing;
         let head_file = records.in_place(&directory.join("head"))?;
         if let Some((length, _)) = tail.torn {
-            file.set_len(length)
+            crate::records::cut(&file, length)
                 .map_err(|error| Error::io("repair the audit log", &error))?;
         }
         let (identity, length) = look(&file)?;
@@ -374,7 +374,7 @@ impl AuditLog {
         }
         if let Err(error) = self.file.write_all(line.as_bytes()) {
             // Half a line must not stand before the next record.
-            let _ = self.file.set_len(self.length);
+            let _ = crate::records::cut(&self.file, self.length);
             return Err(cannot_write(&error));
         }
         self.length += line.len() as u64;

@@ -1,8 +1,5 @@
 //! One pass of a run, as the words of a script see it: the view, the gate, and the journal of what became of each.
 
-/// The texts of imported modules, each read once.
-pub mod sources;
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,10 +15,12 @@ use crate::gate::expected::Step;
 use crate::gate::prompt::{Answer, Ask};
 use crate::gate::{Gate, Passed, Scene};
 use crate::operation::Proposal;
-use crate::pass::sources::Sources;
 use crate::report::effect::{BackupMade, Outcome, Risk};
 use crate::report::{CheckRecord, FailureRecord, OperationRecord};
 use crate::view::View;
+
+/// The texts of imported modules, each read once.
+pub mod sources;
 
 /// Failures of ours as errors of the script engine, and back.
 pub mod thrown;
@@ -29,6 +28,7 @@ pub mod thrown;
 /// Who is at work in a script.
 pub mod watch;
 
+use sources::Sources;
 use watch::Watch;
 
 /// The patterns of the story at hand, each with the word that takes a path and was given it (none for one that takes

@@ -495,3 +495,10 @@ fn without_path(error: &std::io::Error) -> std::io::Error {
         .and_then(|wrapped| wrapped.source()?.downcast_ref::<std::io::Error>()?.raw_os_error())
         .map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error)
 }
+/// Cuts a file of records off behind its last whole record.
+///
+/// # Errors
+/// What the system says.
+pub fn cut(file: &File, length: u64) -> std::io::Result<()> {
+    file.set_len(length)
+}

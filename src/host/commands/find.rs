@@ -109,6 +109,7 @@ pub(super) fn safe_entries(root: &Path, path: &OsStr) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make what they look for")]
 mod tests {
     use std::ffi::OsString;
 

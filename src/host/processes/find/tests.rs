@@ -1,5 +1,7 @@
 //! Tests of who is found, and who is passed over and why.
 
+#![expect(clippy::disallowed_methods, reason = "a test listens")]
+
 use std::net::TcpListener;
 use std::time::{Duration, Instant, SystemTime};
 
