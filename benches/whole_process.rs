@@ -3,8 +3,10 @@
 //!
 //! `cargo bench --bench whole_process`
 //!
-//! Then `run all --yes`, each time on a workspace of its own; with `ROLLBACK_OTHER=PATH` beside another build of the
-//! program, in turn, with the median of the ratios pair by pair (what it costs to look again before each act).
+//! With `ROLLBACK_OTHER=PATH` then starts beside another build of the program, in turn, and the sizes of both.
+//!
+//! Then `run all --yes`, each time on a workspace of its own; with `ROLLBACK_OTHER=PATH` beside that build, in turn, with
+//! the median of the ratios pair by pair (what it costs to look again before each act).
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,6 +24,7 @@ use rollback_manager::demo;
 const ROUNDS: usize = 31;
 const IDLE: usize = 400;
 const REAL_ROUNDS: usize = 15;
+const START_ROUNDS: usize = 300;
 
 fn main() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -71,8 +74,50 @@ fn main() -> Result<()> {
             }
         }
     }
+    drop(idle);
+    if let Ok(other) = std::env::var("ROLLBACK_OTHER") {
+        starts(rollback, &other, directory.path());
+    }
     drop(services);
     real_runs(rollback)
+}
+
+/// Sizes of this build and of another one, and short commands by both, in turn.
+fn starts(ours: &str, other: &str, workspace: &Path) {
+    let size = |path: &str| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    println!("bytes: {} beside {}", size(ours), size(other));
+    let cases: [&[&str]; 3] = [
+        &["--version"],
+        &["status", "--json"],
+        &["run", "1.2", "--dry-run"],
+    ];
+    for arguments in cases {
+        let mut times: [Vec<Duration>; 2] = Default::default();
+        for round in 0..=START_ROUNDS {
+            for turn in 0..2 {
+                let which = (round + turn) % 2;
+                let argv: Vec<&str> = [&[[ours, other][which]], arguments].concat();
+                if let (Some(time), true) = (once(&argv, workspace), round > 0) {
+                    times[which].push(time);
+                }
+            }
+        }
+        let mut ratios: Vec<f64> = times[0]
+            .iter()
+            .zip(&times[1])
+            .map(|(ours, other)| ours.as_secs_f64() / other.as_secs_f64())
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        let [ours, other] = times.each_mut().map(|times| median(times).unwrap_or_default());
+        println!(
+            "{:<28} {:>10.2} beside {:.2} ms, ratio, median of {} pairs: {:.3}",
+            arguments.join(" "),
+            milliseconds(ours),
+            milliseconds(other),
+            ratios.len(),
+            ratios.get(ratios.len() / 2).copied().unwrap_or_default()
+        );
+    }
 }
 
 /// Real runs of all stories by this build, and by another one where that is named.

@@ -292,7 +292,7 @@ pub(super) fn differs(path: &Path) -> Error {
 }
 
 fn hash_zeros(hasher: &mut Hasher, mut length: u64) {
-    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    static ZEROS: [u8; 1 << 14] = [0; 1 << 14];
     while length > 0 {
         let part = usize::try_from(length).unwrap_or(ZEROS.len()).min(ZEROS.len());
         hasher.update(ZEROS.get(..part).unwrap_or(&ZEROS));
