@@ -13,8 +13,8 @@ use crate::base::error::Result;
 use crate::base::redact;
 use crate::records::Records;
 use crate::report::alert::Alert;
-use crate::workspace::Workspace;
 use crate::workspace::secret::{Secret, Source};
+use crate::workspace::{Workspace, template};
 
 /// An alert on its way to one channel, as its file holds it.
 pub mod entry;
@@ -33,9 +33,9 @@ use quota::Verdict;
 /// Without secrets, without characters that break out of a line, and not too long.
 pub(crate) fn cleaned(mut alert: Alert) -> Alert {
     const TITLE: usize = 200;
-    alert.title = crate::workspace::template::one_line(&redact::told(&alert.title), TITLE);
-    alert.text = crate::workspace::template::lines(&redact::told(&alert.text));
-    alert.group = crate::workspace::template::one_line(&redact::told(&alert.group), TITLE);
+    alert.title = template::one_line(&redact::told(&alert.title), TITLE);
+    alert.text = template::lines(&redact::told(&alert.text));
+    alert.group = template::one_line(&redact::told(&alert.group), TITLE);
     let mut facts = Value::Object(std::mem::take(&mut alert.facts));
     redact::redact_value(&mut facts);
     if let Value::Object(facts) = facts {

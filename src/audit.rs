@@ -130,8 +130,7 @@ impl AuditLog {
         let fresh = tail.segment.is_none() || segments::read_head(&directory) == segments::HeadFile::Missing;
         let head_file = records.in_place(&directory.join("head"))?;
         if let Some((length, _)) = tail.torn {
-            crate::records::cut(&file, length)
-                .map_err(|error| Error::io("repair the audit log", &error))?;
+            crate::records::cut(&file, length).map_err(|error| Error::io("repair the audit log", &error))?;
         }
         let (identity, length) = look(&file)?;
         let mut log = Self {

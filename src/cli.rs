@@ -7,6 +7,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
+use crate::base::panic;
+use crate::base::terminal::Style;
 use crate::cli::output::print;
 use crate::cli::shared::{Everywhere, say};
 use crate::workspace::Workspace;
@@ -196,7 +198,7 @@ const STACKS: [usize; 3] = [1 << 30, 256 << 20, 64 << 20];
 /// # Errors
 /// Of kind `Bug` where that thread came to grief, so that nobody has told why.
 pub fn main(arguments: Vec<OsString>) -> Result<u8> {
-    crate::base::panic::silence();
+    panic::silence();
     for stack in STACKS {
         let arguments = arguments.clone();
         let started = std::thread::Builder::new()
@@ -233,14 +235,14 @@ fn answer(arguments: Vec<OsString>) -> u8 {
         }
     };
     let everywhere = cli.everywhere.clone();
-    let code = match crate::base::panic::guard(|| dispatch(&cli)) {
+    let code = match panic::guard(|| dispatch(&cli)) {
         Ok(code) => code,
         Err(error) => {
             let error = to_recover(&everywhere, error);
             if everywhere.json {
                 print(&format!("{}\n", render::error_json(&error)));
             }
-            let style = crate::base::terminal::Style::of(&std::io::stderr(), everywhere.no_color);
+            let style = Style::of(&std::io::stderr(), everywhere.no_color);
             if !everywhere.json || everywhere.verbose > 0 || output::is_incomplete() {
                 say(&render::error_with_causes(&error, &style, everywhere.verbose > 0));
             }
@@ -254,10 +256,7 @@ fn answer(arguments: Vec<OsString>) -> u8 {
 fn ended(code: ExitCode, no_color: bool) -> u8 {
     let (code, unwritten) = output::settle(code);
     if let Some(error) = unwritten {
-        say(&render::error(
-            &error,
-            &crate::base::terminal::Style::of(&std::io::stderr(), no_color),
-        ));
+        say(&render::error(&error, &Style::of(&std::io::stderr(), no_color)));
     }
     code.number()
 }

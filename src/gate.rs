@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::{panic, redact};
 use crate::host::logs::Level;
 use crate::operation::{Act, Operation, Proposal};
 use crate::report::OperationRecord;
@@ -147,7 +148,7 @@ impl Gate {
                 Kind::NotApproved | Kind::Cancelled if !passed.touched => Outcome::Kept,
                 _ => Outcome::Failed,
             };
-            passed.record.why = Some(crate::base::redact::told(error.message()));
+            passed.record.why = Some(redact::told(error.message()));
             if let (true, false, Pass::Real { audit, .. }) = (denied, passed.touched, &mut self.pass) {
                 audit.denied(self.count, &scene.story, proposal.word, &proposal.target, &error)?;
             }
@@ -208,7 +209,7 @@ impl Gate {
         let permit = audit.begin(&Intent::of(&passed.record, scene, &undo))?;
         confirm.expected().acts();
         passed.touched = true;
-        let result = crate::base::panic::guard(|| operation.execute(&permit, &view.host));
+        let result = panic::guard(|| operation.execute(&permit, &view.host));
         let result = Done::telling(result, view.host.note_leftovers());
         audit.finish(
             permit,
@@ -277,14 +278,14 @@ impl Gate {
             n: self.count,
             story: scene.story.clone(),
             phase: scene.phase.clone(),
-            step: scene.steps.last().map(|step| crate::base::redact::redact(step)),
+            step: scene.steps.last().map(|step| redact::redact(step)),
             op: proposal.word.to_owned(),
-            target: crate::base::redact::told(&proposal.target),
-            summary: crate::base::redact::told(&proposal.summary),
+            target: redact::told(&proposal.target),
+            summary: redact::told(&proposal.summary),
             risk,
             undo,
             outcome: Outcome::Planned,
-            why: proposal.why.as_deref().map(crate::base::redact::told),
+            why: proposal.why.as_deref().map(redact::told),
             rule: None,
             ms: 0,
         };
@@ -338,14 +339,14 @@ fn step_of(record: &OperationRecord, scene: &Scene, view: &View) -> Step {
 
 /// Data as it may stand in a plan's file: without secrets, and without the moment.
 fn shown(mut value: Value, view: &View) -> Value {
-    crate::base::redact::redact_value(&mut value);
+    redact::redact_value(&mut value);
     let text = view.errand.timeless(&value.to_string());
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 
 fn fact_of(fact: Fact, view: &View) -> Fact {
     Fact {
-        about: view.errand.timeless(&crate::base::redact::redact(&fact.about)),
+        about: view.errand.timeless(&redact::redact(&fact.about)),
         seen: shown(fact.seen, view),
         path: fact.path,
     }
@@ -362,7 +363,7 @@ impl Passed {
 
     fn accept(&mut self, done: crate::report::effect::Done) {
         if let Some(why) = done.why {
-            self.record.why = Some(crate::base::redact::redact(&why));
+            self.record.why = Some(redact::redact(&why));
         }
         self.backup = done.backup;
     }

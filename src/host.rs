@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::audit::permit::Permit;
+use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::base::redact::redact;
 use crate::workspace::Workspace;
@@ -78,7 +79,7 @@ pub struct Host {
     /// The looks of this host, which a test can take away.
     pub sight: sight::Sight,
     /// Time.
-    pub clock: crate::base::clock::Clock,
+    pub clock: clock::Clock,
     /// The program's own records.
     pub records: crate::records::Records,
     /// Lines of `logs/`.
@@ -97,11 +98,7 @@ impl Host {
     ///
     /// # Errors
     /// Where a root can't be opened.
-    pub fn open(
-        workspace: &Workspace,
-        clock: crate::base::clock::Clock,
-        cancelled: Arc<AtomicBool>,
-    ) -> Result<Self> {
+    pub fn open(workspace: &Workspace, clock: clock::Clock, cancelled: Arc<AtomicBool>) -> Result<Self> {
         let records = crate::records::Records::of(workspace);
         Ok(Self {
             files: files::Files::open(workspace.roots())?,

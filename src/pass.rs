@@ -398,10 +398,7 @@ impl Session {
         let question = &self.asked(question)?;
         let answer = match &mut *self.questions.borrow_mut() {
             Questions::Preview => {
-                self.journal
-                    .borrow_mut()
-                    .questions
-                    .push((redact(question), "asked in the run".to_owned()));
+                self.note_answer(question, "asked in the run".to_owned());
                 return Ok(true);
             }
             Questions::Yes => Answer::Yes,
@@ -424,10 +421,7 @@ impl Session {
         let question = &self.asked(question)?;
         let answer = match &mut *self.questions.borrow_mut() {
             Questions::Preview => {
-                self.journal
-                    .borrow_mut()
-                    .questions
-                    .push((redact(question), "asked in the run".to_owned()));
+                self.note_answer(question, "asked in the run".to_owned());
                 return Ok(default.to_owned());
             }
             Questions::Yes => default.to_owned(),
@@ -447,11 +441,13 @@ impl Session {
         self.view.allowance.check().map(|()| String::new())
     }
 
+    fn note_answer(&self, question: &str, answer: String) {
+        let mut journal = self.journal.borrow_mut();
+        journal.questions.push((redact(question), answer));
+    }
+
     fn record_answer(&self, question: &str, answer: &str) -> Result<()> {
-        self.journal
-            .borrow_mut()
-            .questions
-            .push((redact(question), told(answer)));
+        self.note_answer(question, told(answer));
         if let Some(audit) = self.gate.borrow_mut().audit() {
             audit.answered(question, answer)?;
         }

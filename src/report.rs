@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::{redact, wording};
 use crate::report::effect::{BackupMade, Outcome, Risk};
 use crate::report::undo::UndoClass;
 
@@ -174,7 +175,7 @@ impl Tally {
     /// "6 of 8 checks passed, 1 unknown", with the verb of a preview or of a real run.
     #[must_use]
     pub fn sentence(&self, verb: &str) -> String {
-        let total = crate::base::wording::plural(self.passed + self.failed + self.unknown, "check");
+        let total = wording::plural(self.passed + self.failed + self.unknown, "check");
         let unknown = match self.unknown {
             0 => String::new(),
             count => format!(", {count} unknown"),
@@ -309,8 +310,8 @@ impl FailureRecord {
         Self {
             story: story.to_owned(),
             kind: error.kind().name().to_owned(),
-            message: crate::base::redact::told(error.message()),
-            hint: error.hint_text().map(crate::base::redact::redact),
+            message: redact::told(error.message()),
+            hint: error.hint_text().map(redact::redact),
             at: error.position().cloned(),
         }
     }

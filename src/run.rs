@@ -14,7 +14,7 @@ use crate::audit::AuditLog;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::exit_code::ExitCode;
-use crate::base::redact;
+use crate::base::{redact, wording};
 use crate::gate::confirm::{Answers, Confirm};
 use crate::gate::expected::Step;
 use crate::gate::policy::Policy;
@@ -390,7 +390,7 @@ fn not_read(files: &[String]) -> Option<String> {
     (count > 0).then(|| {
         format!(
             "{} could not be looked into ({}{more}): what they need is not known",
-            crate::base::wording::plural(count as u64, "source file"),
+            wording::plural(count as u64, "source file"),
             named.join(", ")
         )
     })

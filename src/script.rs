@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rhai::{AST, ASTNode, Engine, Map, Stmt};
 
 use crate::base::error::{Error, Result};
+use crate::base::wording;
 use crate::primitives;
 use crate::primitives::contract::Primitive;
 use crate::workspace::story::{Origin, Script};
@@ -194,6 +195,6 @@ fn header(ast: &AST) -> Map {
 /// The word nearest to an unknown one.
 #[must_use]
 pub fn nearest_word(name: &str) -> Option<&'static Primitive> {
-    let near = crate::base::wording::nearest(name, primitives::all().iter().map(|word| word.name))?;
+    let near = wording::nearest(name, primitives::all().iter().map(|word| word.name))?;
     primitives::find(&near)
 }

@@ -17,7 +17,7 @@ use crate::base::exit_code::ExitCode;
 use crate::base::terminal;
 use crate::base::wording::plural;
 use crate::cli::output::{print, print_json};
-use crate::cli::shared::{Everywhere, say};
+use crate::cli::shared::{self, Everywhere, say};
 use crate::gate::prompt::Terminal;
 use crate::host::confine::Mode;
 use crate::host::delivery::Deliveries;
@@ -44,11 +44,11 @@ pub enum Command {
 /// # Errors
 /// [`crate::base::error::Kind::Usage`] for an unknown channel; [`crate::base::error::Kind::Failed`] where the outbox can't be used.
 pub fn alert(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
-    let context = crate::cli::shared::open(everywhere)?;
+    let context = shared::open(everywhere)?;
     if matches!(command, Command::List) {
-        crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
+        shared::confine(everywhere, &context, Mode::DryRun)?;
     } else {
-        crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
+        shared::confine(everywhere, &context, Mode::Real)?;
     }
     if let Command::Test { channel } = command {
         type_secrets(everywhere, &context.host.alerts, channel.as_deref())?;
@@ -156,7 +156,7 @@ fn list(alerts: &Alerts, held: &Held) -> String {
             ]
         })
         .collect();
-    let mut page = crate::base::terminal::table(
+    let mut page = terminal::table(
         &[
             "raised",
             "channel",

@@ -8,7 +8,7 @@ use super::progress::Person;
 use super::run::{Changing, params, show_outcome, show_preview, stories, telling, watch_signals};
 use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
-use crate::cli::shared::Everywhere;
+use crate::cli::shared::{self, Everywhere};
 use crate::host::confine::Mode;
 use crate::run::{Request, alerts, plan_file};
 
@@ -41,7 +41,7 @@ pub fn apply(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
     let shown = arguments.file.display().to_string();
     let planned = plan_file::read(&shown, &text(&arguments.file)?)?;
     let asked = planned.asked.clone().complete(params(&arguments.params)?)?;
-    let mut context = crate::cli::shared::open(everywhere)?;
+    let mut context = shared::open(everywhere)?;
     let mut request = Request {
         reason: arguments.changing.reason.clone().or_else(|| asked.reason.clone()),
         answers: arguments.changing.answers(),
@@ -52,12 +52,12 @@ pub fn apply(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
     request.stories = stories(&mut context, &asked.stories)?;
     let telling = telling(everywhere, &request.stories);
     if dry_run {
-        crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
-        crate::cli::shared::warn_of_unfinished(everywhere, &context);
+        shared::confine(everywhere, &context, Mode::DryRun)?;
+        shared::warn_of_unfinished(everywhere, &context);
         let preview = plan_file::preview_again(&context, &planned, &request)?;
         return Ok(show_preview(everywhere, preview, &telling));
     }
-    crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
+    shared::confine(everywhere, &context, Mode::Real)?;
     watch_signals(&mut context)?;
     let person = Person::of(everywhere, &context, telling.clone(), true);
     let report = alerts::deliver(&context, plan_file::apply(&context, &planned, &request, &person))?;

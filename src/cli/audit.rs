@@ -6,7 +6,7 @@ use super::render;
 use crate::audit::{anchors, chain, record};
 use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
-use crate::base::terminal;
+use crate::base::{terminal, wording};
 use crate::cli::output::{print, print_json};
 use crate::cli::shared::{Everywhere, say};
 use crate::workspace::Workspace;
@@ -97,18 +97,18 @@ fn verify(everywhere: &Everywhere, workspace: &Workspace, expected: Option<&str>
         .unwrap_or_default();
     print(&format!(
         "{}{head}\n",
-        crate::base::wording::plural(verified.records, "record")
+        wording::plural(verified.records, "record")
     ));
     if verified.anchors > 0 {
         print(&format!(
             "held against {} that reports and `logs/` keep\n",
-            crate::base::wording::plural(verified.anchors, "head")
+            wording::plural(verified.anchors, "head")
         ));
     }
     if verified.earlier > 0 {
         print(&format!(
             "{} there of another log\n",
-            crate::base::wording::plural_as(verified.earlier, "head is", "heads are")
+            wording::plural_as(verified.earlier, "head is", "heads are")
         ));
     }
     if verified.is_sound() {
@@ -141,7 +141,7 @@ fn damaged(verified: &chain::Verified) -> Error {
     let places = verified.damage.len() as u64 + verified.more;
     Error::corrupt(format!(
         "the audit log is damaged in {}",
-        crate::base::wording::plural(places, "place")
+        wording::plural(places, "place")
     ))
     .hint("keep the file as it is; compare with the heads in reports and in `logs/`")
 }

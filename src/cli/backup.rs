@@ -8,9 +8,9 @@ use super::ticker::Ticker;
 use crate::backup::catalogue;
 use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
-use crate::base::terminal;
+use crate::base::{terminal, wording};
 use crate::cli::output::{print, print_json};
-use crate::cli::shared::Everywhere;
+use crate::cli::shared::{self, Everywhere};
 use crate::gate::confirm::Answers;
 use crate::host::confine::Mode;
 use crate::report::RunKind;
@@ -100,14 +100,14 @@ impl LevelArgument {
 /// # Errors
 /// What the gate or the person says.
 pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
-    let mut context = crate::cli::shared::open(everywhere)?;
+    let mut context = shared::open(everywhere)?;
     match command {
         Command::List => {
-            crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
+            shared::confine(everywhere, &context, Mode::DryRun)?;
             list(everywhere, &context)
         }
         Command::Show { name } => {
-            crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
+            shared::confine(everywhere, &context, Mode::DryRun)?;
             show(everywhere, &context, name)
         }
         Command::Verify {
@@ -116,7 +116,7 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
             dry_run,
         } => verify(everywhere, &context, names, level.level(), *dry_run),
         Command::Seal { name } => {
-            crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
+            shared::confine(everywhere, &context, Mode::Real)?;
             let _lock = crate::run::begin(&context)?;
             let listed = keeping::find(&context, name)?;
             if keeping::has_digests(&context, &listed)? {
@@ -148,7 +148,7 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                 word: "backup_dir",
                 arguments: vec![path.clone().into(), name.into(), options.into()],
             };
-            crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
+            shared::confine(everywhere, &context, Mode::Real)?;
             super::run::watch_signals(&mut context)?;
             let ticker = Ticker::start(everywhere, context.host.files.meter());
             let report = single::carry_out(&context, &single)?;
@@ -182,11 +182,11 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                 ..Telling::default()
             };
             if *dry_run {
-                crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
+                shared::confine(everywhere, &context, Mode::DryRun)?;
                 let (report, _) = single::preview(&context, &single, &single::errand(&context, true))?;
                 return Ok(super::run::show_outcome(everywhere, &report, &telling));
             }
-            crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
+            shared::confine(everywhere, &context, Mode::Real)?;
             super::run::watch_signals(&mut context)?;
             let person = Person::of(everywhere, &context, telling.clone(), true);
             let answers = Answers {
@@ -204,7 +204,7 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
 
 fn say(everywhere: &Everywhere, text: &str) {
     if !everywhere.quiet && !everywhere.json {
-        crate::cli::shared::say(text);
+        shared::say(text);
     }
 }
 
@@ -219,8 +219,8 @@ fn show(everywhere: &Everywhere, context: &Context, name: &str) -> Result<ExitCo
     }
     let size = format!(
         "{} in {}",
-        crate::base::wording::bytes(listed.bytes),
-        crate::base::wording::plural_as(listed.entries, "entry", "entries")
+        wording::bytes(listed.bytes),
+        wording::plural_as(listed.entries, "entry", "entries")
     );
     let unread = listed
         .unread
@@ -265,10 +265,10 @@ fn verify(
     dry_run: bool,
 ) -> Result<ExitCode> {
     let _lock = if dry_run {
-        crate::cli::shared::confine(everywhere, context, Mode::DryRun)?;
+        shared::confine(everywhere, context, Mode::DryRun)?;
         None
     } else {
-        crate::cli::shared::confine(everywhere, context, Mode::Real)?;
+        shared::confine(everywhere, context, Mode::Real)?;
         Some(crate::run::begin(context)?)
     };
     let listed = if names.is_empty() {
@@ -314,10 +314,7 @@ fn told(checked: &Checked, level: Level) -> String {
     let mut text = if checked.problems.is_empty() && checked.lacking.is_empty() {
         let contents = match level {
             Level::Structure => "contents not read".to_owned(),
-            _ => format!(
-                "{} compared",
-                crate::base::wording::plural(checked.digests, "file")
-            ),
+            _ => format!("{} compared", wording::plural(checked.digests, "file")),
         };
         let sealed = if checked.sealed { ", digests added" } else { "" };
         let trial = if level == Level::Restore {
@@ -325,10 +322,10 @@ fn told(checked: &Checked, level: Level) -> String {
         } else {
             ""
         };
-        let entries = crate::base::wording::plural_as(checked.listed.entries, "entry", "entries");
+        let entries = wording::plural_as(checked.listed.entries, "entry", "entries");
         let opened = match checked.opened {
             0 => String::new(),
-            opened => format!(", {} opened", crate::base::wording::plural(opened, "database")),
+            opened => format!(", {} opened", wording::plural(opened, "database")),
         };
         format!("{state} {name} ({entries}, {contents}{sealed}{trial}{opened})\n")
     } else {
@@ -363,8 +360,8 @@ fn list(everywhere: &Everywhere, context: &crate::run::Context) -> Result<ExitCo
                 text(backup, "name"),
                 text(backup, "source"),
                 text(backup, "story"),
-                crate::base::wording::plural_as(number(backup, "entries"), "entry", "entries"),
-                crate::base::wording::bytes(number(backup, "bytes")),
+                wording::plural_as(number(backup, "entries"), "entry", "entries"),
+                wording::bytes(number(backup, "bytes")),
                 text(backup, "method"),
                 match (whole, backup.get("verified").and_then(Value::as_bool)) {
                     (false, _) if is_unread => "UNKNOWN".to_owned(),
@@ -376,7 +373,7 @@ fn list(everywhere: &Everywhere, context: &crate::run::Context) -> Result<ExitCo
             ]
         })
         .collect();
-    print(&crate::base::terminal::table(
+    print(&terminal::table(
         &["backup", "source", "story", "entries", "bytes", "method", "state"],
         &rows,
     ));

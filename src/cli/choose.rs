@@ -1,6 +1,7 @@
 //! Which stories, where `run` was given none: a person at a terminal chooses from those that are deployed.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::wording;
 use crate::cli::shared::{Everywhere, say};
 use crate::gate::prompt::Terminal;
 use crate::run::Context;
@@ -59,7 +60,7 @@ fn deployed(context: &Context) -> Result<Vec<(String, String)>> {
         let flag = flag(story, flags.as_ref());
         let parts = match view.present(story) {
             Ok(parts) if parts.is_empty() && flag != Some(true) => continue,
-            Ok(parts) => crate::base::wording::plural(parts.len() as u64, "part"),
+            Ok(parts) => wording::plural(parts.len() as u64, "part"),
             Err(error) if error.kind() == Kind::Cancelled => return Err(error),
             Err(error) => format!("parts not known: {error}"),
         };

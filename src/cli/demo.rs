@@ -9,7 +9,7 @@ use super::run::{show_outcome, telling};
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::cli::output::print;
-use crate::cli::shared::Everywhere;
+use crate::cli::shared::{self, Everywhere};
 use crate::demo::{self, Options};
 use crate::gate::confirm::Answers;
 use crate::gate::prompt::Terminal;
@@ -62,7 +62,7 @@ pub fn demo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> 
         },
         ..Request::default()
     };
-    crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
+    shared::confine(everywhere, &context, Mode::Real)?;
     super::run::watch_signals(&mut context)?;
     let telling = telling(everywhere, &request.stories);
     let person = Person::of(everywhere, &context, telling.clone(), at_terminal);

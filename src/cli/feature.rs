@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::render;
 use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
+use crate::base::terminal::{self, Style};
 use crate::cli::output::{print, print_json};
-use crate::cli::shared::{Everywhere, say};
+use crate::cli::shared::{self, Everywhere, say};
 use crate::host::confine::Mode;
 use crate::report::RunKind;
 use crate::run::single::{self, Single};
@@ -43,12 +44,12 @@ pub enum Command {
 /// # Errors
 /// What the flags file or the gate says.
 pub fn feature(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
-    let context = crate::cli::shared::open(everywhere)?;
+    let context = shared::open(everywhere)?;
     let mode = match command {
         Command::List | Command::Check { .. } => Mode::DryRun,
         Command::Enable { .. } | Command::Disable { .. } => Mode::Real,
     };
-    crate::cli::shared::confine(everywhere, &context, mode)?;
+    shared::confine(everywhere, &context, mode)?;
     let view = context.view();
     let place = view.workspace.flags_file();
     let flags = view.flags()?.ok_or_else(|| {
@@ -96,7 +97,7 @@ fn list(everywhere: &Everywhere, flags: &Flags) -> Result<ExitCode> {
             ]
         })
         .collect();
-    print(&crate::base::terminal::table(
+    print(&terminal::table(
         &["feature", "state", "depends on", "description"],
         &rows,
     ));
@@ -108,7 +109,7 @@ fn warn(everywhere: &Everywhere, flags: &Flags) {
     if everywhere.quiet {
         return;
     }
-    let style = crate::base::terminal::Style::of(&std::io::stderr(), everywhere.no_color);
+    let style = Style::of(&std::io::stderr(), everywhere.no_color);
     for cycle in flags.cycles() {
         say(&render::warning(
             &format!(
@@ -194,10 +195,7 @@ fn switch(
                 .as_deref()
                 .map(|why| format!(" ({why})"))
                 .unwrap_or_default();
-            print(&format!(
-                "{}{why}\n",
-                crate::base::terminal::escape(&operation.summary)
-            ));
+            print(&format!("{}{why}\n", terminal::escape(&operation.summary)));
         }
     }
     Ok(ExitCode::Done)

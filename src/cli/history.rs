@@ -4,9 +4,9 @@ use serde_json::json;
 
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::base::terminal::Style;
+use crate::base::terminal::{self, Style};
 use crate::cli::output::{print, print_json};
-use crate::cli::shared::Everywhere;
+use crate::cli::shared::{self, Everywhere};
 use crate::host::confine::Mode;
 use crate::report::text::{self, Telling};
 use crate::run::history::History;
@@ -16,9 +16,9 @@ use crate::run::history::History;
 /// # Errors
 /// What the system says.
 pub fn history(everywhere: &Everywhere) -> Result<ExitCode> {
-    let context = crate::cli::shared::open(everywhere)?;
-    crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
-    crate::cli::shared::warn_of_unfinished(everywhere, &context);
+    let context = shared::open(everywhere)?;
+    shared::confine(everywhere, &context, Mode::DryRun)?;
+    shared::warn_of_unfinished(everywhere, &context);
     let reports = History::of(&context).list()?;
     let runs: Vec<_> = reports
         .iter()
@@ -55,7 +55,7 @@ pub fn history(everywhere: &Everywhere) -> Result<ExitCode> {
             ]
         })
         .collect();
-    print(&crate::base::terminal::table(
+    print(&terminal::table(
         &["run", "kind", "stories", "started", "outcome", "undone by"],
         &rows,
     ));
@@ -67,8 +67,8 @@ pub fn history(everywhere: &Everywhere) -> Result<ExitCode> {
 /// # Errors
 /// [`crate::base::error::Kind::Usage`] for an unknown run.
 pub fn show(everywhere: &Everywhere, run: &str) -> Result<ExitCode> {
-    let context = crate::cli::shared::open(everywhere)?;
-    crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
+    let context = shared::open(everywhere)?;
+    shared::confine(everywhere, &context, Mode::DryRun)?;
     let report = History::of(&context).load(run)?;
     if everywhere.json {
         print_json(&json!(report));

@@ -12,9 +12,10 @@ use super::render;
 use crate::alert::Alerts;
 use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
-use crate::base::terminal::{Style, escape};
+use crate::base::terminal::{self, Style, escape};
+use crate::base::wording;
 use crate::cli::output::{print, print_json};
-use crate::cli::shared::{Everywhere, say};
+use crate::cli::shared::{self, Everywhere, say};
 use crate::host::delivery::DELIVERY;
 use crate::host::listen::{self, Shared};
 use crate::monitor::notice::{Notice, Sink};
@@ -63,9 +64,9 @@ impl Sink for Voice {
         if !self.quiet {
             let style = Style::of(&std::io::stderr(), self.no_colour);
             let ink = match notice.severity {
-                Severity::Info => crate::base::terminal::Ink::Good,
-                Severity::Warning => crate::base::terminal::Ink::Caution,
-                Severity::Critical => crate::base::terminal::Ink::Danger,
+                Severity::Info => terminal::Ink::Good,
+                Severity::Warning => terminal::Ink::Caution,
+                Severity::Critical => terminal::Ink::Danger,
             };
             let mut text = format!(
                 "{}: {}\n",
@@ -96,7 +97,7 @@ impl Sink for Voice {
 /// # Errors
 /// What the configuration says; what can't be kept.
 pub fn monitor(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
-    let context = crate::cli::shared::open(everywhere)?;
+    let context = shared::open(everywhere)?;
     context.require_own_state()?;
     let clock = context.host.clock.clone();
     let now = move || {
@@ -185,7 +186,7 @@ fn once(everywhere: &Everywhere, watching: &mut Watching, now: &dyn Fn() -> i64)
         watching.warnings.push(format!(
             "{} of {} inconclusive: nothing is known there, neither good nor bad",
             unknown,
-            crate::base::wording::plural(round.told.len() as u64, "verdict")
+            wording::plural(round.told.len() as u64, "verdict")
         ));
     }
     if everywhere.json {

@@ -6,9 +6,9 @@ use super::progress::Person;
 use crate::backup::retention::Policy;
 use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
-use crate::base::terminal;
+use crate::base::{terminal, wording};
 use crate::cli::output::{print, print_json};
-use crate::cli::shared::Everywhere;
+use crate::cli::shared::{self, Everywhere};
 use crate::gate::confirm::Answers;
 use crate::host::confine::Mode;
 use crate::report::text::Telling;
@@ -39,17 +39,17 @@ pub struct Arguments {
 /// # Errors
 /// What keeps it from beginning, or a removal from being done.
 pub fn prune(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
-    let mut context = crate::cli::shared::open(everywhere)?;
+    let mut context = shared::open(everywhere)?;
     let policy = policy(&context, arguments)?;
     let dry_run = arguments.dry_run || super::run::environment_dry_run(std::env::var_os("ROLLBACK_DRY_RUN"))?;
     if dry_run {
-        crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
-        crate::cli::shared::warn_of_unfinished(everywhere, &context);
+        shared::confine(everywhere, &context, Mode::DryRun)?;
+        shared::warn_of_unfinished(everywhere, &context);
         let looked = pruning::look(&context, &policy)?;
         show(everywhere, &looked, false);
         return Ok(ExitCode::Done);
     }
-    crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
+    shared::confine(everywhere, &context, Mode::Real)?;
     super::run::watch_signals(&mut context)?;
     let person = Person::of(everywhere, &context, Telling::default(), true);
     let answers = Answers {
@@ -59,8 +59,8 @@ pub fn prune(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
     let quiet = everywhere.quiet || everywhere.json || everywhere.json_events;
     let before = |pruning: &Pruning| {
         if !quiet {
-            crate::cli::shared::say(&table(pruning));
-            crate::cli::shared::say("\n");
+            shared::say(&table(pruning));
+            shared::say("\n");
         }
     };
     let done = pruning::carry_out(&context, &policy, &answers, &person, &before)?;
@@ -70,7 +70,7 @@ pub fn prune(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
 
 fn policy(context: &crate::run::Context, arguments: &Arguments) -> Result<Policy> {
     let within = arguments.keep_within.as_deref().map(|text| {
-        crate::base::wording::parse_duration(text)
+        wording::parse_duration(text)
             .map_err(|why| Error::usage(format!("--keep-within: {why}")).hint("30d, 12h, 2weeks"))
     });
     if arguments.keep_last.is_none() && within.is_none() {
@@ -113,14 +113,14 @@ fn table(pruning: &Pruning) -> String {
                 if item.kept.is_some() { "keep" } else { "remove" }.to_owned(),
                 item.kind.to_owned(),
                 item.name.clone(),
-                crate::base::wording::bytes(item.bytes),
+                wording::bytes(item.bytes),
                 item.kept
                     .clone()
                     .unwrap_or_else(|| "older than what is kept".to_owned()),
             ]
         })
         .collect();
-    let mut text = crate::base::terminal::table(&["", "what", "name", "size", "why"], &rows);
+    let mut text = terminal::table(&["", "what", "name", "size", "why"], &rows);
     for lost in &pruning.lost {
         text.push_str(&format!("{}\n", terminal::escape(&lost.describe())));
     }

@@ -6,7 +6,7 @@ use super::progress::Person;
 use super::run::Changing;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::cli::shared::Everywhere;
+use crate::cli::shared::{self, Everywhere};
 use crate::host::confine::Mode;
 use crate::report::text::Telling;
 use crate::run::history::recover as settling;
@@ -35,7 +35,7 @@ pub struct Arguments {
 /// # Errors
 /// Where no run was cut off, or what the second run says.
 pub fn recover(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
-    let mut context = crate::cli::shared::open(everywhere)?;
+    let mut context = shared::open(everywhere)?;
     let active = settling::cut_off(&context)?;
     let then = if arguments.resume {
         Then::Resume
@@ -64,9 +64,9 @@ pub fn recover(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCod
         ..Telling::default()
     };
     if request.dry_run {
-        crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
+        shared::confine(everywhere, &context, Mode::DryRun)?;
     } else {
-        crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
+        shared::confine(everywhere, &context, Mode::Real)?;
         super::run::watch_signals(&mut context)?;
     }
     let person = Person::of(everywhere, &context, telling.clone(), !request.dry_run);

@@ -6,7 +6,7 @@ use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::base::terminal::Style;
 use crate::cli::output::{print, print_json};
-use crate::cli::shared::Everywhere;
+use crate::cli::shared::{self, Everywhere};
 use crate::host::confine::Mode;
 use crate::report::text::{self, Telling};
 use crate::report::{Report, html, markdown};
@@ -42,10 +42,10 @@ enum Format {
 /// [`crate::base::error::Kind::Usage`] for an unknown run, or where there is none; `NotFound` where the page to be opened is
 /// gone; `Failed` where nothing can open it.
 pub fn report(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
-    let context = crate::cli::shared::open(everywhere)?;
+    let context = shared::open(everywhere)?;
     // A browser would inherit the wall, and could not even write to its own profile.
     if !arguments.open {
-        crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
+        shared::confine(everywhere, &context, Mode::DryRun)?;
     }
     let history = History::of(&context);
     let report = match &arguments.run {
@@ -64,7 +64,7 @@ pub fn report(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode
                 .hint("open it by hand, or read it here: `rollback report`")
                 .caused_by(error)
         })?;
-        crate::cli::shared::say(&format!("opened {page}\n"));
+        shared::say(&format!("opened {page}\n"));
         return Ok(ExitCode::Done);
     }
     let format = if everywhere.json {

@@ -14,7 +14,7 @@ use crate::base::exit_code::ExitCode;
 use crate::base::redact;
 use crate::base::terminal::Style;
 use crate::cli::output::{print, print_json};
-use crate::cli::shared::{Everywhere, say};
+use crate::cli::shared::{self, Everywhere, say};
 use crate::gate::confirm::Answers;
 use crate::host::confine;
 use crate::host::outputs::PlanOutput;
@@ -26,6 +26,7 @@ use crate::run::plan_file::{self, Asked};
 use crate::run::{self, Context, Request};
 use crate::workspace::catalogue::Catalogue;
 use crate::workspace::story::Story;
+use crate::workspace::trust;
 
 /// What set a run off.
 pub const TRIGGERS: [&str; 11] = [
@@ -165,7 +166,7 @@ pub struct PlanArguments {
 /// What keeps the run from beginning.
 pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode> {
     let dry_run = arguments.changing.is_dry_run()?;
-    let mut context = crate::cli::shared::open(everywhere)?;
+    let mut context = shared::open(everywhere)?;
     let words = super::choose::words(everywhere, &mut context, &arguments.stories)?;
     let mut request = Request {
         reason: arguments.changing.reason.clone(),
@@ -185,12 +186,12 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
     request.stories = stories(&mut context, &words)?;
     let telling = telling(everywhere, &request.stories);
     if dry_run {
-        crate::cli::shared::confine(everywhere, &context, confine::Mode::DryRun)?;
-        crate::cli::shared::warn_of_unfinished(everywhere, &context);
+        shared::confine(everywhere, &context, confine::Mode::DryRun)?;
+        shared::warn_of_unfinished(everywhere, &context);
         let preview = run::preview(&context, &request, Box::new(Silent))?;
         return Ok(show_preview(everywhere, preview, &telling));
     }
-    crate::cli::shared::confine(everywhere, &context, confine::Mode::Real)?;
+    shared::confine(everywhere, &context, confine::Mode::Real)?;
     watch_signals(&mut context)?;
     let person = Person::of(everywhere, &context, telling.clone(), true);
     let report = run::alerts::deliver(&context, run::run(&context, &request, &person))?;
@@ -202,7 +203,7 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
 /// # Errors
 /// What keeps the plan from being made; a file that can't be written.
 pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCode> {
-    let mut context = crate::cli::shared::open(everywhere)?;
+    let mut context = shared::open(everywhere)?;
     let mut request = Request {
         trigger: "manual".to_owned(),
         dry_run: true,
@@ -223,8 +224,8 @@ pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCo
         .as_deref()
         .map(|path| PlanOutput::open(path, &context.workspace, plan_file::none(), &plan_file::is_plan))
         .transpose()?;
-    crate::cli::shared::confine(everywhere, &context, confine::Mode::DryRun)?;
-    crate::cli::shared::warn_of_unfinished(everywhere, &context);
+    shared::confine(everywhere, &context, confine::Mode::DryRun)?;
+    shared::warn_of_unfinished(everywhere, &context);
     let preview = run::preview(&context, &request, Box::new(Silent))?;
     if let Some(output) = output {
         output.write(&plan_file::write(&preview, &Asked::of(&request))?)?;
@@ -422,7 +423,7 @@ fn is_script(word: &str) -> bool {
 }
 
 fn script_story(context: &Context, path: &Path) -> Result<Rc<Story>> {
-    crate::workspace::trust::check_script(path, Some(context.workspace.root()))?;
+    trust::check_script(path, Some(context.workspace.root()))?;
     let script = crate::script::read(path)?;
     Story::of(script, &context.workspace.config().stories).map(Rc::new)
 }

@@ -7,8 +7,9 @@ use clap::Subcommand;
 use super::render;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::base::terminal::{self, Style};
 use crate::cli::output::{print, print_json};
-use crate::cli::shared::{Everywhere, say};
+use crate::cli::shared::{self, Everywhere, say};
 use crate::script::{definitions, header};
 use crate::workspace::catalogue::Catalogue;
 
@@ -72,7 +73,7 @@ pub fn script(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
         Command::Test { files } => return test::test(everywhere, files),
         Command::Schema => print_json(&header::schema()),
         Command::List => {
-            let context = crate::cli::shared::open(everywhere)?;
+            let context = shared::open(everywhere)?;
             let stories: Vec<_> = context.catalogue.stories().iter().collect();
             if everywhere.json {
                 let stories: Vec<_> = stories
@@ -89,12 +90,9 @@ pub fn script(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                     .iter()
                     .map(|story| vec![story.id.clone(), story.title.clone(), story.script.name.clone()])
                     .collect();
-                print(&crate::base::terminal::table(
-                    &["story", "title", "script"],
-                    &rows,
-                ));
+                print(&terminal::table(&["story", "title", "script"], &rows));
                 for warning in &context.catalogue.warnings {
-                    print(&format!("note: {}\n", crate::base::terminal::escape(warning)));
+                    print(&format!("note: {}\n", terminal::escape(warning)));
                 }
             }
             return Ok(told(everywhere, &context.catalogue));
@@ -111,7 +109,7 @@ pub(super) fn problems_json(catalogue: &Catalogue) -> Vec<serde_json::Value> {
 /// Tells people which stories can't be read, each at its place; gives the exit code.
 pub(super) fn told(everywhere: &Everywhere, catalogue: &Catalogue) -> ExitCode {
     if !everywhere.json {
-        let style = crate::base::terminal::Style::of(&std::io::stderr(), everywhere.no_color);
+        let style = Style::of(&std::io::stderr(), everywhere.no_color);
         for problem in &catalogue.problems {
             say(&render::error(problem, &style));
         }

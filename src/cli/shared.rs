@@ -10,7 +10,9 @@ use crate::base::error::Result;
 use crate::base::terminal::Style;
 use crate::host::confine::Mode;
 use crate::run::Context;
+use crate::run::history::History;
 use crate::workspace::Workspace;
+use crate::workspace::lock::Lock;
 
 /// Options that every command takes.
 #[derive(Debug, Clone, Args)]
@@ -63,10 +65,10 @@ pub(crate) fn confine(everywhere: &Everywhere, context: &Context, mode: Mode) ->
 
 /// Warns where an earlier run was cut off: reading commands go on.
 pub(crate) fn warn_of_unfinished(everywhere: &Everywhere, context: &Context) {
-    let Some(run) = crate::run::history::History::of(context).unfinished() else {
+    let Some(run) = History::of(context).unfinished() else {
         return;
     };
-    let busy = crate::workspace::lock::Lock::take(context.workspace.root()).is_err();
+    let busy = Lock::take(context.workspace.root()).is_err();
     if everywhere.quiet || busy {
         return;
     }

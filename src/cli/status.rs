@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
+use crate::base::{terminal, wording};
 use crate::cli::output::{print, print_json};
-use crate::cli::shared::Everywhere;
+use crate::cli::shared::{self, Everywhere};
 use crate::host::confine::Mode;
 use crate::run::history::History;
 use crate::workspace::story::Origin;
@@ -15,9 +16,9 @@ use crate::workspace::story::Origin;
 /// # Errors
 /// What the configuration, a story or the flags file says.
 pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
-    let context = crate::cli::shared::open(everywhere)?;
-    crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
-    crate::cli::shared::warn_of_unfinished(everywhere, &context);
+    let context = shared::open(everywhere)?;
+    shared::confine(everywhere, &context, Mode::DryRun)?;
+    shared::warn_of_unfinished(everywhere, &context);
     let view = context.view();
     let flags = view.flags()?;
     let reports = History::of(&context).list()?;
@@ -105,8 +106,8 @@ fn text(status: &Value, foreign: &[String]) -> String {
                 field(story, "title"),
                 field(story, "feature"),
                 flag.to_owned(),
-                crate::base::wording::plural(count(story, "present") as u64, "part"),
-                crate::base::wording::plural(count(story, "backups") as u64, "backup"),
+                wording::plural(count(story, "present") as u64, "part"),
+                wording::plural(count(story, "backups") as u64, "backup"),
                 field(story, "last_run"),
             ]
         })
@@ -114,7 +115,7 @@ fn text(status: &Value, foreign: &[String]) -> String {
     let mut text = if rows.is_empty() {
         String::new()
     } else {
-        crate::base::terminal::table(
+        terminal::table(
             &[
                 "story", "title", "feature", "flag", "present", "backups", "last run",
             ],
@@ -125,7 +126,7 @@ fn text(status: &Value, foreign: &[String]) -> String {
         let have = if foreign.len() == 1 { "has" } else { "have" };
         text.push_str(&format!(
             "{} of the program {have} no part and no flag here: {}\n",
-            crate::base::wording::plural(foreign.len() as u64, "story"),
+            wording::plural(foreign.len() as u64, "story"),
             foreign.join(", ")
         ));
     }
@@ -136,7 +137,7 @@ fn text(status: &Value, foreign: &[String]) -> String {
         .flatten()
     {
         if let Some(warning) = warning.as_str() {
-            text.push_str(&format!("note: {}\n", crate::base::terminal::escape(warning)));
+            text.push_str(&format!("note: {}\n", terminal::escape(warning)));
         }
     }
     text

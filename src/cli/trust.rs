@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
+use crate::base::terminal;
 use crate::cli::output::{print, print_json};
 use crate::cli::shared::Everywhere;
 use crate::workspace::trust;
@@ -62,10 +63,7 @@ pub fn trust(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
         print_json(&json!({"schema": "rollback.trusted/1", "trusted": shown}));
     } else {
         for path in &allowed {
-            print(&format!(
-                "{}\n",
-                crate::base::terminal::escape(&path.to_string_lossy())
-            ));
+            print(&format!("{}\n", terminal::escape(&path.to_string_lossy())));
         }
     }
     Ok(ExitCode::Done)

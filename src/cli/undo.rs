@@ -6,7 +6,7 @@ use super::progress::Person;
 use super::run::Changing;
 use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
-use crate::cli::shared::Everywhere;
+use crate::cli::shared::{self, Everywhere};
 use crate::host::confine::Mode;
 use crate::report::RunKind;
 use crate::report::text::Telling;
@@ -34,12 +34,12 @@ pub struct Arguments {
 /// What keeps the undo from beginning.
 pub fn undo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
     let dry_run = arguments.changing.is_dry_run()?;
-    let mut context = crate::cli::shared::open(everywhere)?;
+    let mut context = shared::open(everywhere)?;
     if dry_run {
-        crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
-        crate::cli::shared::warn_of_unfinished(everywhere, &context);
+        shared::confine(everywhere, &context, Mode::DryRun)?;
+        shared::warn_of_unfinished(everywhere, &context);
     } else {
-        crate::cli::shared::confine(everywhere, &context, Mode::Real)?;
+        shared::confine(everywhere, &context, Mode::Real)?;
         // First of all: a run that was cut off is not in the history yet, and is what the person means.
         drop(crate::run::begin(&context)?);
     }

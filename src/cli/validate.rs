@@ -6,7 +6,7 @@ use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::base::terminal::Style;
 use crate::cli::output::{print, print_json};
-use crate::cli::shared::Everywhere;
+use crate::cli::shared::{self, Everywhere};
 use crate::gate::Pass;
 use crate::host::confine::Mode;
 use crate::pass::{Questions, Silent};
@@ -30,10 +30,10 @@ pub struct Arguments {
 /// # Errors
 /// What the configuration or a script says.
 pub fn validate(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
-    let mut context = crate::cli::shared::open(everywhere)?;
+    let mut context = shared::open(everywhere)?;
     let stories = super::run::stories(&mut context, &arguments.stories)?;
-    crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
-    crate::cli::shared::warn_of_unfinished(everywhere, &context);
+    shared::confine(everywhere, &context, Mode::DryRun)?;
+    shared::warn_of_unfinished(everywhere, &context);
     let request = Request {
         stories,
         trigger: "manual".to_owned(),

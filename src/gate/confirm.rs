@@ -1,6 +1,7 @@
 //! Should it? Before a run: approval of the whole plan. In the run: an operation that was not shown does not happen.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::wording;
 use crate::gate::expected::{Expected, Step};
 use crate::gate::prompt::{Answer, Ask};
 use crate::report::effect::{Outcome, Risk};
@@ -187,7 +188,7 @@ pub fn approve(
         return Err(if answers.yes {
             Error::not_approved(format!(
                 "{} would lose data for good, which --yes does not approve",
-                crate::base::wording::plural(irreversible.len() as u64, "operation")
+                wording::plural(irreversible.len() as u64, "operation")
             ))
             .hint(format!("approve exactly this plan with --confirm {}", plan.plan))
         } else {
@@ -207,7 +208,7 @@ pub fn approve(
         let id = plan.stories.join(",");
         let question = format!(
             "{} can't be undone. Type {id} to go on:",
-            crate::base::wording::plural(irreversible.len() as u64, "operation")
+            wording::plural(irreversible.len() as u64, "operation")
         );
         let answer = Said(person.typed(&question, &id)?);
         said.push((question, answer.to_string()));

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::alert::entry::{Entry, State, milliseconds};
 use crate::alert::{Alerts, Shared, cleaned};
+use crate::base::{redact, wording};
 use crate::report::alert::{Alert, Kind, Severity};
 use crate::workspace::alerts_config::Channel;
+use crate::workspace::template;
 use serde::Serialize;
 
 use crate::base::error::{Error, Result};
-use crate::base::redact;
 
 /// How the four kinds of channels are spoken to.
 pub mod forms;
@@ -177,7 +178,7 @@ fn try_once(shared: &Shared, mut entry: Entry, left: Duration) -> Result<(Attemp
             (why, answered)
         }
     };
-    let answer = crate::workspace::template::one_line(&redact::told(&answer), 300);
+    let answer = template::one_line(&redact::told(&answer), 300);
     if entry.state != State::Sent {
         entry.last_error = Some(answer.clone());
     }
@@ -349,7 +350,7 @@ impl Alerts {
             return Error::usage("`alerts:` of `rollback.yaml` has no channels")
                 .hint("`docs/alerts.md` shows how to set one up; nothing was sent");
         };
-        let near = crate::base::wording::nearest(named, known.iter().copied());
+        let near = wording::nearest(named, known.iter().copied());
         Error::usage(format!("unknown channel `{named}`")).hint(match near {
             Some(near) => format!("did you mean `{near}`? nothing was sent"),
             None => format!("the channels are: {}; nothing was sent", known.join(", ")),

@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::base::error::{Error, Result};
+use crate::base::redact;
 
 /// A run to start.
 #[derive(Debug, Clone)]
@@ -109,6 +110,6 @@ fn run(program: &PathBuf, root: &Path, order: &Order) -> Result<Ended> {
     Ok(Ended {
         code: output.status.code(),
         document: serde_json::from_slice(&output.stdout).unwrap_or_default(),
-        said: crate::base::redact::redact(said.get(begin..).unwrap_or_default().trim()),
+        said: redact::redact(said.get(begin..).unwrap_or_default().trim()),
     })
 }

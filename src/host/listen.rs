@@ -33,7 +33,10 @@ pub type Shared = Arc<Mutex<Pages>>;
 ///
 /// # Errors
 /// Where the address can't be had.
-#[expect(clippy::disallowed_methods, reason = "the one place that listens, on loopback alone")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that listens, on loopback alone"
+)]
 pub fn listen(address: SocketAddr, pages: Shared) -> Result<SocketAddr> {
     let failed = |error: std::io::Error| {
         Error::io(format!("listen at `{address}`"), &error).hint("choose another port in monitor.listen")

@@ -12,7 +12,10 @@ use crate::base::error::{Error, Result};
 ///
 /// # Errors
 /// What the system says.
-#[expect(clippy::disallowed_methods, reason = "the one place that writes files of the user's own")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that writes files of the user's own"
+)]
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let parent = path.parent().unwrap_or(Path::new("/"));

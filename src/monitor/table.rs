@@ -6,7 +6,7 @@ use super::shown::{show, time};
 use super::verdict::Verdict;
 use super::watching::Round;
 use crate::base::redact::redact;
-use crate::base::terminal::{Ink, Style, escape};
+use crate::base::terminal::{self, Ink, Style, escape};
 
 /// Columns of a sparkline.
 const SPARK: i64 = 30;
@@ -59,7 +59,7 @@ pub fn services(metrics: &Metrics, now: i64, window: i64) -> String {
             ]
         })
         .collect();
-    crate::base::terminal::table(
+    terminal::table(
         &[
             "service",
             "events",

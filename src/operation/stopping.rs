@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Result};
+use crate::base::redact;
 use crate::host::Host;
 use crate::host::files::Demand;
 use crate::host::processes::{self, Disposition, Ended, PassedOver, Process, Scope, Stop};
@@ -86,7 +87,7 @@ impl Operation for EndProcesses {
             .loops
             .iter()
             .chain(self.processes.iter().filter(|process| !looped(process)))
-            .map(|process| crate::base::redact::redact(&process.start()))
+            .map(|process| redact::redact(&process.start()))
             .collect();
         Undo::Nothing {
             why: format!(
@@ -107,7 +108,7 @@ impl Operation for EndProcesses {
         all()
             .filter(stands_alone)
             .map(|process| {
-                let command = crate::base::redact::redact(&process.describe());
+                let command = redact::redact(&process.describe());
                 let mut seen = json!({ "started_ticks": process.started_ticks, "command": command });
                 if process.on_term != Disposition::Acted {
                     seen["on_term"] = json!(process.on_term);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Result};
+use crate::base::redact;
 use crate::host::Host;
 use crate::host::files::Demand;
 use crate::host::processes::{self, Process};
@@ -66,7 +67,7 @@ impl Operation for StopThroughKeeper {
         Undo::Nothing {
             why: format!(
                 "start it through its keeper: `{}`",
-                crate::base::redact::redact(&self.start.join(" "))
+                redact::redact(&self.start.join(" "))
             ),
         }
     }

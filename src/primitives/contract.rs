@@ -8,6 +8,7 @@ use std::time::Duration;
 use rhai::{Dynamic, FnPtr, Map};
 
 use crate::base::error::{Error, Result};
+use crate::base::wording;
 use crate::operation::Proposal;
 use crate::pass::{Said, Telling};
 use crate::view::View;
@@ -279,7 +280,7 @@ impl Primitive {
             return Ok(*kind);
         }
         let known = parameter.keys.iter().map(|(known, _)| *known);
-        let near = crate::base::wording::nearest(key, known.clone());
+        let near = wording::nearest(key, known.clone());
         let hint = near.map_or_else(
             || format!("known: {}", known.collect::<Vec<_>>().join(", ")),
             |near| format!("did you mean `{near}`?"),

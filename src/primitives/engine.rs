@@ -7,6 +7,7 @@ use rhai::{Dynamic, Map};
 use crate::backup::manifest::Origin;
 use crate::base::error::Result;
 use crate::base::known::Known;
+use crate::base::wording;
 use crate::host::docker::{Engine, ObjectKind};
 use crate::operation::Proposal;
 use crate::operation::containers::RemoveFromEngine;
@@ -104,7 +105,7 @@ pub fn engine_removal(
     let count = i64::try_from(things.len()).unwrap_or(i64::MAX);
     let summary = format!(
         "remove {}: {}",
-        crate::base::wording::plural(things.len() as u64, kind.name()),
+        wording::plural(things.len() as u64, kind.name()),
         names.join(", ")
     );
     let operation = RemoveFromEngine { engine, kind, things };

@@ -3,6 +3,7 @@
 use rhai::{Dynamic, Map};
 
 use crate::base::error::{Error, Result};
+use crate::base::{clock, redact};
 use crate::host::processes::{Process, Query};
 use crate::primitives::contract::Arguments;
 use crate::view::View;
@@ -69,14 +70,8 @@ pub fn process_map(process: &Process) -> Dynamic {
     let mut map = Map::new();
     map.insert("pid".into(), i64::from(process.pid).into());
     map.insert("name".into(), process.name.clone().into());
-    map.insert(
-        "command".into(),
-        crate::base::redact::redact(&process.describe()).into(),
-    );
-    map.insert(
-        "started".into(),
-        crate::base::clock::timestamp(process.started).into(),
-    );
+    map.insert("command".into(), redact::redact(&process.describe()).into());
+    map.insert("started".into(), clock::timestamp(process.started).into());
     map.insert(
         "ticks".into(),
         i64::try_from(process.started_ticks).unwrap_or(i64::MAX).into(),

@@ -1,6 +1,7 @@
 //! `remove_lines(path, pattern)`.
 
 use crate::base::error::Result;
+use crate::base::wording;
 use crate::edit::lines;
 use crate::operation::Proposal;
 use crate::primitives::contract::{Action, Arguments, Parameter, Primitive, Type};
@@ -24,7 +25,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let pattern = lines::pattern(&arguments.text(1))?;
     super::proposing::edit(WORD.name, view, &place, &mut |text| {
         let (edited, numbers) = lines::remove_matching(text, &pattern)?;
-        let count = crate::base::wording::plural(numbers.len() as u64, "line");
+        let count = wording::plural(numbers.len() as u64, "line");
         Ok((
             edited,
             format!("remove {count} matching `{}` from `{place}`", arguments.text(1)),

@@ -1,6 +1,7 @@
 //! `restore_backup(name, path)`.
 
 use crate::base::error::{Error, Result};
+use crate::base::wording;
 use crate::operation::Proposal;
 use crate::operation::copying::Copy;
 use crate::operation::moving::MovePaths;
@@ -32,7 +33,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     };
     let backups = view.backups()?;
     let Some(backup) = backups.iter().find(|backup| text(backup, "name") == name) else {
-        let near = crate::base::wording::nearest(
+        let near = wording::nearest(
             &name,
             backups
                 .iter()
@@ -122,7 +123,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     };
     let summary = format!(
         "restore backup `{name}` ({}) to `{to}`",
-        crate::base::wording::bytes(size.bytes)
+        wording::bytes(size.bytes)
     );
     let mut proposal = Proposal::act(WORD.name, to.shown.clone(), summary, copy);
     proposal.why = why;

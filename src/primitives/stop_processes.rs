@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::base::error::{Error, Result};
+use crate::base::wording;
 use crate::host::processes::{Found, PassedOver, Process, Query};
 use crate::operation::Proposal;
 use crate::operation::stopping::Kill;
@@ -47,7 +48,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     {
         return Err(Error::failed(format!(
             "{} match {target}, {expected} expected",
-            crate::base::wording::plural(found.len() as u64, "process")
+            wording::plural(found.len() as u64, "process")
         ))
         .hint("nothing was stopped; look with find_processes, and say what is meant more exactly"));
     }

@@ -1,6 +1,7 @@
 //! `write_text(path, text)`.
 
 use crate::base::error::{Error, Result};
+use crate::base::wording;
 use crate::host::files::TEXT_LIMIT;
 use crate::operation::Proposal;
 use crate::operation::editing::Edit;
@@ -25,7 +26,7 @@ pub static WORD: Primitive = Primitive {
 fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let place = view.workspace.place(&arguments.text(0))?;
     let text = arguments.text(1);
-    let size = crate::base::wording::bytes(text.len() as u64);
+    let size = wording::bytes(text.len() as u64);
     if !view.exists(&place.absolute)? {
         let edit = Edit::new(view, &place, None, text.into_bytes())?;
         return Ok(vec![Proposal::act(

@@ -1,5 +1,7 @@
 //! What an undo takes back and what it does not, for people and programs: it is told in the plan, before anybody says yes.
 
+use crate::base::redact;
+
 use serde::{Deserialize, Serialize};
 
 /// What an undo takes back and what it does not, each by its target.
@@ -43,8 +45,8 @@ impl Remark {
     #[must_use]
     pub fn new(target: &str, why: &str) -> Self {
         Self {
-            target: crate::base::redact::told(target),
-            why: crate::base::redact::told(why),
+            target: redact::told(target),
+            why: redact::told(why),
         }
     }
 }

@@ -11,12 +11,14 @@ use serde_json::{Value, json};
 
 use crate::audit::{chain, segments};
 use crate::base::error::{Error, Result};
+use crate::base::{clock, wording};
 use crate::records::Records;
 use crate::report::Report;
 use crate::report::undo::Undo;
 use crate::run::plan_file::Asked;
 use crate::run::{Context, Request};
 use crate::view::Errand;
+use crate::workspace::lock::Lock;
 use chronicle::Chronicle;
 
 /// The runs as the log tells them.
@@ -91,7 +93,7 @@ impl Active {
         Self {
             run: errand.run.clone(),
             stories: errand.stories.clone(),
-            started: crate::base::clock::timestamp(std::time::SystemTime::now()),
+            started: clock::timestamp(std::time::SystemTime::now()),
             pid: std::process::id(),
             undoes: None,
             asked: Asked::of(request),
@@ -241,7 +243,7 @@ impl History {
     /// Whether a run is at work, or its mark is still there.
     fn is_at_work(&self) -> bool {
         let root = self.state.parent().unwrap_or(&self.state);
-        std::fs::symlink_metadata(self.mark()).is_ok() || crate::workspace::lock::Lock::take(root).is_err()
+        std::fs::symlink_metadata(self.mark()).is_ok() || Lock::take(root).is_err()
     }
 
     /// The report in the directory of a run, where it can be read and is that run's.
@@ -289,7 +291,7 @@ impl History {
         }
         let names = self.names().unwrap_or_default();
         let known = chronicle.runs.iter().map(|told| told.run.as_str());
-        let near = crate::base::wording::nearest(run, known.chain(names.iter().map(String::as_str)));
+        let near = wording::nearest(run, known.chain(names.iter().map(String::as_str)));
         Err(Error::usage(format!("unknown run `{run}`")).hint(match near {
             Some(near) => format!("did you mean `{near}`? `rollback history` lists the runs"),
             None => "`rollback history` lists the runs".to_owned(),
@@ -365,7 +367,7 @@ impl History {
                         op: text("op").to_owned(),
                         target: text("target").to_owned(),
                         undo,
-                        begun_ns: crate::base::clock::nanoseconds(text("ts")).unwrap_or(0),
+                        begun_ns: clock::nanoseconds(text("ts")).unwrap_or(0),
                         finished: None,
                     });
                 }

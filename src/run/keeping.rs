@@ -11,6 +11,7 @@ use crate::backup::catalogue::{self, Listed};
 use crate::backup::manifest;
 use crate::backup::verify::{self, Depth, Problem};
 use crate::base::error::{Error, Kind, Result};
+use crate::base::wording;
 use crate::gate::confirm::Approval;
 use crate::operation::Proposal;
 use crate::operation::sealing::{Seal, TrialRestore};
@@ -87,7 +88,7 @@ impl Checked {
 /// `NotFound` with the nearest name.
 pub fn find(context: &Context, name: &str) -> Result<Listed> {
     let all = catalogue::list(&context.host.files, &context.workspace.backups())?;
-    let near = crate::base::wording::nearest(name, all.iter().map(|each| each.name.as_str()));
+    let near = wording::nearest(name, all.iter().map(|each| each.name.as_str()));
     let hint = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => "`rollback backup list` lists them".to_owned(),

@@ -9,6 +9,7 @@ use super::Request;
 use super::plan_file::Asked;
 use crate::base::error::{Error, Kind};
 use crate::base::exit_code::ExitCode;
+use crate::base::redact;
 use crate::base::wording::plural;
 use crate::gate::expected::Step;
 use crate::pass::{Journal, Session};
@@ -41,7 +42,7 @@ pub fn report(
         kind: request.kind,
         mode: Mode::DryRun,
         stories: errand.stories.clone(),
-        reason: request.reason.as_deref().map(crate::base::redact::redact),
+        reason: request.reason.as_deref().map(redact::redact),
         trigger: request.trigger.clone(),
         user,
         host,

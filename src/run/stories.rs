@@ -9,6 +9,7 @@ use rhai::{CallFnOptions, Dynamic, Scope};
 
 use super::{Context, Request, checklist, ends_everything, engine_failure, records, switches};
 use crate::base::error::{Error, Kind, Result};
+use crate::base::{panic, wording};
 use crate::pass::Session;
 use crate::report::FailureRecord;
 use crate::report::effect::Outcome;
@@ -24,7 +25,7 @@ pub fn run_all(context: &Context, session: &Rc<Session>, request: &Request) -> R
     let mut last = None;
     for story in &request.stories {
         // A mistake of ours must not leave the run open: it ends the story like any other failure.
-        let result = crate::base::panic::guard(|| run_one(context, session, story));
+        let result = panic::guard(|| run_one(context, session, story));
         session.warn_of_unknown();
         patterns::end(session, story);
         let Err(error) = result else {
@@ -114,7 +115,7 @@ fn run_one(context: &Context, session: &Rc<Session>, story: &Rc<Story>) -> Resul
     if failed.is_empty() || context_is_preview(session) {
         return Ok(());
     }
-    let count = crate::base::wording::plural(failed.len() as u64, "check");
+    let count = wording::plural(failed.len() as u64, "check");
     let error = Error::failed(format!(
         "{count} of story {} failed: {}",
         story.id,

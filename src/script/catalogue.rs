@@ -13,7 +13,7 @@ use crate::base::error::{Error, Result};
 use crate::workspace::catalogue::Catalogue;
 use crate::workspace::config::StoryAdditions;
 use crate::workspace::story::{Origin, Script, Story, entries, texts};
-use crate::workspace::{CONFIG, STORIES, Workspace, order};
+use crate::workspace::{CONFIG, STORIES, Workspace, order, trust};
 
 /// The embedded stories: file name and text.
 pub const EMBEDDED: &[(&str, &str)] = &[
@@ -163,7 +163,7 @@ impl Catalogue {
         let mut own: BTreeMap<String, String> = BTreeMap::new();
         for path in own_scripts(&workspace.root().join(STORIES))? {
             let shown = workspace.show(&path).shown;
-            crate::workspace::trust::check_script(&path, Some(workspace.root()))?;
+            trust::check_script(&path, Some(workspace.root()))?;
             let text = crate::workspace::text(&path, LIMIT).map_err(|error| {
                 Error::script(format!("cannot read story `{shown}`: {error}")).caused_by(error)
             })?;

@@ -11,6 +11,7 @@ use crate::base::error::Error;
 use crate::pass::sources::Sources;
 use crate::pass::thrown::raise;
 use crate::workspace::story::{Origin, Script};
+use crate::workspace::trust;
 
 /// The standard library, embedded: name and text.
 pub const STANDARD: &[(&str, &str)] = &[
@@ -75,7 +76,7 @@ impl Library {
             .ok_or_else(|| EvalAltResult::ErrorModuleNotFound(path.to_owned(), position))?;
         if let Some(beside) = self.beside.as_ref().filter(|_| !path.starts_with("std/")) {
             let file = beside.join(format!("{path}.rhai"));
-            crate::workspace::trust::check_script(&file, Some(beside)).map_err(raise)?;
+            trust::check_script(&file, Some(beside)).map_err(raise)?;
         }
         let inside = |error| EvalAltResult::ErrorInModule(path.to_owned(), error, position);
         let module =

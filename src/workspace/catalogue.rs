@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::order;
 use super::story::Story;
 use crate::base::error::{Error, Result};
+use crate::base::wording;
 use crate::workspace::flags::Flags;
 
 /// The directory that the procedures call the main directory, where a repository holds it.
@@ -128,7 +129,7 @@ impl Catalogue {
             .map(|story| story.id.as_str())
             .chain(features)
             .chain(["all"]);
-        let near = crate::base::wording::nearest(name, known);
+        let near = wording::nearest(name, known);
         let ids: Vec<&str> = self.stories.iter().map(|story| story.id.as_str()).collect();
         Error::usage(format!("unknown story `{name}`")).hint(match near {
             Some(near) => format!("did you mean `{near}`? known: {}, all", ids.join(", ")),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::base::wording;
 use crate::report::alert::Alert;
 
 /// Placeholders that are fields of an alert.
@@ -81,7 +82,7 @@ impl Template {
                     }
                     let known = || FIELDS.iter().chain(&FACTS).copied();
                     if !known().any(|known| known == name) {
-                        let near = crate::base::wording::nearest(&name, known())
+                        let near = wording::nearest(&name, known())
                             .map(|near| format!(" (did you mean `{{{near}}}`?)"))
                             .unwrap_or_default();
                         let all: Vec<&str> = known().collect();

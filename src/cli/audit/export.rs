@@ -8,10 +8,10 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
 use crate::audit::{record, segments};
-use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::base::terminal::Style;
+use crate::base::{clock, wording};
 use crate::cli::output::Stdout;
 use crate::cli::render;
 use crate::cli::shared::{Everywhere, say};
@@ -108,7 +108,7 @@ pub(super) fn export(
     if export.left_out > 0 {
         let message = format!(
             "{} no records, and left out",
-            crate::base::wording::plural_as(export.left_out, "line is", "lines are")
+            wording::plural_as(export.left_out, "line is", "lines are")
         );
         let style = Style::of(&std::io::stderr(), everywhere.no_color);
         say(&render::warning(&message, &style));

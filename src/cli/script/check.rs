@@ -11,7 +11,7 @@ use crate::base::redact::{redact, redact_value};
 use crate::base::terminal::{Style, escape, table, wrap};
 use crate::base::wording::plural;
 use crate::cli::output::{print, print_json};
-use crate::cli::shared::{Everywhere, say};
+use crate::cli::shared::{self, Everywhere, say};
 use crate::gate::policy::Policy;
 use crate::host::confine::Mode;
 use crate::primitives::from_script;
@@ -24,8 +24,8 @@ use crate::script::claims::{Answer, Judged};
 /// # Errors
 /// [`crate::base::error::Kind::Usage`] for a file that can't be read; what the configuration says.
 pub fn check(everywhere: &Everywhere, files: &[PathBuf]) -> Result<ExitCode> {
-    let context = crate::cli::shared::open(everywhere)?;
-    crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
+    let context = shared::open(everywhere)?;
+    shared::confine(everywhere, &context, Mode::DryRun)?;
     let policy = Policy::of(&context.workspace)?;
     let view = context.view();
     let mut scripts: Vec<Checked> = Vec::new();

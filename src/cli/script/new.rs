@@ -3,7 +3,7 @@
 use crate::base::error::{Error, Result};
 use crate::base::exit_code::ExitCode;
 use crate::cli::output::print;
-use crate::cli::shared::Everywhere;
+use crate::cli::shared::{self, Everywhere};
 use crate::records;
 use crate::records::NewFile;
 use crate::workspace::STORIES;
@@ -14,7 +14,7 @@ use crate::workspace::STORIES;
 /// [`crate::base::error::Kind::Usage`] for a name that is no story's, [`crate::base::error::Kind::Exists`] where a story or a file
 /// has it already, [`crate::base::error::Kind::Denied`] where the directory of stories is a link.
 pub fn new(everywhere: &Everywhere, name: &str) -> Result<ExitCode> {
-    let context = crate::cli::shared::open(everywhere)?;
+    let context = shared::open(everywhere)?;
     let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_');
     if !name.starts_with(|first: char| first.is_ascii_alphanumeric())
         || !name.chars().all(plain)

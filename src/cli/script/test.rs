@@ -11,7 +11,7 @@ use crate::base::redact::redact;
 use crate::base::terminal::{Style, escape};
 use crate::base::wording::plural;
 use crate::cli::output::{print, print_json};
-use crate::cli::shared::{Everywhere, say};
+use crate::cli::shared::{self, Everywhere, say};
 use crate::host::confine::Mode;
 use crate::run::tests::{self, Tested};
 
@@ -20,8 +20,8 @@ use crate::run::tests::{self, Tested};
 /// # Errors
 /// [`crate::base::error::Kind::Usage`] for a script without tests or one that can't be read; what a broken script says.
 pub fn test(everywhere: &Everywhere, files: &[PathBuf]) -> Result<ExitCode> {
-    let context = crate::cli::shared::open(everywhere)?;
-    crate::cli::shared::confine(everywhere, &context, Mode::DryRun)?;
+    let context = shared::open(everywhere)?;
+    shared::confine(everywhere, &context, Mode::DryRun)?;
     let mut tested: Vec<Tested> = Vec::new();
     for file in files {
         tested.extend(tests::run(&context, file)?);

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::{LineMode, Terminal, show};
 use crate::base::error::{Error, Kind, Result};
+use crate::base::panic;
 use crate::base::terminal::{columns, escape};
 
 /// The smallest terminal that a list is shown in, in rows and columns: a page, and room for a name.
@@ -86,7 +87,7 @@ impl Terminal {
             .name("question".to_owned())
             .spawn(move || {
                 let _end = end;
-                crate::base::panic::guard(|| {
+                panic::guard(|| {
                     let term = Term::read_write_pair(input, screen);
                     let list = MultiSelect::new().with_prompt(prompt).items(labels);
                     list.report(false)

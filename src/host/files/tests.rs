@@ -300,6 +300,17 @@ fn directories_are_made_or_not_at_all() {
 }
 
 #[test]
+fn a_link_is_no_directory_to_walk() {
+    let scene = Scene::new();
+    scene.file("tree/file", "1");
+    let link = scene.link("link", "tree");
+    let walked = scene.files.walk(&link, &mut |_| panic!("the link was followed"));
+    let error = walked.unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    assert!(error.message().contains("is not a directory"), "{error}");
+}
+
+#[test]
 fn a_rename_replaces_nothing() {
     let scene = Scene::new();
     let from = scene.file("from/file", "x");
@@ -508,6 +519,11 @@ fn a_move_by_copy_keeps_the_original_where_the_copy_lacks_something() {
         .files
         .relocate_by_copy(&permit(), &tree, &scene.path("to"))
         .unwrap_err();
+    assert_eq!(
+        error.kind(),
+        Kind::Failed,
+        "refused for what the copy lacks, not as a change: {error}"
+    );
     assert!(error.message().contains("socket"), "{error}");
     assert!(!error.changed_something() && !scene.path("to").exists());
     assert_eq!(portrait_without_socket(&tree), before);

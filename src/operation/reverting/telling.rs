@@ -1,5 +1,6 @@
 //! An undo in words, for plan and report.
 
+use crate::base::wording;
 use crate::report::undo::Undo;
 use crate::workspace::spelling;
 
@@ -10,10 +11,7 @@ pub fn describe(undo: &Undo) -> String {
         Undo::Nothing { why } => why.clone(),
         Undo::MoveBack { moves, .. } => match moves.as_slice() {
             [one] => format!("move `{}` back to `{}`", one.to, one.from),
-            many => format!(
-                "move {} back",
-                crate::base::wording::plural(many.len() as u64, "path")
-            ),
+            many => format!("move {} back", wording::plural(many.len() as u64, "path")),
         },
         Undo::RemoveCreated { path, .. } => format!("remove `{path}`, which the run made"),
         Undo::RestoreContents { files, .. } => {

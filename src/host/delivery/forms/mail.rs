@@ -9,6 +9,7 @@ use super::webhook::certificates;
 use super::{Refusal, label};
 use crate::alert::Shared;
 use crate::alert::entry::Entry;
+use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::host::mail::{self, Security, Server};
 use crate::workspace::alerts_config::{Mail, Protection};
@@ -94,6 +95,6 @@ fn letter(mail: &Mail, entry: &Entry, message: &Message) -> Result<Letter> {
 
 /// The time of the alert, for the header.
 fn time_of(at: &str) -> std::time::SystemTime {
-    let nanoseconds = crate::base::clock::nanoseconds(at).unwrap_or(0);
+    let nanoseconds = clock::nanoseconds(at).unwrap_or(0);
     std::time::SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0))
 }

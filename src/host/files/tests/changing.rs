@@ -107,6 +107,22 @@ fn a_name_that_appears_after_the_copy_is_not_removed_with_the_original() {
 }
 
 #[test]
+fn a_name_that_went_away_after_the_copy_leaves_the_original_where_it_is() {
+    let scene = Scene::new();
+    let tree = scene.path("tree");
+    scene.file("tree/inner/one", "1");
+    let gone = scene.file("tree/inner/two", "2");
+    let outcome = scene
+        .files
+        .copy_tree(&permit(), &tree, &scene.path("copy"), &|_| false)
+        .unwrap();
+    fs::remove_file(gone).unwrap();
+    let error = scene.files.set_aside(&permit(), &tree, &outcome).unwrap_err();
+    assert_eq!(error.kind(), Kind::Changed);
+    assert_eq!(fs::read(tree.join("inner/one")).unwrap(), b"1");
+}
+
+#[test]
 fn a_directory_that_goes_away_while_something_is_written_in_it_is_named_and_no_temporary() {
     let scene = Scene::new();
     scene.file("tree/file", "1");
