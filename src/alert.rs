@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
+use tracing::debug;
 
 use crate::base::clock::Clock;
 use crate::base::error::Result;
@@ -253,6 +254,7 @@ impl Shared {
             Verdict::Equal => Became::Grouped,
             Verdict::TooMany => Became::Limited,
         };
+        debug!(channel = channel.name, kind = alert.kind.name(), ?became, "alert");
         self.outbox.store_quota(&channel.name, &quota)?;
         Ok(became)
     }

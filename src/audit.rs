@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
+use tracing::trace;
 
 use crate::audit::permit::Permit;
 use crate::base::clock::Clock;
@@ -191,6 +192,7 @@ impl AuditLog {
             "risk": intent.risk, "undo": without_secrets(intent.undo),
         });
         self.append("operation_begun", about, true)?;
+        trace!(seq = self.head().seq, "intent is on the disk");
         Ok(Permit::new(self.head()))
     }
 

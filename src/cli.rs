@@ -34,6 +34,9 @@ pub mod completions;
 /// `rollback demo`.
 pub mod demo;
 
+/// What happens inside, for whoever looks for a reason.
+pub mod diagnostics;
+
 /// `rollback feature`.
 pub mod feature;
 
@@ -235,7 +238,7 @@ fn answer(arguments: Vec<OsString>) -> u8 {
         }
     };
     let everywhere = cli.everywhere.clone();
-    let code = match panic::guard(|| dispatch(&cli)) {
+    let code = match panic::guard(|| diagnostics::begin(&everywhere).and_then(|()| dispatch(&cli))) {
         Ok(code) => code,
         Err(error) => {
             let error = to_recover(&everywhere, error);
@@ -310,6 +313,9 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
     }
 }
 
+/// The options of every command that take a value.
+const VALUED: [&str; 3] = ["--workspace", "--log-file", "--log-format"];
+
 /// `rollback PATH.rhai ...` is `rollback run PATH.rhai ...`: that is how a shebang calls us.
 fn with_run(arguments: Vec<OsString>) -> Vec<OsString> {
     let is_script = |argument: &OsString| {
@@ -317,7 +323,7 @@ fn with_run(arguments: Vec<OsString>) -> Vec<OsString> {
             .extension()
             .is_some_and(|extension| extension == "rhai")
     };
-    let takes_value = |argument: &OsString| argument == "--workspace";
+    let takes_value = |argument: &OsString| VALUED.iter().any(|option| argument == option);
     let mut at = 1;
     while let Some(argument) = arguments.get(at) {
         if takes_value(argument) {

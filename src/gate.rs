@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use serde_json::Value;
+use tracing::{debug, debug_span};
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::{panic, redact};
@@ -134,6 +135,7 @@ impl Gate {
     pub fn pass(&mut self, proposal: &Proposal, stale: bool, scene: &Scene, view: &View) -> Result<Passed> {
         let started = Instant::now();
         self.count += 1;
+        let _span = tracing::debug_span!("operation", n = self.count, target = %proposal.target).entered();
         let mut passed = self.describe(proposal, scene, view);
         let result = match &proposal.act {
             Act::Settled(outcome, needs) => self.settle(*outcome, needs, view, &mut passed),
@@ -155,6 +157,14 @@ impl Gate {
             passed.error = Some(error);
         }
         passed.step.outcome = passed.record.outcome;
+        let record = &passed.record;
+        debug!(
+            outcome = ?record.outcome,
+            rule = record.rule.as_deref(),
+            why = record.why.as_deref(),
+            "{}",
+            record.summary
+        );
         Ok(passed)
     }
 
@@ -167,16 +177,17 @@ impl Gate {
         view: &View,
         passed: &mut Passed,
     ) -> Result<()> {
-        passed.record.rule = self.policy.check(&operation.needs(), view)?;
+        passed.record.rule =
+            debug_span!("policy").in_scope(|| self.policy.check(&operation.needs(), view))?;
         view.require_recordable()?;
-        passed.remark(view.demand(&operation.demands())?);
+        passed.remark(debug_span!("demands").in_scope(|| view.demand(&operation.demands()))?);
         let Pass::Real { confirm, audit } = &mut self.pass else {
             #[cfg(feature = "broken-walls")]
             if crate::base::broken::is_down(crate::base::broken::Own::Overlay) {
                 passed.accept(broken::act(operation, &view.host)?);
                 return Ok(());
             }
-            let done = operation.pretend(&mut view.overlay_mut())?;
+            let done = debug_span!("overlay").in_scope(|| operation.pretend(&mut view.overlay_mut()))?;
             passed.record.outcome = Outcome::Planned;
             passed.accept(done);
             return Ok(());
@@ -188,7 +199,7 @@ impl Gate {
                 planned.summary
             )));
         }
-        let asked = confirm.ask(&passed.record)?;
+        let asked = debug_span!("confirm").in_scope(|| confirm.ask(&passed.record))?;
         if let Some((question, answer)) = &asked {
             audit.answered(question, &answer.to_string())?;
             if answer.is_no() {
@@ -206,10 +217,12 @@ impl Gate {
             announce(view, data, audit)?;
         }
         let undo = operation.undo();
-        let permit = audit.begin(&Intent::of(&passed.record, scene, &undo))?;
+        let permit =
+            debug_span!("audit").in_scope(|| audit.begin(&Intent::of(&passed.record, scene, &undo)))?;
         confirm.expected().acts();
         passed.touched = true;
-        let result = panic::guard(|| operation.execute(&permit, &view.host));
+        let act = || operation.execute(&permit, &view.host);
+        let result = debug_span!("host").in_scope(|| panic::guard(act));
         let result = Done::telling(result, view.host.note_leftovers());
         audit.finish(
             permit,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rhai::{Dynamic, FnPtr, NativeCallContext};
 use serde_json::Value;
+use tracing::debug;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::exit_code::ExitCode;
@@ -136,6 +137,8 @@ pub struct Session {
     pub ended: RefCell<Option<Error>>,
     /// Who is at work in the story at hand.
     pub watch: Watch,
+    /// The phase at hand, for diagnostics.
+    pub phase: RefCell<Option<tracing::span::EnteredSpan>>,
 }
 
 /// A word as a script said it.
@@ -358,6 +361,12 @@ impl Session {
         if !self.view.allowance.say(record.title.len() + detail) {
             return;
         }
+        debug!(
+            title = record.title,
+            passed = record.passed,
+            detail = record.detail,
+            "check"
+        );
         self.listener.check(&record);
         self.journal.borrow_mut().checks.push(record);
     }

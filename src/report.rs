@@ -28,6 +28,9 @@ pub mod html;
 /// Markdown, for reading and for reviews.
 pub mod markdown;
 
+/// What a run was asked for.
+pub mod options;
+
 /// Text, for the terminal.
 pub mod text;
 

@@ -3,7 +3,6 @@
 //! On disk: `.rollback/runs/<run>/` (what was removed, contents before edits, `report.json`), `.rollback/active` while a
 //! real pass goes on, `rollback_reports/`, lines of `logs/`.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,6 +23,7 @@ use crate::host::{Host, confine, processes};
 use crate::pass::sources::Sources;
 use crate::pass::{Journal, Listener, Questions, Session};
 use crate::report::effect::Outcome;
+use crate::report::options::Options;
 use crate::report::{Mode, Report, RunKind, RunOutcome};
 use crate::run::history::{Active, History};
 use crate::view::{Errand, View};
@@ -99,12 +99,8 @@ pub struct Request {
     pub about: Option<String>,
     /// The stories, in the order in which they go.
     pub stories: Vec<Rc<Story>>,
-    /// What named them; the paths of scripts are absolute, so that it means the same from any directory.
-    pub named: Vec<String>,
-    /// Why.
-    pub reason: Option<String>,
-    /// What set it off.
-    pub trigger: String,
+    /// What was asked for beside them.
+    pub options: Options,
     /// What the command line answered.
     pub answers: Answers,
     /// Nothing is to change.
@@ -117,16 +113,6 @@ pub struct Request {
     pub finishes: bool,
     /// An undo: these stories of the run alone; none means all.
     pub only: Vec<String>,
-    /// `--param K=V`.
-    pub params: BTreeMap<String, String>,
-    /// `--copy`.
-    pub copy: bool,
-    /// `--purge`.
-    pub purge: bool,
-    /// `--allow-open`.
-    pub allow_open: bool,
-    /// `--strict`.
-    pub strict: bool,
 }
 
 /// Where and with what a run happens.
@@ -173,7 +159,7 @@ impl Context {
     /// Whether a check that rests on something unknown fails.
     #[must_use]
     pub fn is_strict(&self, request: &Request) -> bool {
-        request.strict || self.workspace.config().validation.strict
+        request.options.strict || self.workspace.config().validation.strict
     }
 
     /// Refuses to go by records and backups that a stranger can write.
@@ -224,7 +210,7 @@ impl Context {
             preview: matches!(pass, Pass::Preview),
             ..errand
         };
-        let (errand_reason, errand_forced) = (errand.reason.clone(), errand.forced);
+        let (errand_reason, errand_forced) = (errand.options.reason.clone(), errand.forced);
         let session = Session {
             view: View::new(
                 Rc::clone(&self.workspace),
@@ -244,6 +230,7 @@ impl Context {
             operations: std::cell::Cell::new(0),
             ended: std::cell::RefCell::new(None),
             watch: crate::pass::watch::Watch::default(),
+            phase: std::cell::RefCell::new(None),
         };
         if let Some(warning) = self.wall_warning() {
             session.journal.borrow_mut().warnings.push(warning);
@@ -282,12 +269,10 @@ pub struct Preview {
 fn errand(context: &Context, request: &Request) -> Errand {
     Errand {
         dry_run: request.dry_run,
-        params: request.params.clone(),
-        copy: request.copy,
-        purge: request.purge,
-        allow_open: request.allow_open,
-        strict: context.is_strict(request),
-        reason: request.reason.clone(),
+        options: Options {
+            strict: context.is_strict(request),
+            ..request.options.clone()
+        },
         forced: request.answers.force,
         stories: request.stories.iter().map(|story| story.id.clone()).collect(),
         scripted: true,
@@ -312,6 +297,7 @@ fn preview_as(
     errand: Errand,
     listener: Box<dyn Listener>,
 ) -> Result<Preview> {
+    let _span = tracing::info_span!("preview").entered();
     let started = context.host.clock.timestamp();
     let session = context.session(errand.clone(), Pass::Preview, Questions::Preview, listener)?;
     for warning in context
@@ -489,6 +475,7 @@ fn real_pass(
         ..
     } = preview;
     let plan = &plan;
+    let _span = tracing::info_span!("run", id = errand.run.as_str()).entered();
     // Before anything is written: a run that can't ask must not begin.
     let each = request
         .answers
@@ -504,7 +491,7 @@ fn real_pass(
     history.activate(&active)?;
     audit.run_started(json!({
         "kind": plan.kind, "plan": plan.plan, "stories": plan.stories, "reason": plan.reason,
-        "trigger": plan.trigger, "user": plan.user, "host": plan.host, "params": request.params,
+        "trigger": plan.trigger, "user": plan.user, "host": plan.host, "params": request.options.params,
         "asked": active.asked,
     }))?;
     for (question, answer) in said {

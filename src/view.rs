@@ -177,14 +177,14 @@ impl View {
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&str> {
         self.asked.borrow_mut().insert(name.to_owned());
-        self.errand.params.get(name).map(String::as_str)
+        self.errand.options.params.get(name).map(String::as_str)
     }
 
     /// Names given with `--param` that no script has asked for.
     #[must_use]
     pub fn params_not_asked(&self) -> Vec<String> {
         let asked = self.asked.borrow();
-        let names = self.errand.params.keys();
+        let names = self.errand.options.params.keys();
         names.filter(|name| !asked.contains(*name)).cloned().collect()
     }
 

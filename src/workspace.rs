@@ -4,6 +4,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use tracing::debug;
+
 use crate::base::broken::{Own, is_down};
 use crate::base::error::{Error, Result};
 
@@ -295,6 +297,7 @@ impl Workspace {
         })?;
         trust::check_configuration(&root)?;
         let (config, mut warnings) = Config::load(&root)?;
+        debug!(root = %root.display(), write = ?config.policy.write, "workspace opened");
         let mut roots = vec![root.clone()];
         let mut writable = Vec::new();
         for extra in &config.policy.write {

@@ -48,7 +48,7 @@ const CIRCLES: &[(&str, usize)] = &[
     ("pattern", 2),
     ("primitives", 2),
     ("references", 4),
-    ("run", 18),
+    ("run", 17),
     ("script", 7),
     ("view", 8),
     ("workspace", 7),

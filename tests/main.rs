@@ -16,6 +16,7 @@ mod choosing;
 mod commands;
 mod copies;
 mod databases;
+mod diagnostics;
 mod disk;
 mod edits;
 mod faults;

@@ -43,13 +43,16 @@ pub fn apply(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
     let asked = planned.asked.clone().complete(params(&arguments.params)?)?;
     let mut context = shared::open(everywhere)?;
     let mut request = Request {
-        reason: arguments.changing.reason.clone().or_else(|| asked.reason.clone()),
+        options: asked,
         answers: arguments.changing.answers(),
         dry_run,
         atomic: arguments.atomic,
-        ..asked.request()
+        ..Request::default()
     };
-    request.stories = stories(&mut context, &asked.stories)?;
+    if let Some(reason) = &arguments.changing.reason {
+        request.options.reason = Some(reason.clone());
+    }
+    request.stories = stories(&mut context, &request.options.stories)?;
     let telling = telling(everywhere, &request.stories);
     if dry_run {
         shared::confine(everywhere, &context, Mode::DryRun)?;

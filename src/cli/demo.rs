@@ -10,11 +10,12 @@ use crate::base::error::Result;
 use crate::base::exit_code::ExitCode;
 use crate::cli::output::print;
 use crate::cli::shared::{self, Everywhere};
-use crate::demo::{self, Options};
+use crate::demo;
 use crate::gate::confirm::Answers;
 use crate::gate::prompt::Terminal;
 use crate::host::confine::Mode;
 use crate::report::RunOutcome;
+use crate::report::options::Options;
 use crate::run::{self, Context, Request};
 use crate::workspace::Workspace;
 
@@ -38,7 +39,7 @@ const STORY: &str = "1.3";
 pub fn demo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
     super::output::may_change();
     let directory = demo::directory(arguments.directory.as_deref())?;
-    demo::build(&directory, &Options::default())?;
+    demo::build(&directory, &demo::Options::default())?;
     let services = demo::start_services(&directory)?;
     let tell = |text: String| {
         if !everywhere.json && !everywhere.quiet {
@@ -54,8 +55,10 @@ pub fn demo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> 
     let at_terminal = !everywhere.no_input && !arguments.yes && Terminal::is_there();
     let request = Request {
         stories,
-        reason: Some("a demonstration".to_owned()),
-        trigger: "manual".to_owned(),
+        options: Options {
+            reason: Some("a demonstration".to_owned()),
+            ..Options::by_hand()
+        },
         answers: Answers {
             yes: !at_terminal,
             ..Answers::default()

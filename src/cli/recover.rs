@@ -51,10 +51,11 @@ pub fn recover(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCod
     let mut request = Request {
         answers: arguments.changing.answers(),
         dry_run: arguments.changing.is_dry_run()?,
-        ..asked.request()
+        options: asked,
+        ..Request::default()
     };
     if let Some(reason) = &arguments.changing.reason {
-        request.reason = Some(reason.clone());
+        request.options.reason = Some(reason.clone());
     }
     if then == Then::Resume && active.undoes.is_none() && !active.asked.stories.is_empty() {
         request.stories = super::run::stories(&mut context, &active.asked.stories)?;

@@ -20,9 +20,10 @@ use crate::host::confine;
 use crate::host::outputs::PlanOutput;
 use crate::pass::Silent;
 use crate::report::effect::Outcome;
+use crate::report::options::Options;
 use crate::report::text::{self, Telling};
 use crate::report::{Mode, Report, RunOutcome};
-use crate::run::plan_file::{self, Asked};
+use crate::run::plan_file;
 use crate::run::{self, Context, Request};
 use crate::workspace::catalogue::Catalogue;
 use crate::workspace::story::Story;
@@ -70,6 +71,16 @@ pub struct Changing {
 }
 
 impl Changing {
+    /// What it asks for of every change.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            reason: self.reason.clone(),
+            trigger: self.trigger.clone(),
+            ..Options::default()
+        }
+    }
+
     /// The answers that the command line gives.
     #[must_use]
     pub fn answers(&self) -> Answers {
@@ -169,18 +180,19 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
     let mut context = shared::open(everywhere)?;
     let words = super::choose::words(everywhere, &mut context, &arguments.stories)?;
     let mut request = Request {
-        reason: arguments.changing.reason.clone(),
-        trigger: arguments.changing.trigger.clone(),
+        options: Options {
+            params: params(&arguments.params)?,
+            copy: arguments.copy,
+            purge: arguments.purge,
+            allow_open: arguments.allow_open,
+            strict: arguments.strict,
+            stories: named_for_good(&words),
+            ..arguments.changing.options()
+        },
         answers: arguments.changing.answers(),
         dry_run,
         continue_on_error: arguments.continue_on_error || arguments.changing.force,
         atomic: arguments.atomic,
-        params: params(&arguments.params)?,
-        copy: arguments.copy,
-        purge: arguments.purge,
-        allow_open: arguments.allow_open,
-        strict: arguments.strict,
-        named: named_for_good(&words),
         ..Request::default()
     };
     request.stories = stories(&mut context, &words)?;
@@ -205,14 +217,16 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
 pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCode> {
     let mut context = shared::open(everywhere)?;
     let mut request = Request {
-        trigger: "manual".to_owned(),
+        options: Options {
+            params: params(&arguments.params)?,
+            copy: arguments.copy,
+            purge: arguments.purge,
+            allow_open: arguments.allow_open,
+            strict: arguments.strict,
+            stories: named_for_good(&arguments.stories),
+            ..Options::by_hand()
+        },
         dry_run: true,
-        params: params(&arguments.params)?,
-        copy: arguments.copy,
-        purge: arguments.purge,
-        allow_open: arguments.allow_open,
-        strict: arguments.strict,
-        named: named_for_good(&arguments.stories),
         ..Request::default()
     };
     request.stories = stories(&mut context, &arguments.stories)?;
@@ -228,7 +242,7 @@ pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCo
     shared::warn_of_unfinished(everywhere, &context);
     let preview = run::preview(&context, &request, Box::new(Silent))?;
     if let Some(output) = output {
-        output.write(&plan_file::write(&preview, &Asked::of(&request))?)?;
+        output.write(&plan_file::write(&preview, &request.options.redacted())?)?;
     }
     Ok(show_preview(
         everywhere,

@@ -14,6 +14,16 @@ use crate::run::history::History;
 use crate::workspace::Workspace;
 use crate::workspace::lock::Lock;
 
+/// How diagnostics are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Form {
+    /// A line for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
 /// Options that every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Everywhere {
@@ -26,9 +36,15 @@ pub struct Everywhere {
     /// Print progress as JSON lines on stderr
     #[arg(long, global = true)]
     pub json_events: bool,
-    /// Say more; repeat for still more
+    /// Say more: what is not present, decisions (-vv) and every call (-vvv) with their reasons
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Write decisions and their reasons to this file too (made with mode 0600), in more detail with -vvv
+    #[arg(long, global = true, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// How -v and --log-file write what happens inside; JSON lines with --json-events
+    #[arg(long, global = true, value_name = "FORM")]
+    pub log_format: Option<Form>,
     /// Say nothing but errors and data
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -38,6 +54,15 @@ pub struct Everywhere {
     /// Never ask, even at a terminal
     #[arg(long, global = true)]
     pub no_input: bool,
+}
+
+impl Everywhere {
+    /// How diagnostics are written: as asked for, else as everything else on stderr is.
+    #[must_use]
+    pub fn log_form(&self) -> Form {
+        let other = if self.json_events { Form::Json } else { Form::Text };
+        self.log_format.unwrap_or(other)
+    }
 }
 
 /// Opens the workspace that the command line means.

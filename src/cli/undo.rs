@@ -46,8 +46,7 @@ pub fn undo(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> 
     let history = History::of(&context);
     let request = Request {
         kind: RunKind::Undo,
-        reason: arguments.changing.reason.clone(),
-        trigger: arguments.changing.trigger.clone(),
+        options: arguments.changing.options(),
         answers: arguments.changing.answers(),
         dry_run,
         only: arguments.stories.clone(),

@@ -10,6 +10,7 @@ use crate::cli::shared::{self, Everywhere};
 use crate::gate::Pass;
 use crate::host::confine::Mode;
 use crate::pass::{Questions, Silent};
+use crate::report::options::Options;
 use crate::report::{Flags, RunOutcome, text};
 use crate::run::{self, Request, plan};
 use crate::view::Errand;
@@ -36,8 +37,10 @@ pub fn validate(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCo
     shared::warn_of_unfinished(everywhere, &context);
     let request = Request {
         stories,
-        trigger: "manual".to_owned(),
-        strict: arguments.strict,
+        options: Options {
+            strict: arguments.strict,
+            ..Options::by_hand()
+        },
         dry_run: true,
         ..Request::default()
     };

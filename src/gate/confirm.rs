@@ -1,5 +1,7 @@
 //! Should it? Before a run: approval of the whole plan. In the run: an operation that was not shown does not happen.
 
+use tracing::debug;
+
 use crate::base::error::{Error, Kind, Result};
 use crate::base::wording;
 use crate::gate::expected::{Expected, Step};
@@ -171,6 +173,13 @@ pub fn approve(
         .iter()
         .filter(|operation| operation.outcome == Outcome::Planned && operation.risk == Risk::Irreversible)
         .collect();
+    debug!(
+        plan = plan.plan,
+        ?answers,
+        acts,
+        irreversible = irreversible.len(),
+        "asks for approval"
+    );
     answers.require_plan(&plan.plan)?;
     if let Some(id) = &answers.plan {
         return Ok(Approval::given(what, format!("approved by --confirm {id}")));

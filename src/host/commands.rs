@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use tracing::debug;
 
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Result};
@@ -306,13 +307,27 @@ fn start(invocation: &Invocation, cancel: Option<&AtomicBool>, sink: Option<&mut
         )));
     }
     let began = Instant::now();
+    debug!(
+        program = %shown,
+        arguments = ?invocation.arguments,
+        cwd = %invocation.cwd.display(),
+        "program starts"
+    );
     let child = input(invocation)
         .and_then(|input| command(invocation).stdin(input).spawn())
         .map_err(|error| {
             Error::io(format_args!("start `{shown}`"), &error)
                 .hint("check that the file can be executed, and that its interpreter is installed")
         })?;
-    Watch::over(child, invocation, began).wait_for_end(cancel, sink)
+    let ran = Watch::over(child, invocation, began).wait_for_end(cancel, sink)?;
+    debug!(
+        program = %shown,
+        status = ran.status,
+        signal = ran.signal,
+        timed_out = ran.timed_out,
+        "program ended"
+    );
+    Ok(ran)
 }
 
 /// What a program reads: nothing, or a file in memory, which can't fill up and hold both of us as a pipe could.

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::Value;
+use tracing::debug;
 
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Kind, Result};
@@ -124,7 +125,9 @@ impl Engine {
     /// The engine `configured` (`docker`, `podman` or an absolute path); unknown where there is no such program.
     #[must_use]
     pub fn find(configured: &str, root: &Path) -> Known<Self> {
-        match find_program(configured, root) {
+        let found = find_program(configured, root);
+        debug!(configured, ?found, "container engine");
+        match found {
             Ok(program) => Known::Yes(Self {
                 program,
                 root: root.to_path_buf(),

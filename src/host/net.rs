@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tracing::debug;
 use ureq::http::header::LOCATION;
 
 use crate::base::error::{Error, Result};
@@ -147,6 +148,7 @@ pub fn http_check(
         let left = timeout.saturating_sub(start.elapsed()).clamp(SHORTEST, LONGEST);
         let answer = get(&text, left);
         seen.milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        debug!(address = text, ?answer, ms = seen.milliseconds, "address asked");
         let (status, location) = match answer {
             Ok(answer) => answer,
             Err(why) => {

@@ -1,9 +1,12 @@
-//! The one file that a person's own configuration directory holds of us: which directories are trusted. Nothing else is
-//! written there.
+//! Files of the person's own, outside of any workspace, that nobody else may read: which directories are trusted, and
+//! the log file that `--log-file` names.
 
+use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use crate::base::error::{Error, Result};
 
@@ -30,4 +33,37 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         std::fs::File::open(parent)?.sync_all()
     };
     write().map_err(|error| Error::io(format_args!("write `{}`", path.display()), &error))
+}
+
+/// Opens a file for lines at its end; makes it (0600) where it is not there.
+///
+/// # Errors
+/// `denied` for what is no regular file or can be read by others, a link included; what the system says.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the log file is named on the command line, and a script reaches none"
+)]
+pub fn append(path: &Path) -> Result<File> {
+    let name = path.display();
+    let failed = |error: &std::io::Error| Error::io(format_args!("write to `{name}`"), error);
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(i32::from_ne_bytes(flags.bits().to_ne_bytes()))
+        .open(path)
+        .map_err(|error| failed(&error))?;
+    let metadata = file.metadata().map_err(|error| failed(&error))?;
+    if !metadata.is_file() {
+        return Err(Error::denied(format!("`{name}` is no regular file")).hint("name a file for the log"));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return Err(Error::denied(format!(
+            "`{name}` can be read by others: its mode is {:04o}",
+            metadata.mode() & 0o7777
+        ))
+        .hint(format!("`chmod 600 {name}`, or name a file that is not there")));
+    }
+    Ok(file)
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tracing::debug;
 
 use super::shown::time;
 use super::trigger::Trigger;
@@ -188,6 +189,17 @@ impl Ledger {
         now: i64,
     ) -> Step {
         let held_back = self.held_back(trigger, judgement, powers, now);
+        debug!(
+            trigger = trigger.name,
+            service,
+            verdict = judgement.verdict.name(),
+            sustained = judgement.sustained,
+            sure = judgement.sure,
+            watched = judgement.watched,
+            held_back,
+            why = judgement.why,
+            "trigger judged"
+        );
         let standing = self.standings.entry(key(trigger, service)).or_default();
         match judgement.verdict {
             // No data is neither bad nor well.

@@ -38,7 +38,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let along = source.along();
     let source = source.main;
     view.require_at_rest(&source)?;
-    let allow_open = arguments.option_flag(2, "allow_open") || view.errand.allow_open;
+    let allow_open = arguments.option_flag(2, "allow_open") || view.errand.options.allow_open;
     for member in std::iter::once(&source).chain(sides.iter().map(|(side, _)| side)) {
         super::proposing::require_quiet(view, member, &[], allow_open)?;
     }

@@ -77,9 +77,9 @@ pub fn already(word: &'static str, view: &View, place: &Place, why: &str) -> Pro
 /// As [`removal`].
 pub fn asked_removal(word: &'static str, view: &View, place: &Place) -> Result<Vec<Proposal>> {
     if let Some(database) = super::whole::whole_database(view, place)? {
-        return super::whole::database_removal(word, view, &database, view.errand.purge);
+        return super::whole::database_removal(word, view, &database, view.errand.options.purge);
     }
-    if !view.errand.purge || !view.exists(&place.absolute)? {
+    if !view.errand.options.purge || !view.exists(&place.absolute)? {
         return removal(word, view, place).map(|removal| vec![removal]);
     }
     let aside = view.slot("purged", &last_name(place));

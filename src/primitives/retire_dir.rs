@@ -65,7 +65,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             vec![view.write(&place, false)],
         )]);
     }
-    let allow_open = arguments.option_flag(2, "allow_open") || view.errand.allow_open;
+    let allow_open = arguments.option_flag(2, "allow_open") || view.errand.options.allow_open;
     super::proposing::require_quiet(view, &source, &keep, allow_open)?;
     for (side, _) in &sides {
         super::proposing::require_quiet(view, side, &[], allow_open)?;
@@ -93,12 +93,12 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         super::whole::links_out(view, &source, &keep)?,
     ]);
     // A copy sees to it itself.
-    let narrow = if view.errand.copy {
+    let narrow = if view.errand.options.copy {
         None
     } else {
         Narrow::before_backup(WORD.name, view, &source)?
     };
-    let mut proposals = if view.errand.copy {
+    let mut proposals = if view.errand.options.copy {
         copied(
             view,
             &place,

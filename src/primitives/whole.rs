@@ -110,7 +110,7 @@ pub fn whole_database(view: &View, place: &Place) -> Result<Option<Database>> {
         return Ok(None);
     }
     for member in database.members() {
-        require_quiet(view, member, &[], view.errand.allow_open)?;
+        require_quiet(view, member, &[], view.errand.options.allow_open)?;
     }
     Ok(Some(database))
 }

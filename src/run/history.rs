@@ -14,8 +14,8 @@ use crate::base::error::{Error, Result};
 use crate::base::{clock, wording};
 use crate::records::Records;
 use crate::report::Report;
+use crate::report::options::Options;
 use crate::report::undo::Undo;
-use crate::run::plan_file::Asked;
 use crate::run::{Context, Request};
 use crate::view::Errand;
 use crate::workspace::lock::Lock;
@@ -83,7 +83,7 @@ pub struct Active {
     #[serde(default)]
     pub undoes: Option<String>,
     /// What was asked for; for an undo of single stories, these.
-    pub asked: Asked,
+    pub asked: Options,
 }
 
 impl Active {
@@ -96,7 +96,7 @@ impl Active {
             started: clock::timestamp(std::time::SystemTime::now()),
             pid: std::process::id(),
             undoes: None,
-            asked: Asked::of(request),
+            asked: request.options.redacted(),
         }
     }
 

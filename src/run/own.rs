@@ -11,6 +11,7 @@ use crate::base::error::Result;
 use crate::gate::Pass;
 use crate::gate::confirm::{Approval, Confirm};
 use crate::pass::{Listener, Questions, Session, Silent};
+use crate::report::options::Options;
 use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
 
 /// Approval of a preview.
@@ -36,7 +37,7 @@ pub fn carry_out(
     let request = Request {
         kind,
         about: Some(about.to_owned()),
-        trigger: "manual".to_owned(),
+        options: Options::by_hand(),
         ..Request::default()
     };
     let errand = super::single::errand(context, false);

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use serde_json::json;
 
 use super::Request;
-use super::plan_file::Asked;
 use crate::base::error::{Error, Kind};
 use crate::base::exit_code::ExitCode;
 use crate::base::redact;
@@ -42,8 +41,8 @@ pub fn report(
         kind: request.kind,
         mode: Mode::DryRun,
         stories: errand.stories.clone(),
-        reason: request.reason.as_deref().map(redact::redact),
-        trigger: request.trigger.clone(),
+        reason: request.options.reason.as_deref().map(redact::redact),
+        trigger: request.options.trigger.clone(),
         user,
         host,
         started,
@@ -88,8 +87,8 @@ pub fn id(report: &Report, steps: &[Step], sources: &[(String, String)], request
         .collect();
     let whole = json!({
         "kind": report.kind, "undoes": report.undoes, "stories": report.stories, "steps": steps,
-        "sources": sources, "params": Asked::of(request).params, "copy": request.copy, "purge": request.purge,
-        "allow_open": request.allow_open, "strict": request.strict,
+        "sources": sources, "params": request.options.redacted().params, "copy": request.options.copy, "purge": request.options.purge,
+        "allow_open": request.options.allow_open, "strict": request.options.strict,
     });
     blake3::hash(whole.to_string().as_bytes())
         .to_hex()
@@ -250,8 +249,8 @@ pub fn next_of_preview(report: &Report, request: &Request) -> Vec<String> {
             .extension()
             .is_some_and(|is| is == "rhai")
     };
-    let stories: Vec<String> = if request.named.iter().any(by_path) {
-        request.named.iter().map(|name| quoted(name)).collect()
+    let stories: Vec<String> = if request.options.stories.iter().any(by_path) {
+        request.options.stories.iter().map(|name| quoted(name)).collect()
     } else {
         vec![
             request
@@ -263,14 +262,14 @@ pub fn next_of_preview(report: &Report, request: &Request) -> Vec<String> {
         ]
     };
     let mut command = format!("rollback run {}", stories.join(" "));
-    for (name, value) in &Asked::of(request).params {
+    for (name, value) in &request.options.redacted().params {
         command.push_str(&format!(" --param {}", quoted(&format!("{name}={value}"))));
     }
     let options = [
-        ("copy", request.copy),
-        ("purge", request.purge),
-        ("allow-open", request.allow_open),
-        ("strict", request.strict),
+        ("copy", request.options.copy),
+        ("purge", request.options.purge),
+        ("allow-open", request.options.allow_open),
+        ("strict", request.options.strict),
     ];
     for (option, _) in options.iter().filter(|(_, given)| *given) {
         command.push_str(&format!(" --{option}"));

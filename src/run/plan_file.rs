@@ -5,105 +5,18 @@
 //! compact JSON of the rest), which tells a file that was edited. Parameters that are secrets stand in it masked, and are
 //! asked for again.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Audience, Context, Preview, Request, carry_out, preview};
 use crate::base::error::{Error, Result};
-use crate::base::redact::{MASK, is_secret, redact};
 use crate::gate::expected::{self, Step};
 use crate::pass::Silent;
+use crate::report::options::Options;
 use crate::report::{Mode, Report, RunOutcome};
 use crate::run::history::History;
 
 /// The schema that a plan's file names.
 const SCHEMA: &str = "rollback.report/1";
-
-/// What was asked for, as far as it shapes the plan.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
-    /// Stories, features, and absolute paths of scripts.
-    pub stories: Vec<String>,
-    /// `--reason`.
-    pub reason: Option<String>,
-    /// `--trigger`.
-    pub trigger: String,
-    /// `--param K=V`; [`MASK`] in place of a secret.
-    pub params: BTreeMap<String, String>,
-    /// `--copy`.
-    pub copy: bool,
-    /// `--purge`.
-    pub purge: bool,
-    /// `--allow-open`.
-    pub allow_open: bool,
-    /// `--strict`.
-    #[serde(default)]
-    pub strict: bool,
-}
-
-impl Asked {
-    /// What a request asks for, as it may be written down.
-    #[must_use]
-    pub fn of(request: &Request) -> Self {
-        let told = |(name, value): (&String, &String)| {
-            let value = if is_secret(name, value) { MASK } else { value };
-            (name.clone(), value.to_owned())
-        };
-        Self {
-            stories: request.named.clone(),
-            reason: request.reason.as_deref().map(redact),
-            trigger: request.trigger.clone(),
-            params: request.params.iter().map(told).collect(),
-            copy: request.copy,
-            purge: request.purge,
-            allow_open: request.allow_open,
-            strict: request.strict,
-        }
-    }
-
-    /// The same as a request; its stories are still to be selected.
-    #[must_use]
-    pub fn request(&self) -> Request {
-        Request {
-            named: self.stories.clone(),
-            reason: self.reason.clone(),
-            trigger: self.trigger.clone(),
-            params: self.params.clone(),
-            copy: self.copy,
-            purge: self.purge,
-            allow_open: self.allow_open,
-            strict: self.strict,
-            ..Request::default()
-        }
-    }
-
-    /// The same with the secrets that were left out.
-    ///
-    /// # Errors
-    /// [`crate::base::error::Kind::Usage`] for one that is still missing, and for a parameter that is no such secret.
-    pub fn complete(mut self, given: BTreeMap<String, String>) -> Result<Self> {
-        for (name, value) in given {
-            match self.params.get_mut(&name) {
-                Some(masked) if masked == MASK => *masked = value,
-                _ => {
-                    return Err(Error::usage(format!(
-                        "--param {name} can't be given anew: what was asked for stands"
-                    ))
-                    .hint("only secrets, which are not written down, are given again"));
-                }
-            }
-        }
-        match self.params.iter().find(|(_, value)| *value == MASK) {
-            None => Ok(self),
-            Some((name, _)) => Err(Error::usage(format!(
-                "the parameter `{name}` is a secret, so its value was not written down"
-            ))
-            .hint("give its value again with --param")),
-        }
-    }
-}
 
 /// A plan as its file tells it.
 #[derive(Debug, Clone)]
@@ -111,7 +24,7 @@ pub struct PlanFile {
     /// The plan.
     pub report: Report,
     /// What was asked for.
-    pub asked: Asked,
+    pub asked: Options,
     /// What it does and rests on.
     pub steps: Vec<Step>,
     /// The digest of each script and module that it was made of, by its name.
@@ -122,7 +35,7 @@ pub struct PlanFile {
 ///
 /// # Errors
 /// [`crate::base::error::Kind::Bug`] for what can't be serialised.
-pub fn write(preview: &Preview, asked: &Asked) -> Result<String> {
+pub fn write(preview: &Preview, asked: &Options) -> Result<String> {
     let bug = |error: serde_json::Error| Error::bug(format!("a plan can't be written: {error}"));
     let mut document = serde_json::to_value(&preview.report).map_err(bug)?;
     if let Value::Object(document) = &mut document {
@@ -187,7 +100,8 @@ pub fn read(shown: &str, text: &str) -> Result<PlanFile> {
         .hint(again));
     }
     let mut take = |name: &str| document.remove(name).unwrap_or(Value::Null);
-    let asked: Asked = serde_json::from_value(take("request")).map_err(|error| no_plan(error.to_string()))?;
+    let asked: Options =
+        serde_json::from_value(take("request")).map_err(|error| no_plan(error.to_string()))?;
     let steps: Vec<Step> =
         serde_json::from_value(take("steps")).map_err(|error| no_plan(error.to_string()))?;
     let sources: Vec<(String, String)> =

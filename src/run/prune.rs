@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tracing::debug;
 
 use super::{Audience, Context, begin, own};
 use crate::backup::retention::{Candidate, Policy, decide};
@@ -140,6 +141,9 @@ pub fn look(context: &Context, policy: &Policy) -> Result<Pruning> {
     let reports = history.list_of(&chronicle)?;
     let mut items = backups(context, policy, now, &reports)?;
     items.extend(runs(context, policy, now, &chronicle, &reports)?);
+    for item in &items {
+        debug!(kind = item.kind, name = item.name, kept = item.kept, "prune");
+    }
     let lost = lost(context, &chronicle, &reports, &items);
     Ok(Pruning { items, lost })
 }

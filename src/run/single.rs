@@ -15,6 +15,7 @@ use crate::pass::{Questions, Session, Silent};
 use crate::primitives;
 use crate::primitives::contract::Action;
 use crate::report::effect::Outcome;
+use crate::report::options::Options;
 use crate::report::text::touched;
 use crate::report::{FailureRecord, Flags, Mode, Report, RunKind, RunOutcome};
 use crate::run::Audience;
@@ -38,7 +39,7 @@ impl Single {
         Request {
             kind: self.kind,
             about: Some(self.about.clone()),
-            trigger: "manual".to_owned(),
+            options: Options::by_hand(),
             ..Request::default()
         }
     }

@@ -24,8 +24,11 @@ use crate::workspace::story::{Origin, Script, Story};
 pub fn run_all(context: &Context, session: &Rc<Session>, request: &Request) -> Result<()> {
     let mut last = None;
     for story in &request.stories {
+        let span = tracing::info_span!("story", id = story.id.as_str()).entered();
         // A mistake of ours must not leave the run open: it ends the story like any other failure.
         let result = panic::guard(|| run_one(context, session, story));
+        drop(session.phase.take());
+        drop(span);
         session.warn_of_unknown();
         patterns::end(session, story);
         let Err(error) = result else {
@@ -53,6 +56,8 @@ pub fn run_all(context: &Context, session: &Rc<Session>, request: &Request) -> R
 }
 
 fn enter(session: &Session, story: &Story, phase: &str) {
+    drop(session.phase.take());
+    *session.phase.borrow_mut() = Some(tracing::info_span!("phase", name = phase).entered());
     session.listener.phase(&story.id, phase);
     let mut journal = session.journal.borrow_mut();
     journal.scene.story.clone_from(&story.id);
@@ -105,7 +110,7 @@ fn run_one(context: &Context, session: &Rc<Session>, story: &Rc<Story>) -> Resul
         .checks
         .iter()
         .skip(checks_before)
-        .filter(|check| check.fails(session.view.errand.strict))
+        .filter(|check| check.fails(session.view.errand.options.strict))
         .map(|check| check.title.clone())
         .collect();
     if let Some(expected) = session.gate.borrow_mut().expected() {

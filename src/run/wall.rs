@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode as FileMode, OFlags};
+use tracing::debug;
 
 use super::Context;
 use crate::base::error::{Error, Result};
@@ -62,6 +63,7 @@ impl Context {
     /// [`crate::base::error::Kind::Denied`] where `policy.require_confinement` wants more.
     pub fn wall_of(&self, mode: Mode) -> Result<(Wall, Option<String>)> {
         let wall = Wall::on(confine::interface(), mode);
+        debug!(landlock = confine::interface(), ?mode, "confines");
         // A build whose own walls can be taken down relies on this one.
         let required = self.workspace.config().policy.require_confinement || cfg!(feature = "broken-walls");
         let warning = wall.require(required)?;

@@ -174,6 +174,7 @@ fn register(engine: &mut Engine, session: &Rc<Session>, word: &'static Primitive
                 };
                 session.watch.said(said_at(&session, &context));
                 let act = || {
+                    let _span = tracing::debug_span!("word", name = word.name).entered();
                     let arguments = word
                         .accept(values)
                         .map_err(|error| raise(diagnostics::of_an_index(error, &session)))?;

@@ -1,5 +1,7 @@
 //! Databases as a preview has them so far: which files belong together, and which lie below a place.
 
+use tracing::debug;
+
 use super::{Size, View};
 use crate::base::database;
 use crate::base::database::{HEAD, SMALLEST, Side, Sort};
@@ -90,6 +92,10 @@ impl View {
         }
         let head = self.head(main)?;
         let found = self.database_by(main, &head)?;
+        if let Some(found) = &found {
+            let sides: Vec<&str> = found.sides.iter().map(|(side, _)| side.shown.as_str()).collect();
+            debug!(database = main.shown, ?sides, "database recognised");
+        }
         if found.is_none()
             && let Known::Unknown(why) = head
         {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::Figures;
 use crate::base::clock::Clock;
+use crate::report::options::Options;
 
 /// What a run is about, for the words that need to know.
 #[derive(Debug, Clone, Default)]
@@ -19,20 +20,10 @@ pub struct Errand {
     pub dry_run: bool,
     /// This pass is a preview.
     pub preview: bool,
-    /// `--param K=V`.
-    pub params: BTreeMap<String, String>,
-    /// `--copy`: back up by copying.
-    pub copy: bool,
-    /// `--purge`: what is removed goes for good.
-    pub purge: bool,
-    /// `--allow-open`: back up what a process writes.
-    pub allow_open: bool,
+    /// What was asked for; `strict` also where `validation.strict` says so.
+    pub options: Options,
     /// `--force`.
     pub forced: bool,
-    /// `--strict`, or `validation.strict`: a check that rests on something unknown fails.
-    pub strict: bool,
-    /// Why the run happens.
-    pub reason: Option<String>,
     /// Ids of all stories of the run.
     pub stories: Vec<String>,
     /// Scripts take part: they don't see the program's own state, which would tell them in which pass they are.

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use tracing::debug;
+
 use super::View;
 use super::finding::outermost;
 use crate::base::error::{Kind, Result};
@@ -278,6 +280,18 @@ impl View {
                 let mut needed_by: Vec<String> = Vec::new();
                 for (source, reference) in sources {
                     let stays = !Self::leaves(source, &leaving) && self.still_says(reference)?;
+                    debug!(
+                        path = place.shown,
+                        by = reference.file,
+                        line = reference.line,
+                        stays,
+                        "{}",
+                        if stays {
+                            "kept: what stays names it"
+                        } else {
+                            "what goes, or says it no longer, names it"
+                        }
+                    );
                     if stays && !needed_by.contains(&reference.file) {
                         needed_by.push(reference.file.clone());
                     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use tracing::debug;
+
 use super::order;
 use super::story::Story;
 use crate::base::error::{Error, Result};
@@ -114,11 +116,15 @@ impl Catalogue {
                 Error::usage("no story is named").hint("name stories such as `1.3` or `1.5,1.6`, or `all`")
             );
         }
-        Ok(order::reverse_dependency(
+        let ordered = order::reverse_dependency(
             chosen,
             |story| &story.id,
             |left, right| depends(flags, left, right),
-        ))
+        );
+        for story in &ordered {
+            debug!(story = story.id, origin = ?story.script.origin, feature = story.feature, "story chosen");
+        }
+        Ok(ordered)
     }
 
     fn unknown(&self, name: &str) -> Error {

@@ -12,6 +12,7 @@ use rollback_manager::gate::confirm::Answers;
 use rollback_manager::gate::prompt::Ask;
 use rollback_manager::host::confine::Mode;
 use rollback_manager::pass::Listener;
+use rollback_manager::report::options::Options;
 use rollback_manager::report::{OperationRecord, Report, RunOutcome};
 use rollback_manager::run::{self, Audience, Context, Request};
 use rollback_manager::workspace::Workspace;
@@ -386,7 +387,7 @@ fn run_by_a_broken_one(root: &Path) {
     context.confine(Mode::Real).unwrap();
     let request = Request {
         stories: context.catalogue.named("9.1"),
-        trigger: "manual".to_owned(),
+        options: Options::by_hand(),
         answers: Answers {
             yes: true,
             ..Answers::default()

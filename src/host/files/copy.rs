@@ -13,6 +13,8 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tracing::trace;
+
 use super::walk::{DEPTH_LIMIT, too_deep};
 use super::{EntryKind, Files, is_temporary, shown};
 use crate::audit::permit::Permit;
@@ -98,6 +100,7 @@ impl Files {
         to: &Path,
         leave_out: &(dyn Fn(&Path) -> bool + Sync),
     ) -> Result<CopyOutcome> {
+        trace!(from = %from.display(), to = %to.display(), "copy tree");
         self.copy_as(permit, from, to, leave_out, false)
     }
 

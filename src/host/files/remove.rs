@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
+use tracing::trace;
 
 use super::crew::{self, Heap};
 use super::look::listing;
@@ -27,6 +28,7 @@ impl Files {
     /// # Errors
     /// `NotFound`; `Invalid` for a directory; `Denied` for a mount point.
     pub fn remove_file(&self, _permit: &Permit, path: &Path) -> Result<()> {
+        trace!(path = %path.display(), "remove file");
         let place = self.changeable(path)?;
         let stat = place.existing()?;
         if stat.kind == EntryKind::Directory {
@@ -56,6 +58,7 @@ impl Files {
     /// `NotFound`; `Denied`, with nothing removed, where something is mounted inside. A failure on the way says
     /// `changed_something`.
     pub fn remove_tree(&self, _permit: &Permit, path: &Path) -> Result<()> {
+        trace!(path = %path.display(), "remove tree");
         let place = self.changeable(path)?;
         self.refuse_mounts(path)?;
         let stat = place.existing()?;

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use tracing::{debug, trace};
 
 use super::attributes::set_mtime_at;
 use super::claim::rename_new;
@@ -38,6 +39,7 @@ impl Files {
     /// `NotFound`; `Exists` where something stands at `to`; `Invalid` for a directory into itself; `Denied` for a mount
     /// point. Nothing is then changed.
     pub fn rename(&self, _permit: &Permit, from: &Path, to: &Path) -> Result<Renamed> {
+        trace!(from = %from.display(), to = %to.display(), "rename");
         let source = self.changeable(from)?;
         let target = self.changeable(to)?;
         if to.starts_with(from) {
@@ -89,10 +91,15 @@ impl Files {
     /// complete.
     pub fn relocate(&self, permit: &Permit, from: &Path, to: &Path, mounts: Mounts) -> Result<Relocated> {
         let above = |path: &'_ Path| path.parent().unwrap_or(path).to_path_buf();
-        match self.route((&above(from), from), (&above(to), to), mounts)? {
+        let route = self.route((&above(from), from), (&above(to), to), mounts)?;
+        debug!(from = %from.display(), to = %to.display(), ?route, "moves");
+        match route {
             Route::Rename | Route::RenameOrCopy => match self.rename(permit, from, to)? {
                 Renamed::Done => Ok(Relocated::Moved),
-                Renamed::CrossDevice => self.relocate_by_copy(permit, from, to).map(Relocated::Copied),
+                Renamed::CrossDevice => {
+                    debug!("the rename crosses file systems: copies instead");
+                    self.relocate_by_copy(permit, from, to).map(Relocated::Copied)
+                }
             },
             Route::Copy(Cause::OtherFileSystem) => {
                 self.relocate_by_copy(permit, from, to).map(Relocated::Copied)

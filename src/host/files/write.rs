@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use tracing::trace;
 
 use super::attributes::{self, imitate, set_mode_at, set_mtime_at};
 use super::claim::rename_new;
@@ -204,6 +205,7 @@ impl Files {
         expect: &Expect,
         fill: &mut Fill<'_>,
     ) -> Result<()> {
+        trace!(path = %path.display(), "write");
         let place = self.changeable(path)?;
         let before = expected(&place, expect)?;
         let (temporary, mut file) = create_temporary(&place)?;

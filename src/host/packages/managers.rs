@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
+use tracing::debug;
+
 use super::installer::Installer;
 use super::tree::{self, Disk, Tree};
 use super::{Manager, npm, pip, uv};
@@ -39,16 +41,17 @@ impl Managers {
     /// # Errors
     /// What the system says.
     pub fn installer(&self, tree: &dyn Tree, manager: Manager) -> Result<Known<Installer>> {
-        if manager == Manager::Npm {
-            return Ok(Installer::npm(&self.root));
-        }
-        match self.environment(tree)? {
-            Some(environment) => Installer::of_environment(tree, &environment, &self.root),
-            None => Ok(Known::Unknown(format!(
+        let installer = match self.environment(tree) {
+            _ if manager == Manager::Npm => Installer::npm(&self.root),
+            Ok(Some(environment)) => Installer::of_environment(tree, &environment, &self.root)?,
+            Ok(None) => Known::Unknown(format!(
                 "there is no Python environment `{}`: name it as `python` in `rollback.yaml`",
                 self.python
-            ))),
-        }
+            )),
+            Err(error) => return Err(error),
+        };
+        debug!(?manager, ?installer, "who changes packages");
+        Ok(installer)
     }
 
     /// The Python environment, links followed.

@@ -284,13 +284,25 @@ pub(super) fn is_interactive_shell(executable: &OsStr, argv: &[OsString]) -> boo
 /// The working directory of a process, asked for when it matters.
 pub(super) type Cwd<'a> = &'a dyn Fn() -> Option<&'a Path>;
 
-/// The path that `word` means for a process in `cwd`.
+/// Names that mean something else to each process: asked for by us, they would lead to what we have open ourselves.
+const OWN: [&str; 6] = [
+    "/dev/fd",
+    "/dev/stdin",
+    "/dev/stdout",
+    "/dev/stderr",
+    "/proc/self",
+    "/proc/thread-self",
+];
+
+/// The path that `word` means for a process in `cwd`; `None` for a name of what it alone has open.
 pub(super) fn resolve(word: &OsStr, cwd: Option<&Path>) -> Option<PathBuf> {
     let path = Path::new(word);
-    if path.is_absolute() {
-        return lexical(path);
-    }
-    lexical(&cwd?.join(path))
+    let path = if path.is_absolute() {
+        lexical(path)?
+    } else {
+        lexical(&cwd?.join(path))?
+    };
+    (!OWN.iter().any(|own| path.starts_with(own))).then_some(path)
 }
 
 fn file_name(word: &OsStr) -> &OsStr {

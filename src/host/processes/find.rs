@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use tracing::{Level, debug, enabled};
 
 use super::command::{Command, is_interpreter, resolve, same_interpreter};
 use super::holders::Tree;
@@ -125,12 +126,16 @@ pub fn find_among(query: &Query, scope: &Scope, open: Option<&OpenFiles>) -> Res
         let Some(seen) = seen else { continue };
         let judged = table.judged(&seen, |seen| lens.judge(&table, seen, named.as_ref()));
         let Some((process, verdict)) = judged else {
+            lens.tell_of_other(&table, &seen);
             continue;
         };
         explained = true;
         match verdict {
             Verdict::PassedOver(why) => found.pass_over(Some(&process), why),
-            Verdict::Found => found.processes.push(process),
+            Verdict::Found => {
+                debug!(pid = process.pid, command = process.describe(), "process found");
+                found.processes.push(process);
+            }
         }
     }
     if !explained && let (Some(named), Some(file)) = (&named, &query.pid_file) {
@@ -145,6 +150,13 @@ pub fn find_among(query: &Query, scope: &Scope, open: Option<&OpenFiles>) -> Res
 impl Found {
     pub(super) fn pass_over(&mut self, process: Option<&Process>, refusal: Refusal) {
         let Refusal { why, doubtful } = refusal;
+        debug!(
+            pid = process.map(|process| process.pid),
+            command = process.map(Process::describe),
+            why,
+            doubtful,
+            "process passed over"
+        );
         self.passed_over.push(PassedOver {
             pid: process.map(|process| process.pid),
             started_ticks: process.map(|process| process.started_ticks),
@@ -234,6 +246,31 @@ impl<'a> Lens<'a> {
     /// Whether every selector but the pid file matches; the cheapest are asked first.
     fn matches(&self, table: &Table, seen: &Seen) -> bool {
         self.matches_command(table, seen) && self.matches_rest(table, seen)
+    }
+
+    /// Tells, in diagnostics, which selector does not match a process that nobody means; in more of them, of each process
+    /// of the machine.
+    fn tell_of_other(&self, table: &Table, seen: &Seen) {
+        let is_here = || self.root.as_ref().is_none_or(|root| root.holds(table, seen));
+        if !enabled!(Level::DEBUG) || !(enabled!(Level::TRACE) || is_here()) {
+            return;
+        }
+        let selector = if !self.matches_command(table, seen) {
+            "its command line"
+        } else if !self.cwd_matches(table, seen) {
+            "where it works"
+        } else if !self.sockets.as_ref().is_none_or(|sockets| listens(seen, sockets)) {
+            "the port that it listens on"
+        } else {
+            "what it holds"
+        };
+        let words = seen.command().iter().map(|word| word.to_string_lossy());
+        debug!(
+            pid = seen.pid,
+            command = words.collect::<Vec<_>>().join(" "),
+            differs = selector,
+            "process not meant"
+        );
     }
 
     /// Whether the selectors match that ask nothing about the command line.

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::Serialize;
+use tracing::debug;
 
 use super::table::{Seen, Table};
 use super::{Eyes, Process};
@@ -55,6 +56,12 @@ pub fn stop(
     how: &Stop,
     cancelled: &AtomicBool,
 ) -> Result<Ended> {
+    debug!(
+        pid = process.pid,
+        command = process.describe(),
+        ?how,
+        "process is to end"
+    );
     stop_other(permit, eyes, process, how, cancelled, &Table::open()?)
 }
 

@@ -12,7 +12,7 @@ use crate::report::effect::{Outcome, Risk};
 use crate::view::View;
 use crate::workspace::story::{Story, entries, texts};
 
-/// Asked twice: for what names the services, and, another way, for who still has to do with what went.
+/// Options twice: for what names the services, and, another way, for who still has to do with what went.
 pub(super) fn none_runs(session: &Session, story: &Story) -> Result<Option<Finding>> {
     let view = &session.view;
     let queries = service_queries(view, story)?;
@@ -41,7 +41,7 @@ pub(super) fn none_runs(session: &Session, story: &Story) -> Result<Option<Findi
         let told = witness.told(&view.workspace.show(&witness.path).shown);
         match witness.does {
             Does::Runs => finding.wrong.push(told),
-            Does::Writes if !view.errand.allow_open => finding.wrong.push(told),
+            Does::Writes if !view.errand.options.allow_open => finding.wrong.push(told),
             Does::Writes | Does::Reads => finding.remarks.push(told),
             Does::WorksIn => finding.unknown.push(format!(
                 "{told}, which went: whether it belongs to the story can't be told"

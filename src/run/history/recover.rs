@@ -254,7 +254,10 @@ fn closed_report(context: &Context, active: &Active, head: Option<AuditHead>) ->
     if let Ok(report) = History::of(context).load(&active.run) {
         return Ok(report);
     }
-    let request = active.asked.request();
+    let request = Request {
+        options: active.asked.clone(),
+        ..Request::default()
+    };
     let errand = Errand {
         run: active.run.clone(),
         stories: active.stories.clone(),

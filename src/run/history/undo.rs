@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use serde_json::json;
+use tracing::info;
 
 use super::{Active, Begun, History, hindrance, merge, recover};
 use crate::audit::AuditLog;
@@ -153,6 +154,7 @@ pub fn carry_out(
     if !request.answers.force {
         history.require_sound(undone)?;
     }
+    info!(run = undone.run, passed_over = ?chosen.passed_over, "takes a run back");
     let undone = &only_of(undone, &request.only)?;
     let mut operations = history.operations(&undone.run)?;
     if !request.only.is_empty() {
@@ -302,7 +304,7 @@ impl Undoing<'_> {
         self.history.activate(&active)?;
         audit.run_started(json!({
             "kind": shown.kind, "undoes": undone.run, "plan": shown.plan, "stories": undone.stories,
-            "about": shown.about, "reason": request.reason, "trigger": request.trigger, "user": shown.user,
+            "about": shown.about, "reason": request.options.reason, "trigger": request.options.trigger, "user": shown.user,
             "host": shown.host, "asked": active.asked,
         }))?;
         for (question, answer) in said {

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test listens")]
 
 use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::super::trial::Trial;
@@ -105,6 +106,21 @@ fn an_argument_is_a_path_of_the_workspace() {
             within(&trial, &query(argument)).processes.is_empty(),
             "{argument}"
         );
+    }
+}
+
+#[test]
+fn what_a_process_has_open_by_a_number_is_not_taken_for_what_we_have() {
+    let (trial, other) = (Trial::new(), Trial::new());
+    let ours = std::fs::File::open(trial.root()).expect("a directory");
+    for place in ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"] {
+        let theirs = other.named("reader", &[&format!("{place}/{}", ours.as_raw_fd())]);
+        let found = within(&trial, &by_name("reader"));
+        assert!(
+            why(&found).contains("outside the workspace"),
+            "{place}: {found:?}"
+        );
+        theirs.end();
     }
 }
 

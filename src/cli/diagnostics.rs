@@ -1,0 +1,396 @@
+//! What happens inside, for whoever looks for the reason of something: spans along the way of a call and events where a
+//! decision is taken, as lines on stderr and in a file. Off unless it is asked for, and never the audit log: nothing
+//! rests on it. Secrets are masked as everywhere, and what others wrote is escaped.
+
+use std::fmt::{Debug, Write as _};
+use std::fs::File;
+use std::io::Write as _;
+use std::str::FromStr as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::base::clock::Clock;
+use crate::base::error::{Error, Result};
+use crate::base::redact::redact_value;
+use crate::base::terminal::escape;
+use crate::cli::shared::{Everywhere, Form, say};
+use crate::host::private;
+
+/// How the targets of events begin; what people see and type goes without it.
+const CRATE: &str = env!("CARGO_CRATE_NAME");
+
+/// The variables that say what is wanted, the first that is set.
+const VARIABLES: [&str; 2] = ["ROLLBACK_LOG", "RUST_LOG"];
+
+/// Begins to write diagnostics, as options and variables ask for. Where nothing does, nothing is set up, and each place
+/// that could tell something costs one comparison.
+///
+/// # Errors
+/// `usage` for a variable that can't be read; `denied` for a log file that others can read; what the system says.
+pub fn begin(everywhere: &Everywhere) -> Result<()> {
+    let asked = asked()?;
+    let on_stderr = asked
+        .clone()
+        .or_else(|| of_flags(everywhere.verbose).map(ours))
+        .filter(|_| !everywhere.quiet)
+        .map(|targets| Lines::new(Sink::Stderr, everywhere.log_form()).with_filter(targets));
+    let in_file = match &everywhere.log_file {
+        Some(path) => {
+            let file = Mutex::new(private::append(path)?);
+            let targets = asked.unwrap_or_else(|| {
+                ours(
+                    of_flags(everywhere.verbose)
+                        .map_or(LevelFilter::DEBUG, |level| level.max(LevelFilter::DEBUG)),
+                )
+            });
+            Some(Lines::new(Sink::File(file), everywhere.log_form()).with_filter(targets))
+        }
+        None => None,
+    };
+    if on_stderr.is_none() && in_file.is_none() {
+        return Ok(());
+    }
+    let subscriber = tracing_subscriber::registry().with(on_stderr).with(in_file);
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|_| Error::bug("diagnostics were set up twice"))
+}
+
+/// What so many `-v` ask for.
+fn of_flags(verbose: u8) -> Option<LevelFilter> {
+    match verbose {
+        0 => None,
+        1 => Some(LevelFilter::INFO),
+        2 => Some(LevelFilter::DEBUG),
+        _ => Some(LevelFilter::TRACE),
+    }
+}
+
+/// Our own events up to a level, and nobody else's.
+fn ours(level: LevelFilter) -> Targets {
+    Targets::new().with_target(CRATE, level)
+}
+
+/// What the variables ask for.
+fn asked() -> Result<Option<Targets>> {
+    for variable in VARIABLES {
+        if let Some(text) = std::env::var(variable)
+            .ok()
+            .filter(|text| !text.trim().is_empty())
+        {
+            return read(&text)
+                .map(Some)
+                .ok_or_else(|| {
+                    Error::usage(format!("`{variable}` can't be read: `{text}`")).hint(
+                        "a level (`error`, `warn`, `info`, `debug`, `trace`, `off`), or parts with levels: `host::processes=debug,gate=trace`",
+                    )
+                });
+        }
+    }
+    Ok(None)
+}
+
+/// Levels by part: `debug`, `gate=trace,host::files=debug`, with or without the name of the program in front.
+fn read(text: &str) -> Option<Targets> {
+    let mut targets = Targets::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (name, level) = match part.split_once('=') {
+            Some((name, level)) => (name.trim(), LevelFilter::from_str(level.trim()).ok()?),
+            None => match LevelFilter::from_str(part) {
+                Ok(level) => ("", level),
+                Err(_) => (part, LevelFilter::TRACE),
+            },
+        };
+        if !name
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | ':'))
+        {
+            return None;
+        }
+        let rest = name
+            .strip_prefix(CRATE)
+            .or_else(|| name.strip_prefix("rollback"))
+            .unwrap_or(name);
+        let target = match rest.strip_prefix("::").unwrap_or(rest) {
+            "" => CRATE.to_owned(),
+            part => format!("{CRATE}::{part}"),
+        };
+        targets = targets.with_target(target, level);
+    }
+    Some(targets)
+}
+
+/// Where lines go.
+#[derive(Debug)]
+enum Sink {
+    Stderr,
+    File(Mutex<File>),
+}
+
+/// Writes spans that end, and events.
+#[derive(Debug)]
+struct Lines {
+    sink: Sink,
+    form: Form,
+}
+
+/// What is kept of an open span.
+#[derive(Debug, Clone)]
+struct Open {
+    since: Instant,
+    fields: Map<String, Value>,
+}
+
+/// A span that an event lies in, for people and for programs.
+type Around = Vec<(&'static str, Map<String, Value>)>;
+
+impl Lines {
+    const fn new(sink: Sink, form: Form) -> Self {
+        Self { sink, form }
+    }
+
+    fn write(&self, metadata: &Metadata<'_>, around: Around, message: &str, fields: Map<String, Value>) {
+        let target = metadata
+            .target()
+            .strip_prefix(CRATE)
+            .map_or(metadata.target(), |rest| rest.strip_prefix("::").unwrap_or(rest));
+        let at = matches!(self.sink, Sink::File(_)) || self.form == Form::Json;
+        let at = at.then(|| Clock::system().timestamp());
+        let line = match self.form {
+            Form::Text => text(
+                at.as_deref(),
+                *metadata.level(),
+                &around,
+                target,
+                message,
+                &fields,
+            ),
+            Form::Json => {
+                let spans: Vec<Value> = around
+                    .into_iter()
+                    .map(|(name, mut fields)| {
+                        fields.insert("span".to_owned(), Value::from(name));
+                        Value::Object(fields)
+                    })
+                    .collect();
+                let mut value = json!({
+                    "event": "diagnostic", "at": at, "level": metadata.level().as_str().to_ascii_lowercase(),
+                    "target": target, "message": message, "fields": fields, "spans": spans,
+                });
+                redact_value(&mut value);
+                format!("{value}\n")
+            }
+        };
+        match &self.sink {
+            Sink::Stderr => say(&line),
+            // A disk that is full must not end what is at work: diagnostics are no record.
+            Sink::File(file) => drop(
+                file.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .write_all(line.as_bytes()),
+            ),
+        }
+    }
+}
+
+/// `debug story{id=1.3}:phase{name=execute}: passed over pid=12 (host::processes::find)`
+fn text(
+    at: Option<&str>,
+    level: Level,
+    around: &Around,
+    target: &str,
+    message: &str,
+    fields: &Map<String, Value>,
+) -> String {
+    let mut line = at.map(|at| format!("{at} ")).unwrap_or_default();
+    let _ = write!(line, "{:<5} ", level.as_str().to_ascii_lowercase());
+    for (at, (name, fields)) in around.iter().enumerate() {
+        let colon = if at == 0 { "" } else { ":" };
+        let _ = write!(line, "{colon}{name}");
+        if !fields.is_empty() {
+            let _ = write!(line, "{{{}}}", listed(fields));
+        }
+    }
+    let colon = if around.is_empty() { "" } else { ": " };
+    let mut message = Value::from(message);
+    redact_value(&mut message);
+    let _ = write!(line, "{colon}{}", escape(message.as_str().unwrap_or_default()));
+    if !fields.is_empty() {
+        let _ = write!(line, " {}", listed(fields));
+    }
+    let _ = writeln!(line, " ({target})");
+    line
+}
+
+/// `key=value key="two words"`, without secrets.
+fn listed(fields: &Map<String, Value>) -> String {
+    let mut fields = Value::Object(fields.clone());
+    redact_value(&mut fields);
+    let fields = fields.as_object().into_iter().flatten();
+    let shown = |value: &Value| match value.as_str() {
+        Some(text) if !text.is_empty() && !text.contains([' ', '"', '=', '{', '}']) => {
+            escape(text).into_owned()
+        }
+        Some(text) => format!("\"{}\"", escape(text).replace('"', "\\\"")),
+        None => value.to_string(),
+    };
+    fields
+        .map(|(key, value)| format!("{key}={}", shown(value)))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().replace(Open {
+                since: Instant::now(),
+                fields: fields.all,
+            });
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        values.record(&mut fields);
+        if let Some(span) = context.span(id)
+            && let Some(open) = span.extensions_mut().get_mut::<Open>()
+        {
+            open.fields.extend(fields.all);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let around = context
+            .event_scope(event)
+            .map(|scope| scope.from_root().filter_map(|span| around(&span)).collect());
+        self.write(
+            event.metadata(),
+            around.unwrap_or_default(),
+            &fields.message,
+            fields.all,
+        );
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let Some(span) = context.span(&id) else { return };
+        let since = span.extensions().get::<Open>().map(|open| open.since);
+        let Some(since) = since else { return };
+        let took = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let around = span
+            .scope()
+            .from_root()
+            .filter_map(|span| around(&span))
+            .collect();
+        let fields = Map::from_iter([("us".to_owned(), Value::from(took))]);
+        self.write(span.metadata(), around, "ended", fields);
+    }
+}
+
+fn around<'a, S: LookupSpan<'a>>(
+    span: &tracing_subscriber::registry::SpanRef<'a, S>,
+) -> Option<(&'static str, Map<String, Value>)> {
+    let extensions = span.extensions();
+    let open = extensions.get::<Open>()?;
+    Some((span.name(), open.fields.clone()))
+}
+
+/// The fields of a span or an event as JSON.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    all: Map<String, Value>,
+}
+
+impl Visit for Fields {
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.all.insert(field.name().to_owned(), Value::from(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.all.insert(field.name().to_owned(), Value::from(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.all.insert(field.name().to_owned(), Value::from(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.all.insert(field.name().to_owned(), Value::from(value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let text = format!("{value:?}");
+        if field.name() == "message" {
+            self.message = text;
+        } else {
+            self.all.insert(field.name().to_owned(), Value::from(text));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_and_levels_are_read_with_and_without_the_name_in_front() {
+        let is_on = |text: &str, target: &str, level| read(text).expect(text).would_enable(target, &level);
+        let target = "rollback_manager::host::processes::find";
+        for text in [
+            "debug",
+            "rollback=debug",
+            "host::processes=debug",
+            "rollback_manager::host=debug",
+            "gate=off, host=debug",
+        ] {
+            assert!(is_on(text, target, Level::DEBUG), "{text}");
+            assert!(!is_on(text, target, Level::TRACE), "{text}");
+        }
+        assert!(is_on("host", target, Level::TRACE));
+        assert!(!is_on("gate=trace", target, Level::ERROR));
+        assert!(
+            !is_on("debug", "rustls", Level::ERROR),
+            "others' events are not ours to show"
+        );
+        for text in ["host=loud", "=debug=", "[run]=debug", "a b"] {
+            assert!(read(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_hides_secrets_and_shows_what_a_terminal_would_obey() {
+        let fields = Map::from_iter([
+            ("password".to_owned(), Value::from("hunter2hunter2")),
+            ("path".to_owned(), Value::from("a\u{1b}[2Jb c")),
+            ("count".to_owned(), Value::from(3)),
+        ]);
+        let around = vec![(
+            "word",
+            Map::from_iter([("name".to_owned(), Value::from("remove_path"))]),
+        )];
+        assert_eq!(
+            text(
+                None,
+                Level::DEBUG,
+                &around,
+                "gate",
+                "kept token=abcdefghij\n",
+                &fields
+            ),
+            "debug word{name=remove_path}: kept token=[redacted]\\n password=[redacted] path=\"a\\u{1b}[2Jb c\" count=3 (gate)\n"
+        );
+    }
+}
