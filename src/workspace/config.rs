@@ -17,12 +17,13 @@ use crate::workspace::alerts_config::AlertsConfig;
 pub const FLAGS_FILE: &str = "config/feature-flags.yaml";
 
 /// Names under which secrets usually lie.
-const READ_DENY: [&str; 7] = [
+const READ_DENY: [&str; 8] = [
     "**/.env*",
     "**/.npmrc",
     "**/.pypirc",
     "**/.netrc",
-    "**/id_*",
+    "**/id_{rsa,dsa,ecdsa,ed25519,xmss}*",
+    "**/.ssh/id_*",
     "**/*.pem",
     "**/*.key",
 ];
@@ -411,8 +412,9 @@ impl Config {
                     None => failure,
                 };
                 return Err(match pattern::place_in(text, super::CONFIG, pattern) {
-                    Some(place) => failure.at(place),
-                    None => failure,
+                    // Nothing is found of an empty one; credentials are not repeated.
+                    Some(place) if !pattern.is_empty() && !pattern.contains('@') => failure.at(place),
+                    _ => failure,
                 });
             }
         }
