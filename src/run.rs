@@ -78,7 +78,7 @@ pub mod single;
 mod stories;
 
 /// Switching a story's code off.
-mod switches;
+pub mod switches;
 
 /// Tests of scripts.
 pub mod tests;

@@ -11,8 +11,10 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::faults::cutter::{Effect, trace};
 use crate::prompts::{RECORDS, assert_as_before};
 use crate::sandbox::{Finished, Sandbox, Snapshot, assert_unchanged, ended, output_of};
+use crate::skipped::skipped;
 
 /// A run that has removed `first` and now waits in a command, with `last` still to be removed.
 struct AtWork {
@@ -199,6 +201,40 @@ fn recover_settles_the_cut_and_takes_everything_back() {
     assert_eq!(runs[0]["outcome"], "interrupted");
     assert_eq!(runs[0]["undone_by"], runs[1]["run"], "{runs}");
     assert_eq!(sandbox.json(&["status"])["unfinished_run"], Value::Null);
+}
+
+#[test]
+fn recover_names_originals_that_lie_out_of_their_place_and_leaves_what_it_can_not_place() {
+    let sandbox = Sandbox::empty();
+    sandbox.write("data/first/file", "1").write(
+        "rollback/cut.rhai",
+        "const STORY = #{ id: \"9.1\", title: \"Cut\" };\nfn execute() { remove_path(\"data/first\"); }\n",
+    );
+    let run = ["run", "9.1", "--yes"];
+    let whole = match trace(&sandbox.command(&run), None) {
+        Ok(whole) => whole,
+        Err(why) => return skipped(&why),
+    };
+    sandbox.run(&["undo", "--yes"]).assert_code(0);
+    let is_move = |effect: &Effect| effect.call == "renameat2" && effect.about.contains("removed");
+    let point = whole.effects.iter().position(is_move).unwrap() + 1;
+    assert!(trace(&sandbox.command(&run), Some(point)).unwrap().cut);
+    let mark: Value = serde_json::from_str(&sandbox.read(".rollback/active")).unwrap();
+    let aside = format!("data/.rollback-{}-7.aside", mark["pid"]);
+    sandbox.write(&format!("{aside}/file"), "whose?");
+    let fate = format!("`{aside}`, an original that was taken out of the way of `data/first`, stays");
+    for words in [["recover", "-n", "--json"], ["recover", "--yes", "--json"]] {
+        let report = sandbox.run(&words).assert_code(0).json();
+        assert!(
+            report["warnings"][0].as_str().unwrap().starts_with(&fate),
+            "{report:#}"
+        );
+        assert_eq!(sandbox.read(&format!("{aside}/file")), "whose?");
+    }
+    assert_eq!(sandbox.read("data/first/file"), "1");
+    let log = sandbox.read(".rollback/audit/000001.jsonl");
+    let recorded = log.lines().find(|line| line.contains("\"recovered\"")).unwrap();
+    assert!(recorded.contains(&aside), "{recorded}");
 }
 
 #[test]

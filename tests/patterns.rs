@@ -155,6 +155,35 @@ fn a_rule_that_nobody_understands_is_an_error_with_its_place() {
             );
         }
     }
+    for (config, key, said) in [
+        (
+            "policy:\n  http: [\"http://127.0.0.1:*\", \"localhost:*\"]\n",
+            "policy.http",
+            "`localhost:*` is no `http` or `https` address",
+        ),
+        (
+            "policy:\n  http: [\"http://*.example:80\"]\n",
+            "policy.http",
+            "`*` stands for a port, and for no host",
+        ),
+        (
+            "stories:\n  \"9.1\": { paths: [\"svc/[\"] }\n",
+            "stories.9.1.paths",
+            "is no pattern",
+        ),
+        (
+            "stories:\n  \"9.1\": { data: { d: [\"data/{a\"] } }\n",
+            "stories.9.1.data.d",
+            "is no pattern",
+        ),
+    ] {
+        let sandbox = sampled("", "");
+        sandbox.write("rollback.yaml", config);
+        assert_says(
+            &sandbox.run(&["status"]).assert_code(2),
+            &["rollback.yaml:2:", key, said, "hint:"],
+        );
+    }
     let sandbox = sampled("", "");
     sandbox.write("rollback.yaml", "policy: { deny: [\"/nowhere/**\"] }\n");
     assert_says(

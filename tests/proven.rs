@@ -13,6 +13,7 @@ fn execute() {
     remove_path("old");
     remove_path("notes.txt");
     remove_lines("kept.txt", "one");
+    remove_pid_file("svc.pid");
 }
 "#;
 
@@ -28,7 +29,9 @@ fn workspace() -> Sandbox {
         .write("old/a.txt", "a")
         .write("old/b/c.txt", "c")
         .write("notes.txt", "notes")
-        .write("kept.txt", "one\ntwo\n");
+        .write("kept.txt", "one\ntwo\n")
+        // Above what any process can be numbered.
+        .write("svc.pid", "4194305\n");
     sandbox
 }
 
@@ -63,7 +66,7 @@ fn scribble(path: &Path) {
 #[test]
 fn what_was_put_away_and_is_another_now_is_named_and_stops_the_undo_with_8() {
     type Harm = fn(&Sandbox, &str) -> String;
-    let harms: [(&str, Harm); 9] = [
+    let harms: [(&str, Harm); 12] = [
         ("contents of a backup edited", |sandbox, _| {
             scribble(&sandbox.path(&format!("{}/q1.txt", backup(sandbox))));
             "q1.txt` has other contents".to_owned()
@@ -95,6 +98,21 @@ fn what_was_put_away_and_is_another_now_is_named_and_stops_the_undo_with_8() {
             let stored = stored(sandbox, run, "removed", "old");
             sandbox.remove(&format!("{stored}/b/c.txt"));
             format!("`{stored}` holds 3 paths, not 4")
+        }),
+        ("a file of a removed tree scribbled on", |sandbox, run| {
+            let stored = stored(sandbox, run, "removed", "old");
+            scribble(&sandbox.path(&format!("{stored}/b/c.txt")));
+            format!("`{stored}` holds other contents")
+        }),
+        ("a removed pid file edited", |sandbox, run| {
+            let stored = stored(sandbox, run, "removed", "svc.pid");
+            sandbox.write(&stored, "1");
+            format!("`{stored}` has 1 bytes, not 8")
+        }),
+        ("a removed pid file scribbled on", |sandbox, run| {
+            let stored = stored(sandbox, run, "removed", "svc.pid");
+            scribble(&sandbox.path(&stored));
+            format!("`{stored}` holds other contents")
         }),
         ("a removed file scribbled on", |sandbox, run| {
             let stored = stored(sandbox, run, "removed", "notes.txt");

@@ -51,7 +51,7 @@ fn open_to_others(top: &Path) -> Vec<String> {
 }
 
 /// All files below that hold a text.
-fn holding(top: &Path, text: &str) -> Vec<String> {
+pub fn holding(top: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut pending = vec![top.to_path_buf()];
     while let Some(path) = pending.pop() {
@@ -328,6 +328,9 @@ fn readings_of_the_default_list_are_refused_and_removal_is_not() {
         "home/.netrc",
         "id_rsa",
         "keys/id_ed25519",
+        "keys/ID_ECDSA_SK",
+        "keys/id_rsa.old",
+        "home/.ssh/id_deploy",
         "tls/server.pem",
         "tls/SERVER.KEY",
     ];
@@ -375,6 +378,16 @@ fn readings_and_edits_of_other_files_stay_possible() {
     sandbox.write("conf/.env.local", "A=1\n").write("conf/x", "x");
     sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
     assert!(sandbox.exists("copied/.env.local") && sandbox.exists("moved/.env.local"));
+}
+
+#[test]
+fn readings_of_sources_whose_names_begin_as_those_of_keys_are_given() {
+    let sandbox =
+        workspace("note(read_text(\"src/id_utils.js\")); copy_path(\"src/id_utils.js\", \"src/ids.js\");");
+    sandbox.write("src/id_utils.js", "export const id = 1;\n");
+    let run = sandbox.run(&["run", "9.1", "--yes"]).assert_code(0);
+    assert_says(&run, &["export const id = 1;"]);
+    assert_eq!(sandbox.read("src/ids.js"), "export const id = 1;\n");
 }
 
 #[test]

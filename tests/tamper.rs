@@ -108,6 +108,38 @@ fn verify_names_each_kind_with_its_exit_code_and_in_its_schema() {
 }
 
 #[test]
+fn what_could_not_be_looked_at_for_heads_is_no_proof_of_a_whole_log() {
+    let sandbox = rolled_back();
+    sandbox.run(&["audit", "verify", "--strict"]).assert_code(0);
+    sandbox.remove("rollback_reports");
+    std::os::unix::fs::symlink("rollback_reports", sandbox.path("rollback_reports")).unwrap();
+    let told = sandbox.run(&["audit", "verify", "--json"]).assert_code(0).json();
+    assert_eq!((&told["ok"], kinds(&told)), (&Value::Null, vec![]), "{told}");
+    let why = "cannot look for heads in `rollback_reports`";
+    assert!(told["unknown"][0].as_str().unwrap().starts_with(why), "{told}");
+    let text = sandbox.run(&["audit", "verify"]).assert_code(0);
+    assert!(
+        text.stdout.contains(&format!("unknown: {why}")),
+        "{}",
+        text.transcript()
+    );
+    let strict = sandbox.run(&["audit", "verify", "--strict"]).assert_code(1);
+    assert!(
+        strict
+            .stderr
+            .contains("whether the audit log is whole is unknown"),
+        "{}",
+        strict.transcript()
+    );
+    let strict = sandbox.run(&["audit", "verify", "--strict", "--json"]);
+    assert_eq!(strict.assert_code(1).json(), told);
+    // What is damaged is, whatever else could not be seen.
+    sandbox.write(LOG, sandbox.read(LOG).replacen("reports", "report5", 1));
+    let told = sandbox.run(&["audit", "verify", "--strict", "--json"]);
+    assert_eq!(told.assert_code(8).json()["ok"], false);
+}
+
+#[test]
 fn heads_in_log_lines_and_reports_give_away_a_log_that_was_cut_back_with_its_head() {
     let sandbox = rolled_back();
     let (log, head) = (sandbox.read(LOG), sandbox.read(HEAD));

@@ -49,17 +49,15 @@ pub fn collect(root: &Path) -> (Vec<Anchor>, Vec<String>) {
                 continue;
             }
             let place = format!("{directory}/{name}");
-            let file = match crate::workspace::open(entry.path()) {
-                Ok(file) => file,
-                Err(error) => {
-                    unseen.push(format!("cannot look for heads in `{place}`: {error}"));
-                    continue;
+            let read = crate::workspace::open(entry.path()).and_then(|file| {
+                if directory == REPORTS {
+                    of_report(&place, file, &mut found)
+                } else {
+                    of_log(&place, file, &mut found)
                 }
-            };
-            if directory == REPORTS {
-                found.extend(of_report(&place, file));
-            } else {
-                of_log(&place, file, &mut found);
+            });
+            if let Err(error) = read {
+                unseen.push(format!("cannot look for heads in `{place}`: {error}"));
             }
         }
     }
@@ -68,21 +66,36 @@ pub fn collect(root: &Path) -> (Vec<Anchor>, Vec<String>) {
     (found, unseen)
 }
 
-fn of_report(place: &str, file: File) -> Option<Anchor> {
+/// What is longer than is read may hold a head.
+fn too_long(what: &str) -> std::io::Error {
+    std::io::Error::new(
+        ErrorKind::FileTooLarge,
+        format!("{what} is longer than {LIMIT} bytes"),
+    )
+}
+
+fn of_report(place: &str, file: File, found: &mut Vec<Anchor>) -> std::io::Result<()> {
     #[derive(Deserialize)]
     struct Report {
         finished: String,
         audit_head: AuditHead,
     }
-    let report: Report = serde_json::from_reader(BufReader::new(file.take(LIMIT))).ok()?;
-    Some(Anchor {
-        place: place.to_owned(),
-        at: report.finished,
-        head: report.audit_head,
-    })
+    if file.metadata()?.len() > LIMIT {
+        return Err(too_long("it"));
+    }
+    match serde_json::from_reader::<_, Report>(BufReader::new(file.take(LIMIT))) {
+        Ok(report) => found.push(Anchor {
+            place: place.to_owned(),
+            at: report.finished,
+            head: report.audit_head,
+        }),
+        Err(error) if error.is_io() => return Err(error.into()),
+        Err(_) => {}
+    }
+    Ok(())
 }
 
-fn of_log(place: &str, file: File, found: &mut Vec<Anchor>) {
+fn of_log(place: &str, file: File, found: &mut Vec<Anchor>) -> std::io::Result<()> {
     #[derive(Deserialize)]
     struct Line {
         timestamp: String,
@@ -91,11 +104,14 @@ fn of_log(place: &str, file: File, found: &mut Vec<Anchor>) {
     }
     let mut reader = BufReader::with_capacity(1 << 16, file);
     let mut line = Vec::new();
+    let mut whole = Ok(());
     loop {
         line.clear();
-        match reader.by_ref().take(LIMIT).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
+        if reader.by_ref().take(LIMIT).read_until(b'\n', &mut line)? == 0 {
+            return whole;
+        }
+        if line.len() as u64 >= LIMIT && !line.ends_with(b"\n") {
+            whole = Err(too_long("a line of it"));
         }
         if memchr::memmem::find(&line, b"\"auditHead\"").is_none() {
             continue;

@@ -50,6 +50,8 @@ pub struct Verified {
     pub anchors: u64,
     /// Heads that were kept elsewhere and belong to an earlier log, one that was moved aside.
     pub earlier: u64,
+    /// Why heads that were kept elsewhere may be missing: what could not be looked at.
+    pub unseen: Vec<String>,
 }
 
 impl Verified {
@@ -59,13 +61,24 @@ impl Verified {
         self.damage.iter().all(|damage| damage.kind == "torn-tail")
     }
 
+    /// Whether the log holds; `None` where nothing is wrong with what was seen, and not all was.
+    #[must_use]
+    pub fn verdict(&self) -> Option<bool> {
+        match (self.is_sound(), self.unseen.is_empty()) {
+            (false, _) => Some(false),
+            (true, true) => Some(true),
+            (true, false) => None,
+        }
+    }
+
     /// `rollback.audit/1`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
-            "schema": "rollback.audit/1", "ok": self.is_sound(), "records": self.records,
+            "schema": "rollback.audit/1", "ok": self.verdict(), "records": self.records,
             "head": self.head, "damage": self.damage, "more_damage": self.more,
             "anchors": { "checked": self.anchors, "of_earlier_logs": self.earlier },
+            "unknown": self.unseen,
         })
     }
 }

@@ -633,4 +633,10 @@ fn heads_are_found_in_log_lines_and_reports_among_what_others_wrote() {
     let (found, unseen) = anchors::collect(directory.path());
     assert_eq!((found.len(), unseen.len()), (2, 1));
     assert!(unseen[0].contains("`rollback_reports`"), "{unseen:?}");
+    // So may what is longer than is read.
+    let long = std::fs::File::create(directory.path().join("logs/long.log")).expect("made");
+    long.set_len((16 << 20) + 1).expect("made longer");
+    let (found, unseen) = anchors::collect(directory.path());
+    assert_eq!((found.len(), unseen.len()), (2, 2));
+    assert!(unseen[0].contains("`logs/long.log`"), "{unseen:?}");
 }

@@ -37,6 +37,9 @@ pub enum Command {
         /// A head that was kept elsewhere: a report's or a log line's hash
         #[arg(long, value_name = "HASH", value_parser = hash)]
         expect_head: Option<String>,
+        /// Fail where a place that may keep heads of the log could not be looked at
+        #[arg(long)]
+        strict: bool,
     },
     /// Write the records out: as they are, or as a table; exit code 8 where the log was damaged
     Export(export::Arguments),
@@ -60,28 +63,32 @@ pub fn audit(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
             show::show(everywhere, &workspace, run.as_ref().or(only.as_ref()), *newest)?;
             Ok(ExitCode::Done)
         }
-        Command::Verify { expect_head } => verify(everywhere, &workspace, expect_head.as_deref()),
+        Command::Verify { expect_head, strict } => {
+            verify(everywhere, &workspace, expect_head.as_deref(), *strict)
+        }
         Command::Export(arguments) => export::export(everywhere, &workspace, arguments),
     }
 }
 
-fn check(everywhere: &Everywhere, workspace: &Workspace, expected: Option<&str>) -> Result<chain::Verified> {
+fn check(workspace: &Workspace, expected: Option<&str>) -> Result<chain::Verified> {
     let (anchors, unseen) = anchors::collect(workspace.root());
-    let style = terminal::Style::of(&std::io::stderr(), everywhere.no_color);
-    for why in &unseen {
-        say(&render::warning(why, &style));
-    }
-    chain::verify_against(&workspace.state().join("audit"), expected, &anchors)
+    let verified = chain::verify_against(&workspace.state().join("audit"), expected, &anchors)?;
+    Ok(chain::Verified { unseen, ..verified })
 }
 
-fn verify(everywhere: &Everywhere, workspace: &Workspace, expected: Option<&str>) -> Result<ExitCode> {
-    let verified = check(everywhere, workspace, expected)?;
+fn verify(
+    everywhere: &Everywhere,
+    workspace: &Workspace,
+    expected: Option<&str>,
+    strict: bool,
+) -> Result<ExitCode> {
+    let verified = check(workspace, expected)?;
     if everywhere.json {
         print_json(&verified.to_json());
-        return Ok(if verified.is_sound() {
-            ExitCode::Done
-        } else {
-            ExitCode::Corrupt
+        return Ok(match verified.verdict() {
+            Some(false) => ExitCode::Corrupt,
+            None if strict => ExitCode::Failed,
+            _ => ExitCode::Done,
         });
     }
     for damage in &verified.damage {
@@ -111,10 +118,18 @@ fn verify(everywhere: &Everywhere, workspace: &Workspace, expected: Option<&str>
             wording::plural_as(verified.earlier, "head is", "heads are")
         ));
     }
-    if verified.is_sound() {
-        return Ok(ExitCode::Done);
+    for why in &verified.unseen {
+        print(&format!("unknown: {}\n", terminal::escape(why)));
     }
-    Err(damaged(&verified))
+    match verified.verdict() {
+        Some(false) => Err(damaged(&verified)),
+        None if strict => Err(Error::unknown(format!(
+            "whether the audit log is whole is unknown: {} could not be looked at",
+            wording::plural(verified.unseen.len() as u64, "place")
+        ))
+        .hint("make the places readable that are named above, or leave --strict out")),
+        _ => Ok(ExitCode::Done),
+    }
 }
 
 /// One finding in words.
@@ -149,6 +164,9 @@ fn damaged(verified: &chain::Verified) -> Error {
 /// Says on stderr that what follows is not to be trusted.
 fn warn_of_damage(everywhere: &Everywhere, verified: &chain::Verified) {
     let style = terminal::Style::of(&std::io::stderr(), everywhere.no_color);
+    for why in &verified.unseen {
+        say(&render::warning(why, &style));
+    }
     for damage in verified.damage.iter().take(5) {
         say(&render::warning(&told(damage), &style));
     }

@@ -23,7 +23,7 @@ version: 1
 # policy:
 #   write: [\".\"]           # directories below which a run may write, and no others; . is the workspace
 #   deny: [\".git/**\"]      # patterns of what a run may never change
-#   read_deny: [\"**/.env*\", \"**/.npmrc\", \"**/.pypirc\", \"**/.netrc\", \"**/id_*\", \"**/*.pem\", \"**/*.key\"]  # files that a script is never given
+#   read_deny: [\"**/.env*\", \"**/.npmrc\", \"**/.pypirc\", \"**/.netrc\", \"**/id_{rsa,dsa,ecdsa,ed25519,xmss}*\", \"**/.ssh/id_*\", \"**/*.pem\", \"**/*.key\"]  # files that a script is never given
 #   commands: []           # programs that run_command may start
 #   processes: { scope: workspace }
 #   http: [\"http://127.0.0.1:*\", \"http://localhost:*\"]

@@ -9,6 +9,7 @@ use crate::cli::output::{print, print_json};
 use crate::cli::shared::{self, Everywhere};
 use crate::host::confine::Mode;
 use crate::run::history::History;
+use crate::run::switches::Keys;
 use crate::workspace::story::Origin;
 
 /// Shows the status.
@@ -25,6 +26,7 @@ pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
     let backups = view.backups()?;
     let mut stories = Vec::new();
     let mut foreign = Vec::new();
+    let mut unknown = Vec::new();
     for story in context.catalogue.stories() {
         let present: Vec<String> = view
             .present(story)?
@@ -33,10 +35,17 @@ pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
             .collect();
         let flag = story.feature.as_ref().map(|feature| {
             json!({
-                "raw": flags.as_ref().is_some_and(|flags| flags.raw(feature).unwrap_or(false)),
+                "raw": flags.as_ref().map(|flags| flags.raw(feature).unwrap_or(false)),
                 "effective": flags.as_ref().is_some_and(|flags| flags.effective(feature).unwrap_or(false)),
             })
         });
+        match Keys::of(&view, story) {
+            Ok(keys) => unknown.extend(keys.unknown),
+            Err(error) => unknown.push(format!(
+                "whether all of story {} is switched off is unknown: {error}",
+                story.id
+            )),
+        }
         let last = reports
             .iter()
             .rev()
@@ -70,6 +79,7 @@ pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
     }
     let mut warnings = context.catalogue.warnings.clone();
     warnings.extend(context.wall_warning());
+    warnings.extend(unknown);
     let status = json!({
         "schema": "rollback.status/1", "workspace": context.workspace.root().to_string_lossy(), "stories": stories,
         "unfinished_run": History::of(&context).unfinished(), "warnings": warnings,
@@ -99,6 +109,7 @@ fn text(status: &Value, foreign: &[String]) -> String {
                 (Some(true), Some(true)) => "on",
                 (Some(true), Some(false)) => "on, without effect",
                 (Some(false), _) => "off",
+                (None, Some(_)) => "unknown",
                 _ => "none",
             };
             vec![

@@ -182,10 +182,19 @@ pub fn is_temporary_of(path: &Path, pid: u32) -> bool {
     is_temporary(path) && is_of(path, pid)
 }
 
-/// Whether it is an original that this process took out of the way, and may not have compared with its copy yet.
+/// Whether it is an original that was taken out of the way, and may not have been compared with its copy yet.
+#[must_use]
+pub fn is_aside(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        let name = name.as_encoded_bytes();
+        name.starts_with(b".rollback-") && name.ends_with(b".aside")
+    })
+}
+
+/// Whether it is one that this process took out of the way.
 #[must_use]
 pub fn is_aside_of(path: &Path, pid: u32) -> bool {
-    path.extension().is_some_and(|kind| kind == "aside") && is_of(path, pid)
+    is_aside(path) && is_of(path, pid)
 }
 
 fn is_of(path: &Path, pid: u32) -> bool {

@@ -9,7 +9,7 @@ use crate::host::files::{Demand, Mounts};
 use crate::operation::Operation;
 use crate::operation::moving::{demands, move_one};
 use crate::report::effect::{Capability, Done, Fact, Risk};
-use crate::report::undo::{Move, Undo};
+use crate::report::undo::{Move, Portrait, Undo};
 use crate::view::View;
 use crate::view::overlay::Overlay;
 use crate::workspace::Place;
@@ -20,6 +20,8 @@ pub struct RemovePidFile {
     file: Place,
     /// Where it goes; `None` where it is gone already.
     store: Option<Place>,
+    /// What goes, as it is; `None` in a preview.
+    was: Option<Portrait>,
     times: Vec<(String, i64)>,
     needs: Vec<Capability>,
     fact: Fact,
@@ -36,7 +38,14 @@ impl RemovePidFile {
             .file_name()
             .map(|name| name.to_string_lossy().into_owned());
         let store = view.slot("removed", &name.unwrap_or_default());
+        // Who wrote to it has ended by now.
+        let was = if there && !view.errand.preview {
+            Portrait::at_this_moment(view, &file)?.map(|(portrait, _)| portrait)
+        } else {
+            None
+        };
         Ok(Self {
+            was,
             store: there.then_some(store),
             times: view.parent_times(&[&file])?,
             needs: vec![view.write(&file, true)],
@@ -68,7 +77,7 @@ impl Operation for RemovePidFile {
                 moves: vec![Move {
                     from: self.file.spelled(),
                     to: store.spelled(),
-                    was: None,
+                    was: self.was.clone(),
                 }],
                 times: self.times.clone(),
                 drop: Vec::new(),

@@ -1,15 +1,19 @@
 //! What a tree looked like when it was put away or made, small enough for the log: an undo compares it with what stands
 //! there by then.
 
+use std::path::PathBuf;
+
 use crate::backup::MANIFEST;
-use crate::base::error::Result;
+use crate::base::error::{Kind, Result};
 use crate::host::files::EntryKind;
 use crate::report::undo::Portrait;
 use crate::view::View;
 use crate::workspace::Place;
 
-/// Single files up to this size are known by their contents, in bytes.
+/// What holds no more bytes in regular files, and no more of these that are not empty, is known by its contents, too: to put
+/// away more stays a matter of names.
 const CONTENTS: u64 = 1 << 20;
+const FILES: usize = 1_000;
 
 impl Portrait {
     /// Looks at a path; nothing where nothing stands there, or where others may still write to it.
@@ -17,6 +21,15 @@ impl Portrait {
     /// # Errors
     /// What the view says.
     pub fn of(view: &View, place: &Place) -> Result<Option<Self>> {
+        let seen = Self::at_this_moment(view, place)?;
+        Ok(seen.and_then(|(portrait, settled)| settled.then_some(portrait)))
+    }
+
+    /// As [`Portrait::of`], and whether nobody is known who may still write to it.
+    ///
+    /// # Errors
+    /// What the view says.
+    pub fn at_this_moment(view: &View, place: &Place) -> Result<Option<(Self, bool)>> {
         let top = &place.absolute;
         let Some(stat) = view.stat(top)? else {
             return Ok(None);
@@ -29,6 +42,7 @@ impl Portrait {
             contents: None,
         };
         let mut settled = true;
+        let mut files = Vec::new();
         let mut hasher = blake3::Hasher::new();
         view.walk_across(top, &mut |path, stat| {
             let inside = path.strip_prefix(top).unwrap_or(path);
@@ -44,6 +58,9 @@ impl Portrait {
                 EntryKind::Directory => format!("\0{} {mode:o}\n", stat.kind.name()),
                 EntryKind::File => {
                     portrait.bytes = portrait.bytes.saturating_add(stat.size);
+                    if stat.size > 0 && portrait.bytes <= CONTENTS && files.len() <= FILES {
+                        files.push(path.to_path_buf());
+                    }
                     format!("\0file {mode:o} {} {}\n", stat.size, stat.mtime_ns)
                 }
                 other => format!("\0{} {} {}\n", other.name(), stat.size, stat.mtime_ns),
@@ -51,11 +68,34 @@ impl Portrait {
             hasher.update(seen.as_bytes());
             Ok(())
         })?;
-        if stat.kind == EntryKind::File && stat.size <= CONTENTS {
-            // What may not be read is known from outside alone.
-            portrait.contents = view.digest(place).ok();
+        let is_small = portrait.bytes <= CONTENTS && files.len() <= FILES;
+        if is_small && stat.kind == EntryKind::File {
+            portrait.contents = digest(view, place)?;
+        } else if is_small && !files.is_empty() {
+            portrait.contents = digest_of_all(view, &files)?;
         }
         portrait.digest = hasher.finalize().to_hex().to_string();
-        Ok(settled.then_some(portrait))
+        Ok(Some((portrait, settled)))
     }
+}
+
+/// The digest of a file; what may not be read is known from outside alone.
+fn digest(view: &View, place: &Place) -> Result<Option<String>> {
+    match view.digest(place) {
+        Ok(digest) => Ok(Some(digest)),
+        Err(error) if matches!(error.kind(), Kind::Cancelled | Kind::Limit) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// One digest of all files of a tree, in the order of the walk; nothing where one of them may not be read.
+fn digest_of_all(view: &View, files: &[PathBuf]) -> Result<Option<String>> {
+    let mut hasher = blake3::Hasher::new();
+    for file in files {
+        let Some(digest) = digest(view, &view.workspace.show(file))? else {
+            return Ok(None);
+        };
+        hasher.update(digest.as_bytes());
+    }
+    Ok(Some(hasher.finalize().to_hex().to_string()))
 }

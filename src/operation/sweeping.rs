@@ -1,9 +1,11 @@
 //! What an operation that was cut off left lying about: temporaries of ours, and a copy whose original still stands.
 
+use std::path::Path;
+
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Result};
 use crate::host::Host;
-use crate::host::files::{EntryKind, Renamed, is_aside_of, is_temporary, is_temporary_of};
+use crate::host::files::{EntryKind, Renamed, is_aside, is_aside_of, is_temporary, is_temporary_of};
 use crate::operation::reverting::put_times;
 use crate::report::undo::{Move, Undo};
 use crate::workspace::{Place, Workspace};
@@ -15,6 +17,8 @@ pub struct Leftovers {
     pub paths: Vec<Place>,
     /// An original that was taken out of the way and not yet compared with its copy, and its place: it goes back first.
     pub original: Option<(Place, Place)>,
+    /// Other originals that were taken out of the way, which stay, and the places that each may belong to.
+    pub staying: Vec<(Place, Vec<Place>)>,
     /// Modification times of the directories that they lie in, as they were before the operation.
     times: Vec<(String, i64)>,
 }
@@ -24,6 +28,8 @@ pub struct Leftovers {
 pub struct CutOff<'a> {
     /// How it is taken back, which tells what it touched.
     pub undo: &'a Undo,
+    /// What it was about, where the undo does not tell.
+    pub target: &'a str,
     /// When it was begun, nanoseconds since the epoch.
     pub begun_ns: i64,
     /// The process that did it.
@@ -64,6 +70,7 @@ impl CutOff<'_> {
             }
             Undo::Nothing { .. } | Undo::SetMode { .. } | Undo::Command { .. } => {}
         }
+        self.staying(host, workspace, &mut left)?;
         left.paths.sort_by(|one, other| one.absolute.cmp(&other.absolute));
         left.paths.dedup_by(|one, other| one.absolute == other.absolute);
         Ok(left)
@@ -147,6 +154,45 @@ impl CutOff<'_> {
         Ok(())
     }
 
+    /// Originals beside what it was to move that do not go back by themselves.
+    fn staying(&self, host: &Host, workspace: &Workspace, left: &mut Leftovers) -> Result<()> {
+        let places: Vec<Place> = match self.undo {
+            Undo::MoveBack { moves, .. } => {
+                let froms = moves.iter().map(|each| workspace.place(&each.from));
+                froms.collect::<Result<_>>()?
+            }
+            // What an operation is about need not be a path.
+            _ => workspace.place(self.target).into_iter().collect(),
+        };
+        let mut directories: Vec<&Path> = places
+            .iter()
+            .filter_map(|place| place.absolute.parent())
+            .collect();
+        directories.sort_unstable();
+        directories.dedup();
+        for directory in directories {
+            let stat = host.files.stat(directory)?;
+            if stat.is_none_or(|stat| stat.kind != EntryKind::Directory) {
+                continue;
+            }
+            for (name, _) in host.files.list(directory)? {
+                let path = directory.join(name);
+                let goes_back = left
+                    .original
+                    .as_ref()
+                    .is_some_and(|(aside, _)| aside.absolute == path);
+                if is_aside(&path) && !goes_back {
+                    let beside = places
+                        .iter()
+                        .filter(|place| place.absolute.parent() == Some(directory));
+                    left.staying
+                        .push((workspace.show(&path), beside.cloned().collect()));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn beside(&self, host: &Host, workspace: &Workspace, shown: &str, left: &mut Leftovers) -> Result<()> {
         self.beside_with(host, workspace, shown, true, left)
     }
@@ -197,15 +243,35 @@ fn is_ours(workspace: &Workspace, place: &Place) -> bool {
 }
 
 impl Leftovers {
+    /// What becomes of each original that was taken out of the way, for people: what `is_swept` already, or will be.
+    #[must_use]
+    pub fn fates(&self, is_swept: bool) -> Vec<String> {
+        let verb = if is_swept { "was put" } else { "goes" };
+        let back = self.original.iter();
+        let back = back.map(|(aside, from)| {
+            format!("`{aside}`, an original that was out of its place, {verb} back as `{from}`")
+        });
+        let staying = self.staying.iter().map(|(aside, places)| {
+            let places: Vec<String> = places.iter().map(|place| format!("`{place}`")).collect();
+            format!(
+                "`{aside}`, an original that was taken out of the way of {}, stays: look at it, then move it back by hand, or remove it",
+                places.join(" or ")
+            )
+        });
+        back.chain(staying).collect()
+    }
+
     /// Puts the original back, removes the rest, and puts the times of their directories back.
     ///
     /// # Errors
     /// What the system says; `Exists` where something has come to the original's place. The copy is then still there.
     pub fn sweep(&self, permit: &Permit, host: &Host, workspace: &Workspace) -> Result<()> {
-        if let Some((aside, from)) = &self.original
-            && host.files.rename(permit, &aside.absolute, &from.absolute)? == Renamed::CrossDevice
-        {
-            return Err(Error::failed(format!("`{aside}` can't be renamed to `{from}`")));
+        if let Some((aside, from)) = &self.original {
+            let stuck = |error: Error| error.context(format!("`{aside}` can't be put back as `{from}`"));
+            let renamed = host.files.rename(permit, &aside.absolute, &from.absolute);
+            if renamed.map_err(stuck)? == Renamed::CrossDevice {
+                return Err(stuck(Error::failed("they lie on different file systems")));
+            }
         }
         for place in &self.paths {
             match host.files.empty_out(permit, &place.absolute) {

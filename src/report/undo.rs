@@ -132,7 +132,7 @@ impl Undo {
     }
 }
 
-/// What was seen of a path: of files their sizes, modes and modification times, of a single small file the contents.
+/// What was seen of a path: of files their sizes, modes and modification times, of what is small the contents.
 /// Sockets, and the manifest of a backup, don't count: copies have none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Portrait {
@@ -144,7 +144,8 @@ pub struct Portrait {
     pub bytes: u64,
     /// BLAKE3 over all that is compared from outside, in hexadecimal.
     pub digest: String,
-    /// BLAKE3 of the contents of a single small file, in hexadecimal; `None` for all else, and where it may not be read.
+    /// Up to 1 MiB, and 1,000 files that are not empty: BLAKE3 of the contents of a file, or over those of all files of a
+    /// tree, in hexadecimal. `None` for what is larger, where nothing is in it, and where it may not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contents: Option<String>,
 }

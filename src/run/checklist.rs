@@ -89,27 +89,26 @@ pub fn check(session: &Session, story: &Story) -> Result<()> {
 }
 
 fn flags_are_off(session: &Session, story: &Story) -> Result<Option<Finding>> {
-    let elsewhere = switches::still_on(session, story)?;
+    let elsewhere = switches::Keys::of(&session.view, story)?;
+    let mut finding = Finding {
+        wrong: elsewhere.on,
+        unknown: elsewhere.unknown,
+        remarks: elsewhere.absent,
+    };
     if story.flags().is_empty() {
-        return Ok(Some(
-            Finding::of(elsewhere).remarking("the story has no feature flag"),
-        ));
+        return Ok(Some(finding.remarking("the story has no feature flag")));
     }
     let Some(flags) = session.view.flags()? else {
-        return Ok(Some(Finding::of(vec![format!(
-            "there is no flags file `{}`",
-            session.view.workspace.flags_file()
-        )])));
+        let missing = format!("there is no flags file `{}`", session.view.workspace.flags_file());
+        finding.wrong.insert(0, missing);
+        return Ok(Some(finding));
     };
-    let on = story
-        .flags()
-        .into_iter()
-        .filter(|name| flags.raw(name).unwrap_or(false))
-        .map(|name| format!("`{name}` is on"))
-        .chain(elsewhere)
-        .collect();
+    let on = story.flags().into_iter();
+    let on = on.filter(|name| flags.raw(name).unwrap_or(false));
+    finding
+        .wrong
+        .splice(0..0, on.map(|name| format!("`{name}` is on")));
     let unheard = story.feature.iter().find(|name| flags.raw(name).is_none());
-    let finding = Finding::of(on);
     Ok(Some(match unheard {
         Some(name) => finding.remarking(format!("the flags file knows no feature `{name}`")),
         None => finding,

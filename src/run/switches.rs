@@ -8,8 +8,9 @@ use crate::edit::yaml;
 use crate::pass::Session;
 use crate::primitives;
 use crate::primitives::contract::Action;
-use crate::workspace::Place;
+use crate::view::View;
 use crate::workspace::story::Story;
+use crate::workspace::{CONFIG, Place};
 
 /// Switches off the features that gate the story's code, with what depends on them, and then its keys in other files.
 ///
@@ -17,7 +18,7 @@ use crate::workspace::story::Story;
 /// What the words `set_flag` and `set_yaml` say.
 pub fn switch_off(session: &Session, story: &Story) -> Result<()> {
     let names = story.flags();
-    let keys = keys(session, story)?;
+    let keys = keys(&session.view, story)?;
     if names.is_empty() && keys.is_empty() {
         return Ok(());
     }
@@ -26,12 +27,12 @@ pub fn switch_off(session: &Session, story: &Story) -> Result<()> {
         for (place, key) in &keys {
             if !session.view.exists(&place.absolute)? {
                 session.warn(&format!(
-                    "`{place}`, which `rollback.yaml` names at `stories.{}.flags`, is not there: `{key}` was not switched off",
-                    story.id
+                    "{}: `{key}` was not switched off",
+                    not_there(place, story)
                 ));
                 continue;
             }
-            if value(session, place, key)?.is_none() {
+            if value(&session.view, place, key)?.is_none() {
                 session.warn(&format!(
                     "`{place}` has no key `{key}`: nothing was switched off there"
                 ));
@@ -44,19 +45,62 @@ pub fn switch_off(session: &Session, story: &Story) -> Result<()> {
     })
 }
 
-/// The keys of other files that are still on, for people.
-///
-/// # Errors
-/// A file can't be read, or is no YAML.
-pub fn still_on(session: &Session, story: &Story) -> Result<Vec<String>> {
-    let mut on = Vec::new();
-    for (place, key) in keys(session, story)? {
-        let off = [None, Some(Value::Null), Some(Value::Bool(false))];
-        if session.view.exists(&place.absolute)? && !off.contains(&value(session, &place, &key)?) {
-            on.push(format!("`{key}` of `{place}` is on"));
+/// How the keys of other files stand, for people.
+#[derive(Debug, Default)]
+pub struct Keys {
+    /// Those that are still on.
+    pub on: Vec<String>,
+    /// Those of which nobody can tell, and why.
+    pub unknown: Vec<String>,
+    /// Those that their file does not have, which is to be off.
+    pub absent: Vec<String>,
+}
+
+impl Keys {
+    /// Looks at the keys of a story.
+    ///
+    /// # Errors
+    /// A file can't be read, or is no YAML.
+    pub fn of(view: &View, story: &Story) -> Result<Self> {
+        let mut found = Self::default();
+        for (place, key) in keys(view, story)? {
+            if !view.exists(&place.absolute)? {
+                // What went with the story has no switch left.
+                if !is_part(view, story, &place)? {
+                    let why = format!("{}: whether `{key}` is on is unknown", not_there(&place, story));
+                    found.unknown.push(why);
+                }
+                continue;
+            }
+            match value(view, &place, &key)? {
+                None => found.absent.push(format!("`{place}` has no key `{key}`")),
+                Some(Value::Null | Value::Bool(false)) => {}
+                Some(_) => found.on.push(format!("`{key}` of `{place}` is on")),
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn not_there(place: &Place, story: &Story) -> String {
+    format!(
+        "`{place}`, which `{CONFIG}` names at `stories.{}.flags`, is not there",
+        story.id
+    )
+}
+
+/// Whether a file is, or lies in, what the story takes away.
+fn is_part(view: &View, story: &Story, file: &Place) -> Result<bool> {
+    for part in &story.parts {
+        let places = view.parts(part)?;
+        if places
+            .iter()
+            .any(|part| file.absolute.starts_with(&part.absolute))
+        {
+            return Ok(true);
         }
     }
-    Ok(on)
+    Ok(false)
 }
 
 fn features_off(session: &Session, names: &[String]) -> Result<()> {
@@ -91,8 +135,8 @@ fn features_off(session: &Session, names: &[String]) -> Result<()> {
 }
 
 /// Each key with its file, as `rollback.yaml` names them for the story.
-fn keys(session: &Session, story: &Story) -> Result<Vec<(Place, String)>> {
-    let workspace = &session.view.workspace;
+fn keys(view: &View, story: &Story) -> Result<Vec<(Place, String)>> {
+    let workspace = &view.workspace;
     let Some(additions) = workspace.config().stories.get(&story.id) else {
         return Ok(Vec::new());
     };
@@ -104,8 +148,8 @@ fn keys(session: &Session, story: &Story) -> Result<Vec<(Place, String)>> {
     Ok(keys)
 }
 
-fn value(session: &Session, place: &Place, key: &str) -> Result<Option<Value>> {
-    let text = session.view.read_text(place)?;
+fn value(view: &View, place: &Place, key: &str) -> Result<Option<Value>> {
+    let text = view.read_text(place)?;
     yaml::get(&text, key).map_err(|error| error.context(place))
 }
 

@@ -124,21 +124,65 @@ impl Address {
         Self::parse(joined.as_str())
     }
 
-    /// Whether a pattern of `policy.http` lists it: an address with the same scheme, host and port, where `*` as its port
-    /// stands for any. A path in it says nothing.
+    /// Whether a pattern of `policy.http` lists it; one that can't be read lists nothing.
     #[must_use]
     pub fn is_listed_by(&self, pattern: &str) -> bool {
-        let same_host = |listed: &Self| (listed.scheme(), listed.host()) == (self.scheme(), self.host());
-        if Self::parse(pattern).is_ok_and(|listed| same_host(&listed) && listed.port() == self.port()) {
-            return true;
-        }
-        // What `*` stands behind is scheme and host, and nothing more.
-        pattern.split_once(":*").is_some_and(|(front, rest)| {
-            (rest.is_empty() || rest.starts_with(['/', '?', '#']))
-                && front.eq_ignore_ascii_case(&format!("{}://{}", self.scheme(), self.host()))
+        Listed::parse(pattern).is_ok_and(|listed| {
+            (listed.address.scheme(), listed.address.host()) == (self.scheme(), self.host())
+                && (listed.any_port || listed.address.port() == self.port())
         })
     }
 }
+
+/// A pattern of `policy.http`: an address with the same scheme, host and port, where `*` as its port stands for any. A path
+/// in it says nothing.
+struct Listed {
+    address: Address,
+    any_port: bool,
+}
+
+impl Listed {
+    fn parse(pattern: &str) -> Result<Self> {
+        let (address, any_port) = match (Address::parse(pattern), pattern.split_once(":*")) {
+            (Ok(address), _) => (address, false),
+            (Err(_), Some((front, rest))) if rest.is_empty() || rest.starts_with(['/', '?', '#']) => {
+                let address = Address::parse(front).map_err(|error| {
+                    let hint = error.hint_text().unwrap_or(EXAMPLE).to_owned();
+                    let whole = invalid(pattern, "what stands before `:*` can't be read");
+                    whole.hint(hint).caused_by(error)
+                })?;
+                // What `*` stands behind is scheme and host, and nothing more.
+                if !front.eq_ignore_ascii_case(&format!("{}://{}", address.scheme(), address.host())) {
+                    return Err(invalid(pattern, "more than scheme and host stands before `:*`"));
+                }
+                (address, true)
+            }
+            (Err(error), _) => return Err(error),
+        };
+        if address.host().contains('*') {
+            return Err(invalid(pattern, "`*` stands for a port, and for no host"));
+        }
+        Ok(Self { address, any_port })
+    }
+}
+
+/// Whether a pattern of `policy.http` can be read.
+///
+/// # Errors
+/// Of kind `Invalid`, as [`Address::parse`].
+pub fn check_pattern(pattern: &str) -> Result<()> {
+    match Listed::parse(pattern) {
+        Ok(_) => Ok(()),
+        Err(error) if error.hint_text() == Some(EXAMPLE) => {
+            Err(error
+                .hint("name each host, with one port or any: `http://127.0.0.1:3000`, `http://localhost:*`"))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What to do about what is no address at all.
+const EXAMPLE: &str = "give it as in `http://127.0.0.1:3000/health`";
 
 impl std::fmt::Display for Address {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -165,7 +209,7 @@ fn invalid(text: &str, why: &str) -> Error {
         "`{}` is no `http` or `https` address: {why}",
         shown.escape_debug()
     ))
-    .hint("give it as in `http://127.0.0.1:3000/health`")
+    .hint(EXAMPLE)
 }
 
 /// The pattern that lists an address: same scheme and host, and the port, where `*` stands for any.
@@ -381,6 +425,42 @@ mod tests {
             ("", "http://x/"),
         ] {
             assert!(!lists(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    /// A pattern that could never list anything says so, and what to write.
+    #[test]
+    fn a_pattern_that_lists_nothing_is_an_error() {
+        for pattern in [
+            "http://x:*",
+            "HTTP://X:*/y",
+            "http://[::1]:*",
+            "http://x",
+            "https://x:8443/y",
+        ] {
+            assert!(check_pattern(pattern).is_ok(), "{pattern}");
+        }
+        for pattern in [
+            "",
+            "*",
+            "x",
+            "x:80",
+            "localhost:*",
+            "http://*:*",
+            "http://*.x:80",
+            "http://x:*.y",
+            "http://x:81:*",
+            "http://127.1:*",
+            "http:/x",
+            "ftp://x",
+            "http://me:secret@x",
+        ] {
+            let error = check_pattern(pattern).expect_err(pattern);
+            assert_eq!(error.kind(), Kind::Invalid, "{pattern}");
+            assert!(
+                error.hint_text().is_some() && !error.message().contains("secret"),
+                "{error}"
+            );
         }
     }
 

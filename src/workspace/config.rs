@@ -9,19 +9,21 @@ use serde::{Deserialize, Deserializer};
 use super::monitor_config::MonitorConfig;
 use crate::base::error::{Error, Position, Result};
 use crate::base::wording::{deserialize_duration, nearest, parse_duration};
-use crate::pattern::{self, Rule};
+use crate::pattern::{self, Pattern, Rule};
+use crate::workspace::address::check_pattern;
 use crate::workspace::alerts_config::AlertsConfig;
 
 /// The flags file's usual place; it marks a workspace too.
 pub const FLAGS_FILE: &str = "config/feature-flags.yaml";
 
 /// Names under which secrets usually lie.
-const READ_DENY: [&str; 7] = [
+const READ_DENY: [&str; 8] = [
     "**/.env*",
     "**/.npmrc",
     "**/.pypirc",
     "**/.netrc",
-    "**/id_*",
+    "**/id_{rsa,dsa,ecdsa,ed25519,xmss}*",
+    "**/.ssh/id_*",
     "**/*.pem",
     "**/*.key",
 ];
@@ -378,17 +380,31 @@ impl Config {
 }
 
 impl Config {
-    /// A rule that nobody understands would refuse nothing.
+    /// A rule that nobody understands would refuse, list or find nothing.
     fn check_patterns(&self, text: &str) -> Result<()> {
-        let lists = [
-            ("policy.deny", &self.policy.deny),
-            ("policy.read_deny", &self.policy.read_deny),
+        type Check = fn(&str) -> Result<()>;
+        let rule: Check = |pattern| Rule::parse(pattern).map(|_| ());
+        let part: Check = |part| match pattern::is_pattern(part) {
+            true => Pattern::parse(part.trim_end_matches('/')).map(|_| ()),
+            false => Ok(()),
+        };
+        let policy = [
+            ("policy.deny".to_owned(), &self.policy.deny, rule),
+            ("policy.read_deny".to_owned(), &self.policy.read_deny, rule),
+            (
+                "policy.http".to_owned(),
+                &self.policy.http,
+                check_pattern as Check,
+            ),
         ];
-        for (key, pattern) in lists
-            .iter()
-            .flat_map(|(key, list)| list.iter().map(move |one| (key, one)))
-        {
-            if let Err(error) = Rule::parse(pattern) {
+        let stories = self.stories.iter().flat_map(|(id, additions)| {
+            let data = additions.data.iter();
+            data.map(move |(backup, paths)| (format!("stories.{id}.data.{backup}"), paths, part))
+                .chain([(format!("stories.{id}.paths"), &additions.paths, part)])
+        });
+        for (key, patterns, check) in policy.into_iter().chain(stories) {
+            for pattern in patterns {
+                let Err(error) = check(pattern) else { continue };
                 let failure =
                     Error::configuration(format!("`{}`: {key}: {}", super::CONFIG, error.message()));
                 let failure = match error.hint_text() {
@@ -396,8 +412,9 @@ impl Config {
                     None => failure,
                 };
                 return Err(match pattern::place_in(text, super::CONFIG, pattern) {
-                    Some(place) => failure.at(place),
-                    None => failure,
+                    // Nothing is found of an empty one; credentials are not repeated.
+                    Some(place) if !pattern.is_empty() && !pattern.contains('@') => failure.at(place),
+                    _ => failure,
                 });
             }
         }

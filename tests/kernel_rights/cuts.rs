@@ -137,7 +137,12 @@ fn an_original_that_was_not_compared_with_its_copy_yet_goes_back_with_what_came_
                 .collect();
             assert_eq!(aside.len(), 1, "{word}: {left:?}");
             std::fs::write(aside[0].join("inner/late"), "late").unwrap();
-            world.run(&["recover", "--yes"]).assert_code(0);
+            let name = aside[0].file_name().unwrap().to_str().unwrap();
+            for (words, becomes) in [(["recover", "-n"], "goes"), (["recover", "--yes"], "was put")] {
+                let said = world.run(&words).assert_code(0).transcript();
+                let fate = format!("an original that was out of its place, {becomes} back as `data/store`");
+                assert!(said.contains(name) && said.contains(&fate), "{word}: {said}");
+            }
             assert_eq!(world.sandbox.read("data/store/inner/late"), "late");
             std::fs::remove_file(world.sandbox.path("data/store/inner/late")).unwrap();
             let mut differences = crate::sandbox::Snapshot::diff(&before, &world.in_place());

@@ -77,7 +77,7 @@ pub(super) fn export(
     workspace: &Workspace,
     arguments: &Arguments,
 ) -> Result<ExitCode> {
-    let verified = super::check(everywhere, workspace, None)?;
+    let verified = super::check(workspace, None)?;
     super::warn_of_damage(everywhere, &verified);
     let to_file = arguments.output.is_some();
     let sink: Box<dyn Write> = match &arguments.output {

@@ -13,7 +13,7 @@ use crate::base::error::{Error, Result};
 use crate::operation::Operation;
 use crate::operation::editing::AFTER;
 use crate::operation::reverting::{Ready, Revert};
-use crate::operation::sweeping::CutOff;
+use crate::operation::sweeping::{CutOff, Leftovers};
 use crate::report::effect::Risk;
 use crate::report::undo::{Undo, UndoClass};
 use crate::report::{AuditHead, Flags, Mode, Report, RunKind, RunOutcome};
@@ -93,13 +93,17 @@ pub fn run(
         ))
         .hint("`rollback recover` takes it back"));
     }
-    let closed = if request.dry_run {
-        closed_report(context, active, None)?
+    let (closed, fates) = if request.dry_run {
+        let mut fates = Vec::new();
+        for begun in unsettled(context, active)?.unwrap_or_default() {
+            fates.extend(leftovers(context, active, &begun)?.fates(false));
+        }
+        (closed_report(context, active, None)?, fates)
     } else {
-        let head = settle(context, active, then, request.answers.force)?;
+        let (head, fates) = settle(context, active, then, request.answers.force)?;
         let closed = closed_report(context, active, head)?;
         history.save(&closed)?;
-        closed
+        (closed, fates)
     };
     let report = match (&unfinished_undo, then) {
         (Some(undone), _) => {
@@ -109,40 +113,28 @@ pub fn run(
                 finishes: true,
                 ..request.clone()
             };
-            undo::carry_out(context, &Chosen::named(undone.clone()), &request, audience)?
+            undo::carry_out(context, &Chosen::named(undone.clone()), &request, audience)
         }
         (None, Then::Undo) => {
             let request = Request {
                 kind: RunKind::Recover,
                 ..request.clone()
             };
-            undo::carry_out(context, &Chosen::named(closed), &request, audience)?
+            undo::carry_out(context, &Chosen::named(closed), &request, audience)
         }
-        (None, Then::Resume) => crate::run::go_on(context, lock, request, audience)?,
+        (None, Then::Resume) => crate::run::go_on(context, lock, request, audience),
     };
+    let mut report = report.map_err(|error| fates.iter().fold(error, Error::context))?;
+    report.warnings.splice(0..0, fates);
     if !request.dry_run && report.outcome == RunOutcome::Done {
         history.deactivate()?;
     }
     Ok(report)
 }
 
-/// Writes an outcome for each operation that was begun and not finished, and for the run; gives the head of the log
-/// where the run was not finished in it.
-///
-/// Before a run goes on, its unfinished operation is taken back: what is half done then begins anew.
-fn settle(context: &Context, active: &Active, then: Then, force: bool) -> Result<Option<AuditHead>> {
-    let host = &context.host;
-    host.records.prepare()?;
-    let store = context.workspace.run_directory(&active.run);
-    host.records.sweep(&store)?;
-    host.records.sweep(&store.join(AFTER))?;
-    let open = if force {
-        AuditLog::open_after_damage
-    } else {
-        AuditLog::open
-    };
-    let mut audit = open(&host.records, &host.clock, &active.run)?;
-    // What an earlier recovery, itself cut off, has settled already.
+/// The operations that were begun and not finished, and that no earlier recovery, itself cut off, has settled; `None` where
+/// the log holds the end of the run.
+fn unsettled(context: &Context, active: &Active) -> Result<Option<Vec<Begun>>> {
     let mut settled = Vec::new();
     let mut is_finished = false;
     segments::read_run(
@@ -157,6 +149,38 @@ fn settle(context: &Context, active: &Active, then: Then, force: bool) -> Result
     if is_finished {
         return Ok(None);
     }
+    let mut begun = History::of(context).operations(&active.run)?;
+    begun.retain(|begun| {
+        begun.finished.is_none() && !settled.contains(&u64::from(begun.n)) && begun.op != WORD
+    });
+    Ok(Some(begun))
+}
+
+/// Writes an outcome for each operation that was begun and not finished, and for the run; gives the head of the log
+/// where the run was not finished in it, and what became of originals that were out of their place.
+///
+/// Before a run goes on, its unfinished operation is taken back: what is half done then begins anew.
+fn settle(
+    context: &Context,
+    active: &Active,
+    then: Then,
+    force: bool,
+) -> Result<(Option<AuditHead>, Vec<String>)> {
+    let host = &context.host;
+    host.records.prepare()?;
+    let store = context.workspace.run_directory(&active.run);
+    host.records.sweep(&store)?;
+    host.records.sweep(&store.join(AFTER))?;
+    let open = if force {
+        AuditLog::open_after_damage
+    } else {
+        AuditLog::open
+    };
+    let mut audit = open(&host.records, &host.clock, &active.run)?;
+    let Some(unsettled) = unsettled(context, active)? else {
+        return Ok((None, Vec::new()));
+    };
+    let mut fates = Vec::new();
     let view = View::new(
         std::rc::Rc::clone(&context.workspace),
         std::rc::Rc::clone(host),
@@ -167,11 +191,8 @@ fn settle(context: &Context, active: &Active, then: Then, force: bool) -> Result
             ..Errand::default()
         },
     );
-    for begun in History::of(context).operations(&active.run)? {
-        if begun.finished.is_some() || settled.contains(&u64::from(begun.n)) || begun.op == WORD {
-            continue;
-        }
-        sweep(context, active, &begun, &mut audit)?;
+    for begun in unsettled {
+        let originals = sweep(context, active, &begun, &mut audit)?;
         let (revert, ready) = Revert::new(&view, begun.undo.clone())?;
         let found = match ready {
             Ready::Yes if then == Then::Resume && begun.undo.class() == UndoClass::Exact => {
@@ -192,23 +213,34 @@ fn settle(context: &Context, active: &Active, then: Then, force: bool) -> Result
             Ready::ChangedSince(why) => format!("its effect was changed since: {why}"),
             Ready::Never(why) | Ready::Lost(why) | Ready::Lacking(why) => format!("it cannot be told: {why}"),
         };
+        let found: Vec<&str> = std::iter::once(&found)
+            .chain(&originals)
+            .map(String::as_str)
+            .collect();
+        let found = found.join("; ");
         audit.recovered(json!({ "n": begun.n, "op": begun.op, "target": begun.target, "found": found }))?;
+        fates.extend(originals);
     }
     let head = audit.run_finished(json!({ "outcome": "interrupted", "exit_code": 9, "recovered": true }))?;
-    Ok(Some(head))
+    Ok((Some(head), fates))
 }
 
-/// Removes what an unfinished operation left lying about.
-fn sweep(context: &Context, active: &Active, begun: &Begun, audit: &mut AuditLog) -> Result<()> {
-    let (host, workspace) = (&context.host, &context.workspace);
+fn leftovers(context: &Context, active: &Active, begun: &Begun) -> Result<Leftovers> {
     let cut_off = CutOff {
         undo: &begun.undo,
+        target: &begun.target,
         begun_ns: begun.begun_ns,
         pid: active.pid,
     };
-    let left = cut_off.leftovers(host, workspace)?;
+    cut_off.leftovers(&context.host, &context.workspace)
+}
+
+/// Removes what an unfinished operation left lying about; says what became of originals that were out of their place.
+fn sweep(context: &Context, active: &Active, begun: &Begun, audit: &mut AuditLog) -> Result<Vec<String>> {
+    let (host, workspace) = (&context.host, &context.workspace);
+    let left = leftovers(context, active, begun)?;
     if left.paths.is_empty() {
-        return Ok(());
+        return Ok(left.fates(true));
     }
     let names: Vec<&str> = left.paths.iter().map(|place| place.shown.as_str()).collect();
     let names = names.join(", ");
@@ -231,7 +263,7 @@ fn sweep(context: &Context, active: &Active, begun: &Begun, audit: &mut AuditLog
     let swept = left.sweep(&permit, host, workspace);
     let still = host.note_leftovers();
     audit.finish(permit, begun.n, swept.as_ref().map(|()| still.as_deref()))?;
-    swept
+    swept.map(|()| left.fates(true))
 }
 
 /// An operation of the recovery itself.
