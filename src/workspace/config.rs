@@ -384,9 +384,12 @@ impl Config {
     fn check_patterns(&self, text: &str) -> Result<()> {
         type Check = fn(&str) -> Result<()>;
         let rule: Check = |pattern| Rule::parse(pattern).map(|_| ());
-        let part: Check = |part| match pattern::is_pattern(part) {
-            true => Pattern::parse(part.trim_end_matches('/')).map(|_| ()),
-            false => Ok(()),
+        let part: Check = |part| {
+            if pattern::is_pattern(part) {
+                Pattern::parse(part.trim_end_matches('/')).map(|_| ())
+            } else {
+                Ok(())
+            }
         };
         let policy = [
             ("policy.deny".to_owned(), &self.policy.deny, rule),
