@@ -198,7 +198,8 @@ fn times_without_a_zone_are_meant_in_that_of_their_log() {
         let lines = (0..40).rev();
         lines
             .map(|number| format!("{} {level} shop: query\n", local(number * 5)))
-            .collect()
+            .collect::<Vec<_>>()
+            .concat()
     };
     let verdict = |config: &str, zone: &str| {
         let sandbox = workspace();

@@ -419,13 +419,10 @@ impl Config {
                     Some(hint) => failure.hint(hint),
                     None => failure,
                 };
+                // Nothing is found of an empty one; credentials of an address are not repeated.
+                let is_hidden = pattern.is_empty() || (pattern.contains("://") && pattern.contains('@'));
                 return Err(match pattern::place_in(text, super::CONFIG, pattern) {
-                    // Nothing is found of an empty one; credentials of an address are not repeated.
-                    Some(place)
-                        if !pattern.is_empty() && !(pattern.contains("://") && pattern.contains('@')) =>
-                    {
-                        failure.at(place)
-                    }
+                    Some(place) if !is_hidden => failure.at(place),
                     _ => failure,
                 });
             }
