@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::base::known::Known;
+use zone::Open;
 
 /// Lines that are JSON objects.
 mod json;
@@ -17,8 +18,12 @@ mod text;
 /// Times in the forms of logs.
 mod times;
 
+/// What a time leaves open.
+mod zone;
+
 pub use levels::Level;
 pub use times::{time, time_of};
+pub use zone::Zone;
 
 /// How the names begin of what this program writes itself: it says nothing about a service.
 const OWN: [&str; 3] = ["rollback_", "feature_flag_changed", "notification"];
@@ -152,22 +157,29 @@ impl Event<'_> {
     }
 }
 
-/// Reads a line. A time without a year is taken for the one nearest to `near` (ms since the epoch). Bytes that are no UTF-8
-/// are replaced, not refused: what they stand in is rarely what is looked for.
+/// Reads a line. A time without a year is taken for the one nearest to `near` (ms since the epoch), one without a zone for
+/// UTC. Bytes that are no UTF-8 are replaced, not refused: what they stand in is rarely what is looked for.
 #[must_use]
 pub fn read(line: &[u8], near: i64) -> Line<'_> {
+    read_in(line, near, Zone::Utc)
+}
+
+/// As [`read`], where a time without a zone is meant in this one.
+#[must_use]
+pub fn read_in(line: &[u8], near: i64, zone: Zone) -> Line<'_> {
+    let open = Open { near, zone };
     let line = line.trim_ascii();
     if line.is_empty() {
         return Line::Empty;
     }
-    if let Some(event) = json::read(line) {
+    if let Some(event) = json::read(line, open) {
         return Line::Event(event);
     }
     let text = String::from_utf8_lossy(line);
     let event = match &text {
-        Cow::Owned(text) if line.starts_with(b"{") => json::read(text.as_bytes()).map(Event::owned),
+        Cow::Owned(text) if line.starts_with(b"{") => json::read(text.as_bytes(), open).map(Event::owned),
         _ if line.starts_with(b"{") => None,
-        text => text::read(text, near),
+        text => text::read(text, open),
     };
     event.map_or(Line::Broken, Line::Event)
 }
@@ -179,12 +191,23 @@ pub struct Reader {
     text: bool,
     /// Whether it went on, and was indented.
     indented: bool,
+    /// In which zone a time is meant that names none.
+    zone: Zone,
 }
 
 impl Reader {
-    /// Reads the next line, as [`read`] does.
+    /// Of a log whose times are meant in this zone where they name none.
+    #[must_use]
+    pub fn in_zone(zone: Zone) -> Self {
+        Self {
+            zone,
+            ..Self::default()
+        }
+    }
+
+    /// Reads the next line, as [`read_in`] does.
     pub fn read<'line>(&mut self, line: &'line [u8], near: i64) -> Line<'line> {
-        let read = read(line, near);
+        let read = read_in(line, near, self.zone);
         let text = match &read {
             Line::Broken if self.text && goes_on(line, self.indented) => {
                 self.indented = is_indented(line);
@@ -197,6 +220,7 @@ impl Reader {
         *self = Self {
             text,
             indented: false,
+            ..*self
         };
         read
     }

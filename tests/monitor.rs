@@ -188,6 +188,47 @@ fn no_data_is_neither_good_nor_bad() {
 }
 
 #[test]
+fn times_without_a_zone_are_meant_in_that_of_their_log() {
+    // Two hours before UTC reaches the same time of day.
+    let local = |seconds_ago: i64| {
+        let at = timestamp(now() + 2 * 3_600_000 - seconds_ago * 1000);
+        at.trim_end_matches('Z').replace('T', " ")
+    };
+    let lines = |level: &str| -> String {
+        let lines = (0..40).rev();
+        lines
+            .map(|number| format!("{} {level} shop: query\n", local(number * 5)))
+            .collect::<Vec<_>>()
+            .concat()
+    };
+    let verdict = |config: &str, zone: &str| {
+        let sandbox = workspace();
+        sandbox
+            .write("rollback.yaml", config)
+            .write("logs/shop/shop.log", lines("ERROR"));
+        let mut command = sandbox.command(&["monitor", "--once", "--json"]);
+        let output = command.env("TZ", zone).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (
+            output.status.code(),
+            row(&document, "error-rate", Some("shop")).clone(),
+        )
+    };
+    // Taken for UTC, they lie in the future, and are no ground for a verdict.
+    let (_, taken_for_utc) = verdict("", "UTC");
+    assert_eq!(taken_for_utc["verdict"], "inconclusive", "{taken_for_utc:#}");
+    for (timezone, zone) in [("+02:00", "UTC"), ("local", "TST-2")] {
+        let config = format!("monitor: {{ logs: [{{ name: shop, timezone: {timezone} }}] }}\n");
+        let (code, row) = verdict(&config, zone);
+        assert_eq!(
+            (code, &row["verdict"]),
+            (Some(1), &Value::from("breach")),
+            "{timezone}: {row:#}"
+        );
+    }
+}
+
+#[test]
 fn nothing_is_counted_twice_and_the_alert_is_told_once() {
     let sandbox = workspace();
     append(&sandbox, "logs/api/app.log", &traffic("", 60, 2));

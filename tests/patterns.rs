@@ -167,6 +167,11 @@ fn a_rule_that_nobody_understands_is_an_error_with_its_place() {
             "`*` stands for a port, and for no host",
         ),
         (
+            "monitor:\n  probes: [{ service: web, url: \"127.0.0.1:3000\" }]\n",
+            "monitor.probes `web`",
+            "is no `http` or `https` address",
+        ),
+        (
             "stories:\n  \"9.1\": { paths: [\"svc/[\"] }\n",
             "stories.9.1.paths",
             "is no pattern",

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::levels::{Level, Scale};
+use super::zone::Open;
 use super::{Event, text, times};
 use crate::base::known::Known;
 
@@ -16,12 +17,12 @@ const LONGEST: f64 = 7.0 * 86_400_000.0;
 const TOLD: usize = 40;
 
 /// Reads a line; `None` where it is no object.
-pub(super) fn read(line: &[u8]) -> Option<Event<'_>> {
+pub(super) fn read(line: &[u8], open: Open) -> Option<Event<'_>> {
     if !line.starts_with(b"{") {
         return None;
     }
     // Filled where they stand: they are large, and a copy a line is felt.
-    let mut fields = Fields::default();
+    let mut fields = Fields::of(open);
     let mut text = serde_json::Deserializer::from_slice(line);
     text.deserialize_map(Top(&mut fields)).ok()?;
     text.end().ok()?;
@@ -52,9 +53,9 @@ impl<'line> Scalar<'line> {
         }
     }
 
-    fn time(&self) -> Option<i64> {
+    fn time(&self, open: Open) -> Option<i64> {
         match self {
-            Self::Text(text) => times::time(text),
+            Self::Text(text) => times::time_of_log(text, open),
             Self::Number(number) => times::epoch(*number),
             Self::Other => None,
         }
@@ -189,9 +190,18 @@ pub(super) struct Fields<'line> {
     no_time: bool,
     marks: [bool; 6],
     numeric_time: bool,
+    open: Open,
 }
 
 impl<'line> Fields<'line> {
+    /// Nothing yet, of a log that leaves this open.
+    pub(super) fn of(open: Open) -> Self {
+        Self {
+            open,
+            ..Self::default()
+        }
+    }
+
     /// Takes a value of a key at the top.
     pub(super) fn take(&mut self, key: Key, value: Scalar<'line>) {
         self.take_at(Place::Top, key, value);
@@ -201,7 +211,7 @@ impl<'line> Fields<'line> {
         let event = &mut self.event;
         match key {
             // The first of several that can be read.
-            Key::Time | Key::SecondTime => match value.time() {
+            Key::Time | Key::SecondTime => match value.time(self.open) {
                 Some(at) if place == Place::Top && key == Key::Time => {
                     self.numeric_time |= matches!(value, Scalar::Number(_));
                     if matches!(event.at, Known::Unknown(_)) {

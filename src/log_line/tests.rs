@@ -473,3 +473,36 @@ proptest! {
         let _ = time_of(&line);
     }
 }
+
+#[test]
+fn a_time_without_a_zone_is_meant_in_that_of_its_log() {
+    let zone = Zone::parse("+02:00").expect("a zone");
+    for (line, moved) in [
+        ("2026-11-23 01:30:00,250 ERROR shop: no", true),
+        ("[2026/11/23 01:30:00] ERROR: no", true),
+        ("<11>Nov 23 01:30:00 host shop: no", true),
+        ("time=2026-11-23T01:30:00 level=error msg=no", true),
+        (r#"{"time":"2026-11-23 01:30:00","level":"error"}"#, true),
+        ("2026-11-23 01:30:00Z ERROR shop: no", false),
+        ("2026-11-23 01:30:00+01:00 ERROR shop: no", false),
+        (
+            r#"{"timestamp":"2026-11-23T01:30:00.000Z","level":"error"}"#,
+            false,
+        ),
+        (r#"{"time":1795743000,"level":"error"}"#, false),
+    ] {
+        let at = |zone| match read_in(line.as_bytes(), AT, zone) {
+            Line::Event(event) => event.time().expect(line),
+            other => panic!("{line}: {other:?}"),
+        };
+        let hours = if moved { 2 } else { 0 };
+        assert_eq!(at(Zone::Utc) - at(zone), hours * 3_600_000, "{line}");
+        let mut reader = Reader::in_zone(zone);
+        for _ in 0..2 {
+            let Line::Event(event) = reader.read(line.as_bytes(), AT) else {
+                panic!("{line}");
+            };
+            assert_eq!(event.time(), Some(at(zone)), "{line}");
+        }
+    }
+}

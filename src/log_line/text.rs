@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::json::{Fields, Key, Scalar};
 use super::levels::{Level, Scale};
+use super::zone::Open;
 use super::{Event, times};
 use crate::base::known::Known;
 
@@ -13,14 +14,13 @@ const WORDS: usize = 6;
 /// Levels that are also words of many texts: in capitals alone they are none.
 const PROSE: [&str; 5] = ["HTTP", "DATA", "HELP", "FINE", "FAIL"];
 
-/// Reads a line; `None` where neither a time nor a level stands where the usual writers put them. A time without a year is
-/// the one nearest to `near` (ms).
-pub(super) fn read(line: &str, near: i64) -> Option<Event<'static>> {
+/// Reads a line; `None` where neither a time nor a level stands where the usual writers put them.
+pub(super) fn read(line: &str, open: Open) -> Option<Event<'static>> {
     let plain = without_colours(line);
-    syslog(&plain, near)
-        .or_else(|| pairs(&plain))
+    syslog(&plain, open)
+        .or_else(|| pairs(&plain, open))
         .or_else(|| npm(&plain))
-        .or_else(|| general(&plain, near))
+        .or_else(|| general(&plain, open))
 }
 
 /// A line without the escape sequences that colour it on a terminal.
@@ -51,16 +51,16 @@ fn of(at: Option<i64>, level: Option<Level>) -> Event<'static> {
 }
 
 /// `<11>1 2026-11-23T01:30:00Z host program ...` (RFC 5424), `<11>Nov 23 01:30:00 host program: ...` (RFC 3164).
-fn syslog(line: &str, near: i64) -> Option<Event<'static>> {
+fn syslog(line: &str, open: Open) -> Option<Event<'static>> {
     let (priority, rest) = line.strip_prefix('<')?.split_once('>')?;
     let priority: u8 = priority.parse().ok().filter(|priority| *priority < 192)?;
     let level = Level::of_number(f64::from(priority % 8), Scale::Syslog);
     let rest = rest.strip_prefix("1 ").unwrap_or(rest);
-    Some(of(times::leading(rest, near).map(|(at, _)| at), level))
+    Some(of(times::leading(rest, open).map(|(at, _)| at), level))
 }
 
 /// `time=2026-11-23T01:30:00Z level=error msg="..."`.
-fn pairs(line: &str) -> Option<Event<'static>> {
+fn pairs(line: &str, open: Open) -> Option<Event<'static>> {
     let is_key = |key: &str| {
         !key.is_empty()
             && key
@@ -70,7 +70,7 @@ fn pairs(line: &str) -> Option<Event<'static>> {
     if !line.split_once('=').is_some_and(|(key, _)| is_key(key)) {
         return None;
     }
-    let mut fields = Fields::default();
+    let mut fields = Fields::of(open);
     let mut rest = line;
     while let Some((key, behind)) = rest.trim_start().split_once('=') {
         let (value, after) = match behind.strip_prefix('"') {
@@ -113,9 +113,9 @@ fn npm(line: &str) -> Option<Event<'static>> {
 }
 
 /// A time at the beginning, and a level among the words after it; or a level at the beginning.
-fn general(line: &str, near: i64) -> Option<Event<'static>> {
+fn general(line: &str, open: Open) -> Option<Event<'static>> {
     let line = line.trim_start_matches('[');
-    if let Some((at, rest)) = times::leading(line, near) {
+    if let Some((at, rest)) = times::leading(line, open) {
         return Some(of(Some(at), level_among(rest)));
     }
     // `ERROR:name:text`, `error: text`, `ERROR] text`: none of `Error: text`, which is the name of an exception.

@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime};
 
+use super::zone::Open;
+
 /// The time at the beginning of a line as `logs/` has it (`{"timestamp":"2026-11-23T01:30:00.000Z"`), without reading
 /// the rest.
 #[must_use]
@@ -42,6 +44,11 @@ fn utc(text: &[u8]) -> Option<i64> {
 /// zone (then UTC is meant); or a number of it. In milliseconds since the epoch; `None` where it is in none of these forms.
 #[must_use]
 pub fn time(text: &str) -> Option<i64> {
+    time_of_log(text, Open::default())
+}
+
+/// As [`time`], where a log says what it leaves open.
+pub(super) fn time_of_log(text: &str, open: Open) -> Option<i64> {
     if let Some(at) = utc(text.as_bytes()) {
         return Some(at);
     }
@@ -63,7 +70,7 @@ pub fn time(text: &str) -> Option<i64> {
     }
     NaiveDateTime::parse_from_str(&plain, "%Y-%m-%dT%H:%M:%S%.f")
         .ok()
-        .map(|at| at.and_utc().timestamp_millis())
+        .and_then(|at| open.place(at))
 }
 
 /// A number of seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by size.
@@ -80,8 +87,8 @@ pub(super) fn epoch(number: f64) -> Option<i64> {
 }
 
 /// The time at the beginning of a line of text, and what follows it: a date with a time of day and any zone, or the form of
-/// syslog (`Nov 23 01:30:00`), whose year is the one nearest to `near` (ms). A time of day alone is none.
-pub(super) fn leading(line: &str, near: i64) -> Option<(i64, &str)> {
+/// syslog (`Nov 23 01:30:00`), whose year is the nearest one. A time of day alone is none.
+pub(super) fn leading(line: &str, open: Open) -> Option<(i64, &str)> {
     let bytes = line.as_bytes();
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
     let is = |at: usize, wanted: &[u8]| bytes.get(at).is_some_and(|byte| wanted.contains(byte));
@@ -89,7 +96,7 @@ pub(super) fn leading(line: &str, near: i64) -> Option<(i64, &str)> {
         [0, 1, 3, 4, 6, 7].iter().all(|place| digit(at + place)) && is(at + 2, b":") && is(at + 5, b":")
     };
     if !digit(0) {
-        return month_first(line, near, of_day);
+        return month_first(line, open, of_day);
     }
     let date =
         (0..4).all(digit) && is(4, b"-/") && digit(5) && digit(6) && is(7, b"-/") && digit(8) && digit(9);
@@ -114,7 +121,7 @@ pub(super) fn leading(line: &str, near: i64) -> Option<(i64, &str)> {
         offset(spaced)
     };
     let (zone, rest) = zone.unwrap_or(("", rest));
-    let at = time(&format!("{}{zone}", clock.replace('/', "-")))?;
+    let at = time_of_log(&format!("{}{zone}", clock.replace('/', "-")), open)?;
     Some((at, rest))
 }
 
@@ -136,17 +143,17 @@ fn offset(text: &str) -> Option<(&str, &str)> {
 }
 
 /// `Nov 23 01:30:00`.
-fn month_first(line: &str, near: i64, of_day: impl Fn(usize) -> bool) -> Option<(i64, &str)> {
+fn month_first(line: &str, open: Open, of_day: impl Fn(usize) -> bool) -> Option<(i64, &str)> {
     if !of_day(7) {
         return None;
     }
     let (stamp, rest) = line.split_at_checked(15)?;
-    let year = DateTime::from_timestamp_millis(near)?.year();
+    let year = DateTime::from_timestamp_millis(open.near)?.year();
     let at = (year - 1..=year + 1)
         .filter_map(|year| {
             NaiveDateTime::parse_from_str(&format!("{year} {stamp}"), "%Y %b %e %H:%M:%S").ok()
         })
-        .map(|at| at.and_utc().timestamp_millis())
-        .min_by_key(|at| at.abs_diff(near))?;
+        .filter_map(|at| open.place(at))
+        .min_by_key(|at| at.abs_diff(open.near))?;
     Some((at, rest))
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use crate::base::error::{Error, Result};
-use crate::log_line::{self, Line};
+use crate::log_line::{self, Line, Zone};
 use crate::workspace::{LOGS, SECURITY_LOG};
 
 /// The longest line, in bytes; what is longer is passed over.
@@ -89,6 +89,10 @@ pub struct Follower {
 
 /// Whoever takes the lines.
 pub trait Reader {
+    /// In which zone the times of a log are meant that name none.
+    fn zone(&self, _service: Option<&str>) -> Zone {
+        Zone::Utc
+    }
     /// The lines that follow are of another file.
     fn file(&mut self);
     /// A whole line without its end, and the service whose directory it stands in.
@@ -131,7 +135,7 @@ impl Follower {
         let listed = self.list(&mut problems);
         self.find_again(&listed, &mut problems, now);
         for file in &listed {
-            if let Err(error) = self.meet(file, from) {
+            if let Err(error) = self.meet(file, from, reader.zone(file.service.as_deref())) {
                 problems.push(error.to_string());
             }
         }
@@ -266,7 +270,7 @@ impl Follower {
     }
 
     /// A file of the list: one that is known, one that was emptied, a copy, or a new one.
-    fn meet(&mut self, listed: &Listed, from: i64) -> Result<()> {
+    fn meet(&mut self, listed: &Listed, from: i64, zone: Zone) -> Result<()> {
         let shown = self.shown(&listed.path);
         let unreadable = |error: &std::io::Error| {
             Error::io(format!("read `{shown}`"), error).hint("make it readable for this user")
@@ -282,7 +286,7 @@ impl Follower {
             });
             let offset = match copied {
                 Some(original) => original.position.offset,
-                None => start(&file, size, from).unwrap_or(0),
+                None => start(&file, size, from, zone).unwrap_or(0),
             };
             let mut followed = Followed {
                 position: Position {
@@ -480,14 +484,15 @@ impl Followed {
 }
 
 /// Where in a file to begin, so that no line from `from` (ms) on is left out: found by halving where the times are sorted,
-/// else `None`.
-fn start(file: &File, size: u64, from: i64) -> Option<u64> {
-    if size <= SMALL {
+/// else `None`: as in a zone whose clocks are set back.
+fn start(file: &File, size: u64, from: i64, zone: Zone) -> Option<u64> {
+    if size <= SMALL || zone == Zone::Local {
         return None;
     }
+    let line_after = |place| line_after(file, place, from, zone);
     let mut last = i64::MIN;
     for probe in 0..PROBES {
-        let (_, time) = line_after(file, size / PROBES * probe, from)?;
+        let (_, time) = line_after(size / PROBES * probe)?;
         if time < last {
             return None;
         }
@@ -496,7 +501,7 @@ fn start(file: &File, size: u64, from: i64) -> Option<u64> {
     let (mut low, mut high) = (0, size);
     while high - low > SMALL / 4 {
         let middle = low + (high - low) / 2;
-        match line_after(file, middle, from) {
+        match line_after(middle) {
             Some((_, time)) if time < from => low = middle,
             Some(_) => high = middle,
             // Near the end there may be no whole line any more.
@@ -509,11 +514,11 @@ fn start(file: &File, size: u64, from: i64) -> Option<u64> {
     if low == 0 {
         return Some(0);
     }
-    line_after(file, low, from).map(|(begin, _)| begin)
+    line_after(low).map(|(begin, _)| begin)
 }
 
 /// The first whole line with a time after a place: where it begins, and its time; one without a year is near `near` (ms).
-fn line_after(file: &File, place: u64, near: i64) -> Option<(u64, i64)> {
+fn line_after(file: &File, place: u64, near: i64, zone: Zone) -> Option<(u64, i64)> {
     const SEEN: usize = 64 << 10;
     let mut piece = vec![0; SEEN];
     let read = file.read_at(&mut piece, place).ok()?;
@@ -525,7 +530,7 @@ fn line_after(file: &File, place: u64, near: i64) -> Option<(u64, i64)> {
     };
     while let Some(end) = memchr::memchr(b'\n', piece.get(begin..)?) {
         let line = piece.get(begin..begin + end)?;
-        let time = log_line::time_of(line).or_else(|| match log_line::read(line, near) {
+        let time = log_line::time_of(line).or_else(|| match log_line::read_in(line, near, zone) {
             Line::Event(event) => event.time(),
             _ => None,
         });

@@ -3,7 +3,8 @@
 use super::Watch;
 use super::follow::Reader;
 use super::metrics::{AHEAD, Unplaced};
-use crate::log_line::{self, Line};
+use crate::log_line::{self, Line, Zone};
+use crate::workspace::SECURITY_LOG;
 
 /// What takes the lines of the logs.
 pub(super) struct Lines<'a> {
@@ -26,8 +27,8 @@ pub(super) struct Lines<'a> {
 pub(super) struct Before {
     /// When it was written, in ms; of the last one that says so.
     at: Option<i64>,
-    /// What it may go on with.
-    reader: log_line::Reader,
+    /// What it may go on with; nothing at the beginning of a file.
+    reader: Option<log_line::Reader>,
 }
 
 impl Lines<'_> {
@@ -38,6 +39,10 @@ impl Lines<'_> {
 }
 
 impl Reader for Lines<'_> {
+    fn zone(&self, service: Option<&str>) -> Zone {
+        self.watch.config.zone_of(service.unwrap_or(SECURITY_LOG))
+    }
+
     fn file(&mut self) {
         self.before = Before::default();
     }
@@ -54,7 +59,8 @@ impl Reader for Lines<'_> {
         // What was cut short and grows again begins with a hole.
         let hole = line.iter().take_while(|byte| **byte == 0).count();
         let line = line.get(hole..).unwrap_or_default();
-        match self.before.reader.read(line, self.now) {
+        let of_log = || log_line::Reader::in_zone(self.watch.config.zone_of(service.unwrap_or(SECURITY_LOG)));
+        match self.before.reader.get_or_insert_with(of_log).read(line, self.now) {
             Line::Empty => {}
             Line::Continued => self.watch.memory.metrics.intake.continued += 1,
             Line::Broken => self

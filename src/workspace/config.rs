@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::slice::from_ref;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -10,7 +11,7 @@ use super::monitor_config::MonitorConfig;
 use crate::base::error::{Error, Position, Result};
 use crate::base::wording::{deserialize_duration, nearest, parse_duration};
 use crate::pattern::{self, Pattern, Rule};
-use crate::workspace::address::check_pattern;
+use crate::workspace::address::{Address, check_pattern};
 use crate::workspace::alerts_config::AlertsConfig;
 
 /// The flags file's usual place; it marks a workspace too.
@@ -384,28 +385,32 @@ impl Config {
     fn check_patterns(&self, text: &str) -> Result<()> {
         type Check = fn(&str) -> Result<()>;
         let rule: Check = |pattern| Rule::parse(pattern).map(|_| ());
+        let address: Check = |url| Address::parse(url).map(|_| ());
         let part: Check = |part| {
             if pattern::is_pattern(part) {
-                Pattern::parse(part.trim_end_matches('/')).map(|_| ())
-            } else {
-                Ok(())
+                Pattern::parse(part.trim_end_matches('/'))?;
             }
+            Ok(())
         };
+        let (policy, monitor) = (&self.policy, &self.monitor);
         let policy = [
-            ("policy.deny".to_owned(), &self.policy.deny, rule),
-            ("policy.read_deny".to_owned(), &self.policy.read_deny, rule),
-            (
-                "policy.http".to_owned(),
-                &self.policy.http,
-                check_pattern as Check,
-            ),
+            ("policy.deny".to_owned(), &policy.deny[..], rule),
+            ("policy.read_deny".to_owned(), &policy.read_deny, rule),
+            ("policy.http".to_owned(), &policy.http, check_pattern),
         ];
         let stories = self.stories.iter().flat_map(|(id, additions)| {
             let data = additions.data.iter();
-            data.map(move |(backup, paths)| (format!("stories.{id}.data.{backup}"), paths, part))
-                .chain([(format!("stories.{id}.paths"), &additions.paths, part)])
+            data.map(move |(backup, paths)| (format!("stories.{id}.data.{backup}"), &paths[..], part))
+                .chain([(format!("stories.{id}.paths"), &additions.paths[..], part)])
         });
-        for (key, patterns, check) in policy.into_iter().chain(stories) {
+        let probes = monitor.probes.iter().map(|probe| (&probe.service, &probe.url));
+        let probes =
+            probes.map(|(service, url)| (format!("monitor.probes `{service}`"), from_ref(url), address));
+        let series = monitor.prometheus.iter().map(|entry| (&entry.name, &entry.url));
+        let series =
+            series.map(|(name, url)| (format!("monitor.prometheus `{name}`"), from_ref(url), address));
+        let all = policy.into_iter().chain(stories).chain(probes).chain(series);
+        for (key, patterns, check) in all {
             for pattern in patterns {
                 let Err(error) = check(pattern) else { continue };
                 let failure =
@@ -414,9 +419,10 @@ impl Config {
                     Some(hint) => failure.hint(hint),
                     None => failure,
                 };
+                // Nothing is found of an empty one; credentials of an address are not repeated.
+                let is_hidden = pattern.is_empty() || (pattern.contains("://") && pattern.contains('@'));
                 return Err(match pattern::place_in(text, super::CONFIG, pattern) {
-                    // Nothing is found of an empty one; credentials are not repeated.
-                    Some(place) if !pattern.is_empty() && !pattern.contains('@') => failure.at(place),
+                    Some(place) if !is_hidden => failure.at(place),
                     _ => failure,
                 });
             }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use crate::base::wording::deserialize_duration;
+use crate::log_line::Zone;
+use crate::pattern::Name;
 
 /// What is measured.
 mod metric;
@@ -51,6 +53,8 @@ pub struct MonitorConfig {
     pub prometheus: Vec<PrometheusConfig>,
     /// Patterns of the security log.
     pub security: SecurityConfig,
+    /// What the times in logs leave open; the first that names a log counts.
+    pub logs: Vec<LogConfig>,
 }
 
 impl Default for MonitorConfig {
@@ -70,8 +74,29 @@ impl Default for MonitorConfig {
             processes: Vec::new(),
             prometheus: Vec::new(),
             security: SecurityConfig::default(),
+            logs: Vec::new(),
         }
     }
+}
+
+/// What the times in a log leave open.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// Which logs: a pattern of the names of directories below `logs/`, or of `security.log`.
+    pub name: String,
+    /// In which zone a time is meant that names none.
+    #[serde(deserialize_with = "timezone")]
+    pub timezone: Zone,
+}
+
+fn timezone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zone, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Zone::parse(&text).ok_or_else(|| {
+        serde::de::Error::custom(format!(
+            "`{text}` is no timezone: write `UTC`, `local`, or an offset such as `+02:00`"
+        ))
+    })
 }
 
 /// When a value is bad.
@@ -318,6 +343,15 @@ fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 }
 
 impl MonitorConfig {
+    /// In which zone a log's times are meant that name none: those of a service by its name, or `security.log`.
+    #[must_use]
+    pub fn zone_of(&self, name: &str) -> Zone {
+        // What is no pattern was refused when the configuration was read.
+        let mut named = self.logs.iter();
+        let named = named.find(|log| Name::parse(&log.name).is_ok_and(|pattern| pattern.matches(name)));
+        named.map_or(Zone::Utc, |log| log.timezone)
+    }
+
     /// Refuses what is out of range, and what does not go together.
     pub(super) fn check(&self) -> Result<(), String> {
         let within = |key: &str, time: Duration, least: Duration| {
@@ -349,6 +383,9 @@ impl MonitorConfig {
         }
         if let Some(listen) = &self.listen {
             listen_address(listen)?;
+        }
+        for log in &self.logs {
+            Name::parse(&log.name).map_err(|error| format!("monitor.logs: name: {error}"))?;
         }
         for entry in self.prometheus.iter().filter(|entry| entry.sum) {
             if let Some(why) = entry.not_additive() {
@@ -511,7 +548,7 @@ impl TriggerConfig {
             );
         }
         if let Some(service) = &self.service {
-            crate::pattern::Name::parse(service).map_err(|error| format!("service: {error}"))?;
+            Name::parse(service).map_err(|error| format!("service: {error}"))?;
         }
         Ok(())
     }

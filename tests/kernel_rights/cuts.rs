@@ -138,8 +138,9 @@ fn an_original_that_was_not_compared_with_its_copy_yet_goes_back_with_what_came_
             assert_eq!(aside.len(), 1, "{word}: {left:?}");
             std::fs::write(aside[0].join("inner/late"), "late").unwrap();
             let name = aside[0].file_name().unwrap().to_str().unwrap();
-            for (words, becomes) in [(["recover", "-n"], "goes"), (["recover", "--yes"], "was put")] {
-                let said = world.run(&words).assert_code(0).transcript();
+            for (option, becomes) in [("-n", "goes"), ("--yes", "was put")] {
+                let words = ["recover", option, "--json"];
+                let said = world.run(&words).assert_code(0).json()["warnings"].to_string();
                 let fate = format!("an original that was out of its place, {becomes} back as `data/store`");
                 assert!(said.contains(name) && said.contains(&fate), "{word}: {said}");
             }

@@ -273,11 +273,14 @@ fn the_start_of_a_window_is_found_in_a_sorted_log_and_not_guessed_in_another() {
     let file = open(&path).expect("a log");
     let size = file.metadata().expect("a size").len();
     let from = 50_000_000;
-    let begin = start(&file, size, from).expect("sorted");
-    let (_, time) = line_after(&file, begin - 1, 0).expect("a line");
+    let begin = start(&file, size, from, Zone::Utc).expect("sorted");
+    let (_, time) = line_after(&file, begin - 1, 0, Zone::Utc).expect("a line");
     assert!(time <= from && begin > size / 2, "{time} {begin} of {size}");
     std::fs::write(&path, text(&mut (0..60_000).rev())).expect("a log");
-    assert_eq!(start(&open(&path).expect("a log"), size, from), None);
+    assert_eq!(start(&open(&path).expect("a log"), size, from, Zone::Utc), None);
     std::fs::write(&path, "no time at all\n".repeat(200_000)).expect("a log");
-    assert_eq!(start(&open(&path).expect("a log"), 2 << 20, from), None);
+    assert_eq!(
+        start(&open(&path).expect("a log"), 2 << 20, from, Zone::Utc),
+        None
+    );
 }

@@ -8,6 +8,7 @@ use crate::base::wording::plural;
 use crate::host::sight::Look;
 use crate::log_line::{self, Event, Line, Reader};
 use crate::pass::Session;
+use crate::workspace::SECURITY_LOG;
 use crate::workspace::story::Story;
 
 /// How much of the end of a log is looked at, in bytes.
@@ -30,7 +31,7 @@ pub(super) fn are_clean(session: &Session, story: &Story) -> Result<Option<Findi
     if cut > 0 {
         unread.note("what stands before the end of it was not looked at");
     }
-    let mut reader = Reader::default();
+    let mut reader = Reader::in_zone(view.workspace.config().monitor.zone_of(SECURITY_LOG));
     for line in tail.split(|byte| *byte == b'\n') {
         let event = match reader.read(line, since) {
             Line::Empty | Line::Continued => continue,

@@ -18,6 +18,19 @@ fn defaults_are_those_of_the_contract() {
 }
 
 #[test]
+fn the_first_entry_that_names_a_log_tells_its_zone() {
+    let config = parse(
+        "logs: [{ name: security.log, timezone: UTC }, { name: 'jupyter*', timezone: +02:00 }, { name: '*', timezone: local }]",
+    )
+    .expect("a configuration");
+    let zone = |service| config.zone_of(service);
+    assert_eq!(zone("security.log"), Zone::Utc);
+    assert_eq!(Some(zone("jupyter-lab")), Zone::parse("+02:00"));
+    assert_eq!(zone("dagster"), Zone::Local);
+    assert_eq!(MonitorConfig::default().zone_of("dagster"), Zone::Utc);
+}
+
+#[test]
 fn thresholds_have_their_units() {
     for (text, expected) in [
         ("0.1", Threshold::Value(0.1)),
@@ -44,6 +57,12 @@ fn what_is_out_of_range_or_unknown_is_an_error_that_names_it() {
             "from 0 to 1",
         ),
         ("triggers: [{ metric: error_rate }]", "no threshold"),
+        (
+            "logs: [{ name: web, timezone: Berlin }]",
+            "`Berlin` is no timezone: write `UTC`, `local`, or an offset such as `+02:00`",
+        ),
+        ("logs: [{ name: 'web[', timezone: UTC }]", "monitor.logs: name"),
+        ("logs: [{ name: web }]", "timezone"),
         (
             "triggers: [{ metric: error_rate, threshold: 0.1, clear: 0.2 }]",
             "good side",
