@@ -34,9 +34,9 @@ use quota::Verdict;
 /// Without secrets, without characters that break out of a line, and not too long.
 pub(crate) fn cleaned(mut alert: Alert) -> Alert {
     const TITLE: usize = 200;
-    alert.title = template::one_line(&redact::told(&alert.title), TITLE);
-    alert.text = template::lines(&redact::told(&alert.text));
-    alert.group = template::one_line(&redact::told(&alert.group), TITLE);
+    alert.title = template::one_line(&redact::rendered(&alert.title), TITLE);
+    alert.text = template::lines(&redact::rendered(&alert.text));
+    alert.group = template::one_line(&redact::rendered(&alert.group), TITLE);
     let mut facts = Value::Object(std::mem::take(&mut alert.facts));
     redact::redact_value(&mut facts);
     if let Value::Object(facts) = facts {

@@ -123,13 +123,14 @@ pub fn directory(named: Option<&Path>) -> Result<PathBuf> {
 }
 
 fn require_empty(directory: &Path) -> Result<()> {
-    let shown = directory.display();
+    let display = directory.display();
     let mut entries = std::fs::read_dir(directory).map_err(|error| {
-        Error::io(format_args!("list `{shown}`"), &error).hint("make the directory first, and leave it empty")
+        Error::io(format_args!("list `{display}`"), &error)
+            .hint("make the directory first, and leave it empty")
     })?;
     match entries.next() {
         None => Ok(()),
-        Some(_) => Err(Error::exists(format!("`{shown}` is not empty"))
+        Some(_) => Err(Error::exists(format!("`{display}` is not empty"))
             .hint("name an empty directory, or none to have a temporary one made")),
     }
 }

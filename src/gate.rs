@@ -150,7 +150,7 @@ impl Gate {
                 Kind::NotApproved | Kind::Cancelled if !passed.touched => Outcome::Kept,
                 _ => Outcome::Failed,
             };
-            passed.record.why = Some(redact::told(error.message()));
+            passed.record.why = Some(redact::rendered(error.message()));
             if let (true, false, Pass::Real { audit, .. }) = (denied, passed.touched, &mut self.pass) {
                 audit.denied(self.count, &scene.story, proposal.word, &proposal.target, &error)?;
             }
@@ -293,19 +293,19 @@ impl Gate {
             phase: scene.phase.clone(),
             step: scene.steps.last().map(|step| redact::redact(step)),
             op: proposal.word.to_owned(),
-            target: redact::told(&proposal.target),
-            summary: redact::told(&proposal.summary),
+            target: redact::rendered(&proposal.target),
+            summary: redact::rendered(&proposal.summary),
             risk,
             undo,
             outcome: Outcome::Planned,
-            why: proposal.why.as_deref().map(redact::told),
+            why: proposal.why.as_deref().map(redact::rendered),
             rule: None,
             ms: 0,
         };
         let mut step = step_of(&record, scene, view);
         step.asked.clone_from(&proposal.asked);
         if let Act::Do(operation) = &proposal.act {
-            step.effect = shown(operation.effect(), view);
+            step.effect = display(operation.effect(), view);
             step.facts = operation
                 .facts()
                 .into_iter()
@@ -351,7 +351,7 @@ fn step_of(record: &OperationRecord, scene: &Scene, view: &View) -> Step {
 }
 
 /// Data as it may stand in a plan's file: without secrets, and without the moment.
-fn shown(mut value: Value, view: &View) -> Value {
+fn display(mut value: Value, view: &View) -> Value {
     redact::redact_value(&mut value);
     let text = view.errand.timeless(&value.to_string());
     serde_json::from_str(&text).unwrap_or(Value::String(text))
@@ -360,7 +360,7 @@ fn shown(mut value: Value, view: &View) -> Value {
 fn fact_of(fact: Fact, view: &View) -> Fact {
     Fact {
         about: view.errand.timeless(&redact::redact(&fact.about)),
-        seen: shown(fact.seen, view),
+        seen: display(fact.seen, view),
         path: fact.path,
     }
 }

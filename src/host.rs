@@ -75,7 +75,7 @@ pub struct Host {
     /// Files and directories.
     pub files: files::Files,
     /// Processes, as they are looked at.
-    pub eyes: processes::Eyes,
+    pub broker: processes::Broker,
     /// The looks of this host, which a test can take away.
     pub sight: sight::Sight,
     /// Time.
@@ -102,7 +102,7 @@ impl Host {
         let records = crate::records::Records::of(workspace);
         Ok(Self {
             files: files::Files::open(workspace.roots())?,
-            eyes: processes::Eyes::default(),
+            broker: processes::Broker::default(),
             sight: sight::Sight::default(),
             logs: logs::Logs::new(records.clone(), clock.clone(), workspace),
             alerts: crate::alert::Alerts::open(workspace, &clock)?,

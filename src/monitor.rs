@@ -37,7 +37,7 @@ pub mod script;
 pub mod security;
 
 /// Numbers with their units.
-pub mod shown;
+pub mod units;
 
 /// What is kept on disk.
 pub mod state;
@@ -46,7 +46,7 @@ pub mod state;
 pub mod table;
 
 /// What a judgement says, for programs.
-pub mod told;
+pub mod export;
 
 /// Triggers with every knob settled.
 pub mod trigger;
@@ -86,7 +86,7 @@ pub struct Memory {
 
 /// One line of a judgement.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct Assessment {
     /// Which of the triggers.
     pub trigger: Trigger,
     /// The service, where it is about one.
@@ -193,7 +193,7 @@ impl Watch {
     }
 
     /// Judges all triggers at `now` (ms), and decides what follows. At most one story is rolled back at a time.
-    pub fn judge(&mut self, powers: &Powers, now: i64) -> Vec<Told> {
+    pub fn judge(&mut self, powers: &Powers, now: i64) -> Vec<Assessment> {
         let longest = self
             .triggers
             .iter()
@@ -203,10 +203,10 @@ impl Watch {
         self.memory.metrics.settle(now);
         self.memory.ledger.settle(now, longest);
         let mut powers = powers.clone();
-        let mut told = Vec::new();
+        let mut rendered = Vec::new();
         let watched = self.watched_since();
         for trigger in &self.triggers {
-            let begin = told.len();
+            let begin = rendered.len();
             for service in subjects(trigger, &self.memory.metrics) {
                 let service = service.as_deref();
                 let ledger = &mut self.memory.ledger;
@@ -224,7 +224,7 @@ impl Watch {
                 if let Step::Rollback(story) = &step {
                     powers.busy = Some(format!("{story} is being rolled back"));
                 }
-                told.push(Told {
+                rendered.push(Assessment {
                     trigger: trigger.clone(),
                     service: service.map(str::to_owned),
                     judgement,
@@ -233,15 +233,15 @@ impl Watch {
                 });
             }
             // The worst first.
-            if let Some(own) = told.get_mut(begin..) {
-                own.sort_by_key(|told: &Told| match told.judgement.verdict {
+            if let Some(own) = rendered.get_mut(begin..) {
+                own.sort_by_key(|rendered: &Assessment| match rendered.judgement.verdict {
                     Verdict::Breach => 0,
                     Verdict::Inconclusive => 1,
                     Verdict::Healthy => 2,
                 });
             }
         }
-        told
+        rendered
     }
 
     /// What was written up to this time (ms) sets nothing off.

@@ -11,7 +11,7 @@ use tracing::debug;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::exit_code::ExitCode;
-use crate::base::redact::{redact, told};
+use crate::base::redact::{redact, rendered};
 use crate::gate::expected::Step;
 use crate::gate::prompt::{Answer, Ask};
 use crate::gate::{Gate, Passed, Scene};
@@ -142,7 +142,7 @@ pub struct Session {
 }
 
 /// A word as a script said it.
-pub struct Said<'a> {
+pub struct Call<'a> {
     /// The word.
     pub word: &'a str,
     /// What it names first.
@@ -213,11 +213,11 @@ impl Session {
     /// Why it can't be proposed, or what became of it at the gate.
     pub fn change(
         &self,
-        said: &Said<'_>,
+        call: &Call<'_>,
         propose: impl FnOnce(&View) -> Result<Vec<Proposal>>,
     ) -> Result<Value> {
-        let proposals = self.proposed(said, propose)?;
-        self.carry_out(said, proposals)
+        let proposals = self.proposed(call, propose)?;
+        self.carry_out(call, proposals)
     }
 
     /// What a word proposes; a refusal is recorded.
@@ -226,20 +226,20 @@ impl Session {
     /// Why it can't be proposed.
     pub fn proposed(
         &self,
-        said: &Said<'_>,
+        call: &Call<'_>,
         propose: impl FnOnce(&View) -> Result<Vec<Proposal>>,
     ) -> Result<Vec<Proposal>> {
         self.view
             .at_one_moment(|| propose(&self.view))
-            .inspect_err(|error| self.refused_before_the_gate(said, error))
+            .inspect_err(|error| self.refused_before_the_gate(call, error))
     }
 
     /// Takes what a word proposed through the gate. Gives the last proposal's value.
     ///
     /// # Errors
     /// What became of it at the gate.
-    pub fn carry_out(&self, said: &Said<'_>, mut proposals: Vec<Proposal>) -> Result<Value> {
-        let asked = self.view.errand.timeless_digest(said.arguments.as_bytes());
+    pub fn carry_out(&self, call: &Call<'_>, mut proposals: Vec<Proposal>) -> Result<Value> {
+        let asked = self.view.errand.timeless_digest(call.arguments.as_bytes());
         let mut value = Value::Null;
         for (index, proposal) in proposals.iter_mut().enumerate() {
             proposal.asked.clone_from(&asked);
@@ -288,7 +288,7 @@ impl Session {
     }
 
     /// A word that refuses to propose is part of the record too.
-    fn refused_before_the_gate(&self, said: &Said<'_>, error: &Error) {
+    fn refused_before_the_gate(&self, call: &Call<'_>, error: &Error) {
         let scene = self.journal.borrow().scene.clone();
         let denied = error.kind() == Kind::Denied;
         let record = OperationRecord {
@@ -296,13 +296,13 @@ impl Session {
             story: scene.story.clone(),
             phase: scene.phase.clone(),
             step: scene.steps.last().cloned(),
-            op: said.word.to_owned(),
-            target: told(&said.target),
-            summary: told(error.message()),
+            op: call.word.to_owned(),
+            target: rendered(&call.target),
+            summary: rendered(error.message()),
             risk: Risk::None,
             undo: crate::report::undo::UndoClass::Exact,
             outcome: if denied { Outcome::Denied } else { Outcome::Failed },
-            why: Some(told(error.message())),
+            why: Some(rendered(error.message())),
             rule: None,
             ms: 0,
         };
@@ -323,7 +323,7 @@ impl Session {
     /// # Errors
     /// What `body` fails with.
     pub fn step<T, E>(&self, title: &str, body: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        let title = told(title);
+        let title = rendered(title);
         if self.view.allowance.say(title.len()) {
             self.listener.step(&title);
         }
@@ -353,9 +353,9 @@ impl Session {
         let story = self.journal.borrow().scene.story.clone();
         let record = CheckRecord {
             story,
-            title: told(title),
+            title: rendered(title),
             passed,
-            detail: detail.map(|text| told(&text)),
+            detail: detail.map(|text| rendered(&text)),
         };
         let detail = record.detail.as_ref().map_or(0, String::len);
         if !self.view.allowance.say(record.title.len() + detail) {
@@ -373,9 +373,9 @@ impl Session {
 
     /// A remark for whoever watches.
     pub fn note(&self, text: &str) {
-        let shown = told(text);
+        let display = rendered(text);
         if self.view.allowance.say(text.len()) {
-            self.listener.note(&shown);
+            self.listener.note(&display);
         }
     }
 
@@ -391,7 +391,7 @@ impl Session {
         if !self.view.allowance.say(text.len()) {
             return;
         }
-        let text = told(text);
+        let text = rendered(text);
         let mut journal = self.journal.borrow_mut();
         if !journal.warnings.contains(&text) {
             self.listener.warning(&text);
@@ -414,12 +414,12 @@ impl Session {
             Questions::Nobody => return Err(nobody(question)),
             Questions::Person(person) => person.question(&redact(question))?,
         };
-        let said = matches!(answer, Answer::Yes);
-        self.record_answer(question, if said { "yes" } else { "no" })?;
+        let call = matches!(answer, Answer::Yes);
+        self.record_answer(question, if call { "yes" } else { "no" })?;
         if matches!(answer, Answer::Interrupted) {
             return Err(Error::cancelled("interrupted at the question"));
         }
-        Ok(said)
+        Ok(call)
     }
 
     /// A script's question for a line of text; `default` under `--yes` and in a preview.
@@ -445,7 +445,7 @@ impl Session {
     fn asked(&self, question: &str) -> Result<String> {
         self.journal.borrow_mut().scene.asked = true;
         if self.view.allowance.say(question.len()) {
-            return Ok(told(question));
+            return Ok(rendered(question));
         }
         self.view.allowance.check().map(|()| String::new())
     }
@@ -456,7 +456,7 @@ impl Session {
     }
 
     fn record_answer(&self, question: &str, answer: &str) -> Result<()> {
-        self.note_answer(question, told(answer));
+        self.note_answer(question, rendered(answer));
         if let Some(audit) = self.gate.borrow_mut().audit() {
             audit.answered(question, answer)?;
         }

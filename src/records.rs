@@ -184,9 +184,9 @@ impl Records {
         if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Ok(file);
         }
-        let shown = path.strip_prefix(&self.root).unwrap_or(path);
+        let display = path.strip_prefix(&self.root).unwrap_or(path);
         Err(
-            Error::denied(format!("`{}` is not a regular file", shown.display()))
+            Error::denied(format!("`{}` is not a regular file", display.display()))
                 .hint("records are only written into real files; move it aside"),
         )
     }
@@ -226,9 +226,9 @@ impl Records {
         if plain {
             return Ok(file);
         }
-        let shown = path.strip_prefix(&self.root).unwrap_or(path);
+        let display = path.strip_prefix(&self.root).unwrap_or(path);
         Err(
-            Error::denied(format!("`{}` is no plain file with one name", shown.display()))
+            Error::denied(format!("`{}` is no plain file with one name", display.display()))
                 .hint("records are only written into real files; move it aside"),
         )
     }
@@ -373,20 +373,20 @@ impl Records {
     }
 
     fn not_writable(&self, path: &Path, error: rustix::io::Errno) -> Error {
-        let shown = match path.strip_prefix(&self.root) {
+        let display = match path.strip_prefix(&self.root) {
             Ok(inside) if !inside.as_os_str().is_empty() => inside,
             _ => path,
         };
         Error::denied(format!(
             "cannot write `{}`: {}",
-            shown.display(),
+            display.display(),
             std::io::Error::from(error)
         ))
     }
 
     fn no_place(&self, path: &Path, what: &str) -> Error {
-        let shown = path.strip_prefix(&self.root).unwrap_or(path);
-        Error::denied(format!("`{}` {what}", shown.display()))
+        let display = path.strip_prefix(&self.root).unwrap_or(path);
+        Error::denied(format!("`{}` {what}", display.display()))
             .hint("nothing is done that cannot be recorded; move it aside")
     }
 
@@ -428,8 +428,8 @@ impl Records {
     }
 
     fn failed(&self, doing: &str, path: &Path, error: &std::io::Error) -> Error {
-        let shown = path.strip_prefix(&self.root).unwrap_or(path);
-        Error::failed(format!("cannot {doing} `{}`: {error}", shown.display())).hint(
+        let display = path.strip_prefix(&self.root).unwrap_or(path);
+        Error::failed(format!("cannot {doing} `{}`: {error}", display.display())).hint(
             "nothing is done that cannot be recorded; make the workspace writable and leave room on the disk",
         )
     }

@@ -184,12 +184,12 @@ impl Index {
             let Ok(relative) = entry.path().strip_prefix(root) else {
                 continue;
             };
-            let shown = relative.to_string_lossy();
-            let Some(language) = Language::of(&shown).filter(|_| entry.file_type().is_file()) else {
+            let display = relative.to_string_lossy();
+            let Some(language) = Language::of(&display).filter(|_| entry.file_type().is_file()) else {
                 continue;
             };
             let Some(relative) = relative.to_str() else {
-                index.unread.push(shown.into_owned());
+                index.unread.push(display.into_owned());
                 continue;
             };
             index.files += 1;
@@ -453,11 +453,11 @@ fn scan(file: &str, language: Language, text: &str) -> Vec<(Named, Reference)> {
             .map_or("", |line| line.trim());
         // A line of configuration may hold a secret beside the path.
         let whole_line = matches!(language, Language::JavaScript | Language::Python) && line.len() <= SHOWN;
-        let shown = if whole_line { line } else { &mention.text };
+        let display = if whole_line { line } else { &mention.text };
         let reference = Reference {
             file: file.to_owned(),
             line: mention.line,
-            text: shown.chars().take(SHOWN).collect(),
+            text: display.chars().take(SHOWN).collect(),
         };
         found.push((mention.names, reference));
     }

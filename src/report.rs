@@ -313,7 +313,7 @@ impl FailureRecord {
         Self {
             story: story.to_owned(),
             kind: error.kind().name().to_owned(),
-            message: redact::told(error.message()),
+            message: redact::rendered(error.message()),
             hint: error.hint_text().map(redact::redact),
             at: error.position().cloned(),
         }

@@ -60,13 +60,13 @@ mod leftovers;
 pub mod plan_file;
 
 /// Checking backups.
-pub mod keeping;
+pub mod verification;
 
 /// What a backup's manifest can't tell.
 pub mod proving;
 
 /// Commands of our own that change what we keep.
-mod own;
+mod maintenance;
 
 /// Retention of backups and run stores.
 pub mod prune;
@@ -453,19 +453,19 @@ pub fn carry_out(
         let now = preview_as(context, request, preview.errand.clone(), listener)?;
         Ok((now.steps, now.error))
     };
-    let shown = (plan, preview.steps.as_slice());
-    let approval = match approval::approve(shown, &question, &request.answers, audience, &again) {
+    let display = (plan, preview.steps.as_slice());
+    let approval = match approval::approve(display, &question, &request.answers, audience, &again) {
         Ok(approval) => approval,
         Err(error) => return Ok(plan::not_begun(preview.report, &context.by_signal(error))),
     };
-    real_pass(context, request, preview, &approval.said, audience)
+    real_pass(context, request, preview, &approval.answers, audience)
 }
 
 fn real_pass(
     context: &Context,
     request: &Request,
     preview: Preview,
-    said: &[(String, String)],
+    answers: &[(String, String)],
     audience: &dyn Audience,
 ) -> Result<Report> {
     let Preview {
@@ -494,7 +494,7 @@ fn real_pass(
         "trigger": plan.trigger, "user": plan.user, "host": plan.host, "params": request.options.params,
         "asked": active.asked,
     }))?;
-    for (question, answer) in said {
+    for (question, answer) in answers {
         audit.answered(question, answer)?;
     }
     let mut confirm = Confirm::of_plan(steps);

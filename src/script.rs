@@ -158,9 +158,9 @@ impl Script {
 /// # Errors
 /// [`crate::base::error::Kind::Usage`] where it can't be read, [`crate::base::error::Kind::Script`] as [`Script::compile`].
 pub fn read(path: &Path) -> Result<Script> {
-    let shown = path.display().to_string();
+    let display = path.display().to_string();
     let unreadable = |why: String| {
-        Error::usage(format!("cannot read script `{shown}`: {why}")).hint("name the path of a .rhai script")
+        Error::usage(format!("cannot read script `{display}`: {why}")).hint("name the path of a .rhai script")
     };
     let text = crate::workspace::text(path, LIMIT).map_err(|error| {
         unreadable(match error.kind() {
@@ -171,7 +171,7 @@ pub fn read(path: &Path) -> Result<Script> {
     let absolute = path
         .canonicalize()
         .map_err(|error| unreadable(error.to_string()))?;
-    Script::compile(&engine::reader(), &shown, Origin::File(absolute), &text)
+    Script::compile(&engine::reader(), &display, Origin::File(absolute), &text)
 }
 
 /// The text with the `#!` line blanked, so that lines keep their numbers.

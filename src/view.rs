@@ -49,10 +49,10 @@ mod finding;
 mod figures;
 
 /// Who holds what stands at a path.
-mod holders;
+mod in_use;
 
 /// What we keep: backups, records.
-mod keeping;
+mod backups;
 
 /// Where symbolic links lead.
 mod links;
@@ -330,15 +330,15 @@ impl View {
 
     /// Refuses what is not of this kind, by the name that the script knows: in a preview something else may stand behind it.
     fn require(&self, path: &Path, kind: EntryKind) -> Result<()> {
-        let shown = self.workspace.show(path);
+        let display = self.workspace.show(path);
         match self.stat(path)? {
             Some(stat) if stat.kind == kind => Ok(()),
             Some(stat) => Err(Error::invalid(format!(
-                "`{shown}` is a {}, not a {}",
+                "`{display}` is a {}, not a {}",
                 stat.kind.name(),
                 kind.name()
             ))),
-            None => Err(Error::not_found(format!("`{shown}` does not exist"))),
+            None => Err(Error::not_found(format!("`{display}` does not exist"))),
         }
     }
 
@@ -454,7 +454,7 @@ impl View {
     #[must_use]
     pub fn write(&self, place: &Place, whole: bool) -> Capability {
         Capability::Write {
-            shown: place.shown.clone(),
+            display: place.display.clone(),
             absolute: place.absolute.clone(),
             whole,
         }

@@ -176,7 +176,7 @@ pub struct Workspace {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// Relative to the workspace where it is below it, else absolute. `.` is the workspace itself.
-    pub shown: String,
+    pub display: String,
     /// Absolute and normalised; no component is `.` or `..`. Links are not resolved.
     pub absolute: PathBuf,
 }
@@ -186,7 +186,7 @@ impl Place {
     #[must_use]
     pub fn below(&self, relative: &str) -> Self {
         Self {
-            shown: join_shown(&self.shown, relative),
+            display: join_display(&self.display, relative),
             absolute: self.absolute.join(relative),
         }
     }
@@ -195,7 +195,7 @@ impl Place {
     #[must_use]
     pub fn entry(&self, name: &std::ffi::OsStr) -> Self {
         Self {
-            shown: join_shown(&self.shown, &name.to_string_lossy()),
+            display: join_display(&self.display, &name.to_string_lossy()),
             absolute: self.absolute.join(name),
         }
     }
@@ -203,13 +203,13 @@ impl Place {
     /// The path as shown, but so that [`Workspace::place`] leads back to it though it is not UTF-8.
     #[must_use]
     pub fn spelled(&self) -> String {
-        if self.absolute.to_str().is_some() || self.shown == "." {
-            return self.shown.clone();
+        if self.absolute.to_str().is_some() || self.display == "." {
+            return self.display.clone();
         }
-        if self.shown.starts_with('/') {
+        if self.display.starts_with('/') {
             return spelling::spelled(&self.absolute);
         }
-        let count = self.shown.split('/').count();
+        let count = self.display.split('/').count();
         let above = self.absolute.components().count().saturating_sub(count);
         let below: PathBuf = self.absolute.components().skip(above).collect();
         spelling::spelled(&below)
@@ -218,11 +218,11 @@ impl Place {
 
 impl std::fmt::Display for Place {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.shown)
+        formatter.write_str(&self.display)
     }
 }
 
-fn join_shown(base: &str, relative: &str) -> String {
+fn join_display(base: &str, relative: &str) -> String {
     if base == "." {
         relative.to_owned()
     } else {
@@ -400,13 +400,13 @@ impl Workspace {
     /// The place of an absolute path.
     #[must_use]
     pub fn show(&self, absolute: &Path) -> Place {
-        let shown = match absolute.strip_prefix(&self.root) {
+        let display = match absolute.strip_prefix(&self.root) {
             Ok(relative) if relative.as_os_str().is_empty() => ".".to_owned(),
             Ok(relative) => relative.to_string_lossy().into_owned(),
             Err(_) => absolute.to_string_lossy().into_owned(),
         };
         Place {
-            shown,
+            display,
             absolute: absolute.to_path_buf(),
         }
     }
@@ -494,8 +494,8 @@ mod tests {
             let error = workspace.place(path).expect_err(path);
             assert_eq!(error.kind(), crate::base::error::Kind::Invalid, "{path}");
         }
-        for (path, shown) in [("a//b/./c/", "a/b/c"), (".", "."), ("./x", "x")] {
-            assert_eq!(workspace.place(path).expect(path).shown, shown);
+        for (path, display) in [("a//b/./c/", "a/b/c"), (".", "."), ("./x", "x")] {
+            assert_eq!(workspace.place(path).expect(path).display, display);
         }
     }
 }

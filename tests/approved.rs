@@ -83,6 +83,29 @@ fn a_script_that_writes_the_time_can_be_confirmed_and_applied() {
     sandbox.run(&["apply", &file, "-y"]).assert_code(0);
 }
 
+/// Kind "two plans may have one id": what makes them two is when they were made.
+#[test]
+fn a_plan_made_after_the_same_was_done_and_taken_back_can_be_applied_once() {
+    let sandbox = workspace("    remove_path(\"notes.txt\");");
+    let (one, two) = (sandbox.home().join("one.json"), sandbox.home().join("two.json"));
+    let (one, two) = (one.to_str().unwrap(), two.to_str().unwrap());
+    sandbox.run(&["plan", "9.1", "-o", one]).assert_code(0);
+    let first = id(&sandbox, "9.1");
+    sandbox.run(&["apply", one, "-y"]).assert_code(0);
+    sandbox.run(&["undo", "-y"]).assert_code(0);
+    assert_eq!(first, id(&sandbox, "9.1"), "the world is as it was");
+    sandbox.run(&["plan", "9.1", "-o", two]).assert_code(0);
+    let refused = sandbox.run(&["apply", one, "-y"]).assert_code(7);
+    assert!(
+        refused.stderr.contains("carried out already"),
+        "{}",
+        refused.stderr
+    );
+    sandbox.run(&["apply", two, "-y"]).assert_code(0);
+    sandbox.run(&["undo", "-y"]).assert_code(0);
+    sandbox.run(&["apply", two, "-y"]).assert_code(7);
+}
+
 /// A4, kind "contents are part of what is done".
 #[test]
 fn other_contents_are_another_plan() {

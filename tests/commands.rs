@@ -225,8 +225,8 @@ fn show_tells_one_run_as_its_report_does() {
         .run(&["run", "9.1", "--yes", "--reason", "they were wrong"])
         .assert_code(0);
     let run = newest(&sandbox);
-    let shown = sandbox.run(&["show", &run]).assert_code(0);
-    assert_says(&shown, &[&run, "Story 9.1", "data/reports", "rollback undo "]);
+    let display = sandbox.run(&["show", &run]).assert_code(0);
+    assert_says(&display, &[&run, "Story 9.1", "data/reports", "rollback undo "]);
     let report = sandbox.json(&["show", &run]);
     assert_eq!(report["schema"], "rollback.report/1");
     assert_eq!(
@@ -463,8 +463,8 @@ fn feature_disable_takes_along_what_depends_on_it_and_nothing_else_of_the_file()
 
 /// The records of the audit log.
 fn audit(sandbox: &Sandbox) -> Vec<Value> {
-    let shown = sandbox.run(&["audit", "show", "--json"]).assert_code(0);
-    shown
+    let display = sandbox.run(&["audit", "show", "--json"]).assert_code(0);
+    display
         .stdout
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())

@@ -405,7 +405,7 @@ fn problems(case: &Case) -> Vec<String> {
             here.push(format!("`{}` is not said", case.says));
         }
         if !here.is_empty() {
-            let shown: String = said
+            let display: String = said
                 .chars()
                 .rev()
                 .take(900)
@@ -416,7 +416,7 @@ fn problems(case: &Case) -> Vec<String> {
             wrong.push(format!(
                 "{mode}: {}\n{}",
                 here.join("; "),
-                shown.escape_debug().to_string().replace("\\n", "\n")
+                display.escape_debug().to_string().replace("\\n", "\n")
             ));
         }
         if mode == "-n" {

@@ -116,10 +116,10 @@ fn every_command_keeps_to_its_schema() {
             .any(|story| story["backups"][0] == backup.as_str()),
         "{status:#}"
     );
-    let mut shown = document(&sandbox, "report", 0, &["show", &run]);
+    let mut display = document(&sandbox, "report", 0, &["show", &run]);
     // The report that is kept can't name its own file as what comes next.
-    shown["next"] = done["next"].clone();
-    assert_eq!(shown, done);
+    display["next"] = done["next"].clone();
+    assert_eq!(display, done);
     let listed = document(&sandbox, "backups", 0, &["backup", "list"]);
     assert_eq!(listed["backups"][0]["name"], backup.as_str());
     document(&sandbox, "backups", 0, &["backup", "show", &backup]);

@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use rollback_manager::demo;
-use rollback_manager::monitor::told::timestamp;
+use rollback_manager::monitor::export::timestamp;
 use serde_json::Value;
 
 use crate::sandbox::{Finished, Sandbox, assert_says, ended};

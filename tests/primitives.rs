@@ -327,13 +327,13 @@ mod count_lines;
 fn writing_primitives_is_true() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/writing-primitives.md")).unwrap();
-    let shown = page
+    let display = page
         .split("```rust\n")
         .nth(1)
         .and_then(|rest| rest.split("```").next())
         .unwrap();
     let compiled = std::fs::read_to_string(root.join("tests/fixtures/count_lines.rs")).unwrap();
-    assert_eq!(shown, compiled.replace("rollback_manager::", "crate::"));
+    assert_eq!(display, compiled.replace("rollback_manager::", "crate::"));
 
     let example = Example::of(&count_lines::WORD);
     let context = example.context();

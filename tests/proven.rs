@@ -291,11 +291,11 @@ fn a_restore_leaves_what_the_backup_does_not_hold_and_its_undo_gives_all_back() 
         .write("data/reports/apart/deep/mine.txt", "mine as well")
         .remove("data/reports/more/q2.txt");
     let before = sandbox.snapshot(RECORDS);
-    let shown = sandbox
+    let display = sandbox
         .run(&["--json", "backup", "restore", &name, "-n"])
         .assert_code(0);
     assert_says(
-        &shown,
+        &display,
         &["leave in `data/reports` what the backup does not hold: `apart`, `mine.txt`, `more/mine.txt`"],
     );
     assert_unchanged(&before, &sandbox.snapshot(RECORDS));

@@ -590,17 +590,17 @@ impl Snapshot {
         paths
             .into_iter()
             .filter_map(|path| {
-                let shown = if path.as_os_str().is_empty() {
+                let display = if path.as_os_str().is_empty() {
                     Path::new(".")
                 } else {
                     path
                 }
                 .display();
                 match (before.0.get(path), after.0.get(path)) {
-                    (Some(_), None) => Some(format!("removed {shown}")),
-                    (None, Some(_)) => Some(format!("added {shown}")),
+                    (Some(_), None) => Some(format!("removed {display}")),
+                    (None, Some(_)) => Some(format!("added {display}")),
                     (Some(old), Some(new)) if old != new => {
-                        Some(format!("changed {shown}: {}", old.differences(new)))
+                        Some(format!("changed {display}: {}", old.differences(new)))
                     }
                     _ => None,
                 }

@@ -314,18 +314,18 @@ fn a_dry_run_of_all_stories_makes_no_system_call_that_changes_anything() {
         let Some(trace) = trace(&sandbox, arguments, code) else {
             return skipped("nothing can be traced here");
         };
-        let shown: Vec<&str> = arguments.iter().copied().take(2).collect();
+        let display: Vec<&str> = arguments.iter().copied().take(2).collect();
         eprintln!(
             "{}: {} system calls of {} programs looked at, {} offences",
-            shown.join(" "),
+            display.join(" "),
             trace.calls,
             trace.programs.len(),
             trace.offences.len()
         );
-        assert!(trace.calls > 1_000, "{shown:?}: only {} calls", trace.calls);
+        assert!(trace.calls > 1_000, "{display:?}: only {} calls", trace.calls);
         assert!(
             trace.offences.is_empty(),
-            "{shown:?}:\n{}",
+            "{display:?}:\n{}",
             trace.offences.join("\n")
         );
     }

@@ -48,8 +48,12 @@ fn one_story_of_a_run_is_taken_back_and_the_other_stays_gone() {
         let before = sandbox.snapshot(crate::prompts::RECORDS);
         let done = sandbox.json(&["run", "9.1,9.2", "--yes"]);
         let run = done["run"].as_str().unwrap();
-        let shown = sandbox.run(&["undo", "--story", only, "-n"]).assert_code(0);
-        assert!(!shown.stdout.contains(&format!("{gone}.txt")), "{}", shown.stdout);
+        let display = sandbox.run(&["undo", "--story", only, "-n"]).assert_code(0);
+        assert!(
+            !display.stdout.contains(&format!("{gone}.txt")),
+            "{}",
+            display.stdout
+        );
         sandbox.run(&["undo", "--story", only, "--yes"]).assert_code(0);
         assert_eq!(sandbox.read(&format!("data/{back}/x.txt")), back);
         assert_eq!(sandbox.read(&format!("{back}.txt")), back);

@@ -121,13 +121,13 @@ impl Outbox {
         let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
         for name in names {
             if name.ends_with(ASIDE) {
-                unreadable.push(shown(&name));
+                unreadable.push(display(&name));
             } else if is_entry(&name) {
                 match self.read(&name) {
                     Some(entry) => entries.push(entry),
                     // Another process may have removed it meanwhile.
                     None if self.directory.join(&name).symlink_metadata().is_err() => {}
-                    None => unreadable.push(shown(&name)),
+                    None => unreadable.push(display(&name)),
                 }
             }
         }
@@ -145,7 +145,7 @@ impl Outbox {
         let aside = format!("{name}{ASIDE}");
         self.records
             .rename(&self.directory.join(name), &self.directory.join(&aside))?;
-        Ok(Some(shown(&aside)))
+        Ok(Some(display(&aside)))
     }
 
     /// What a channel was given of late. One that can't be read counts from the beginning.
@@ -180,7 +180,7 @@ impl Outbox {
 }
 
 /// A file of the outbox, for people.
-fn shown(name: &str) -> String {
+fn display(name: &str) -> String {
     format!(".rollback/{DIRECTORY}/{name}")
 }
 

@@ -535,18 +535,18 @@ fn another_log_in_its_place_is_replaced() {
     assert_eq!(log.damage(), []);
     let head: AuditHead = serde_json::from_slice(head.trim_ascii_end()).expect("a head");
     let anchors = [anchor("2026-01-01T00:00:00.000Z", &head)];
-    let told = chain::verify_against(&log.audit(), None, &anchors).expect("verified");
-    assert_eq!(kinds(&told), [("replaced", 1)]);
-    assert_eq!(told.damage[0].against.as_deref(), Some("logs/audit.log"));
+    let rendered = chain::verify_against(&log.audit(), None, &anchors).expect("verified");
+    assert_eq!(kinds(&rendered), [("replaced", 1)]);
+    assert_eq!(rendered.damage[0].against.as_deref(), Some("logs/audit.log"));
     // A log that was begun anew after the old one was moved aside has the newest head.
     let newer: AuditHead = serde_json::from_slice(other.head().trim_ascii_end()).expect("a head");
     let anchors = [
         anchor("2026-01-01T00:00:00.000Z", &head),
         anchor("2026-01-02T00:00:00.000Z", &newer),
     ];
-    let told = chain::verify_against(&log.audit(), None, &anchors).expect("verified");
-    assert_eq!(kinds(&told), []);
-    assert_eq!((told.anchors, told.earlier), (1, 1));
+    let rendered = chain::verify_against(&log.audit(), None, &anchors).expect("verified");
+    assert_eq!(kinds(&rendered), []);
+    assert_eq!((rendered.anchors, rendered.earlier), (1, 1));
     // Records of another log among ours.
     let log = Log::of(8);
     let (mut mixed, foreign) = (log.lines(), other.lines());
@@ -585,12 +585,12 @@ fn a_log_and_its_head_cut_back_together_are_found_against_what_was_kept_elsewher
         }));
         assert_eq!(log.damage(), []);
         let seq = at as u64 + 1;
-        let told = chain::verify(&log.audit(), Some(&newest.hash)).expect("verified");
-        assert_eq!(kinds(&told), [("truncated", seq)]);
+        let rendered = chain::verify(&log.audit(), Some(&newest.hash)).expect("verified");
+        assert_eq!(kinds(&rendered), [("truncated", seq)]);
         let anchors = [anchor("2026-01-01T00:00:00.000Z", &newest)];
-        let told = chain::verify_against(&log.audit(), None, &anchors).expect("verified");
-        assert_eq!(kinds(&told), [("truncated", seq)]);
-        assert_eq!(told.damage[0].against.as_deref(), Some("logs/audit.log"));
+        let rendered = chain::verify_against(&log.audit(), None, &anchors).expect("verified");
+        assert_eq!(kinds(&rendered), [("truncated", seq)]);
+        assert_eq!(rendered.damage[0].against.as_deref(), Some("logs/audit.log"));
     }
 }
 

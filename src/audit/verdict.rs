@@ -68,7 +68,7 @@ struct Judge<'a> {
     /// The hash of the record before.
     hash: Option<Hash>,
     /// Lines since then that are no records, and whether any of them is a record of another log.
-    odd: Odd,
+    stray: Stray,
     /// Whether something stands behind the last line feed, and the whole record that it begins with.
     torn: bool,
     torn_record: Option<Torn>,
@@ -76,7 +76,7 @@ struct Judge<'a> {
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Odd {
+struct Stray {
     lines: u64,
     foreign: bool,
     claims: Option<u64>,
@@ -110,7 +110,7 @@ impl<'a> Judge<'a> {
             verified,
             next: 1,
             hash: Some(ORIGIN),
-            odd: Odd::default(),
+            stray: Stray::default(),
             torn: false,
             torn_record: None,
             segment: 0,
@@ -173,8 +173,8 @@ impl<'a> Judge<'a> {
             self.segment = *segment;
             match piece {
                 Piece::Run(run) if Some(&*run.log) != self.log => {
-                    self.odd.lines += run.last - run.first + 1;
-                    self.odd.foreign = true;
+                    self.stray.lines += run.last - run.first + 1;
+                    self.stray.foreign = true;
                 }
                 Piece::Run(_) => {
                     while let Some(part) = parts.next_if(|part| part.piece == at) {
@@ -182,12 +182,12 @@ impl<'a> Judge<'a> {
                     }
                 }
                 Piece::Broken { lines, claims } => {
-                    self.odd.claims = if self.odd.lines == 0 {
+                    self.stray.claims = if self.stray.lines == 0 {
                         *claims
                     } else {
-                        self.odd.claims
+                        self.stray.claims
                     };
-                    self.odd.lines += lines;
+                    self.stray.lines += lines;
                 }
                 Piece::Joined => self.report("edited", self.next.saturating_sub(1), None),
                 Piece::Torn(torn) => (self.torn, self.torn_record) = (true, *torn),
@@ -222,14 +222,14 @@ impl<'a> Judge<'a> {
 
     /// Lines that are no records where none is missing.
     fn odd_lines(&mut self) {
-        if std::mem::take(&mut self.odd).lines > 0 {
+        if std::mem::take(&mut self.stray).lines > 0 {
             self.report("inserted", self.next, None);
         }
     }
 
     /// Numbers from `next` to `end` that are not where they should be.
     fn gap(&mut self, end: u64, kind: &'static str, against: Option<&str>) {
-        let odd = std::mem::take(&mut self.odd);
+        let stray = std::mem::take(&mut self.stray);
         let moved: Vec<(u64, u64)> = self
             .moved
             .range(self.next..end)
@@ -244,14 +244,14 @@ impl<'a> Judge<'a> {
             at = at.max(last.saturating_add(1));
         }
         let mut missing = missing.into_iter().flatten();
-        let changed = if odd.foreign { "replaced" } else { "edited" };
+        let changed = if stray.foreign { "replaced" } else { "edited" };
         let mut any = false;
-        let lines = usize::try_from(odd.lines).unwrap_or(usize::MAX);
+        let lines = usize::try_from(stray.lines).unwrap_or(usize::MAX);
         for seq in missing.by_ref().take(lines) {
             any = true;
             self.report(changed, seq, None);
         }
-        if odd.lines > 0 && !any {
+        if stray.lines > 0 && !any {
             self.report("inserted", self.next, None);
         }
         if let Some(seq) = missing.next() {
@@ -279,12 +279,12 @@ impl<'a> Judge<'a> {
         } else if self.torn {
             self.report("torn-tail", self.next, None);
         }
-        if known.0 >= self.next && (self.verified.records > 0 || self.odd.lines > 0 || self.torn) {
+        if known.0 >= self.next && (self.verified.records > 0 || self.stray.lines > 0 || self.torn) {
             self.gap(known.0.saturating_add(1), "truncated", known.1.as_deref());
-        } else if self.odd.lines > 0 {
-            if self.odd.claims == Some(self.next) {
+        } else if self.stray.lines > 0 {
+            if self.stray.claims == Some(self.next) {
                 self.report("edited", self.next, None);
-            } else if self.odd.foreign && self.log.is_none() {
+            } else if self.stray.foreign && self.log.is_none() {
                 self.report("replaced", self.next, None);
             } else {
                 self.odd_lines();

@@ -9,7 +9,7 @@ use super::MANIFEST;
 use super::manifest::{Entry, LOOKED_AT, READ, Reading, TOP};
 use super::verify::{Depth, Problem, Verified, footer_of};
 use crate::base::error::Result;
-use crate::host::files::{EntryKind, Files, Survey, Walked, shown};
+use crate::host::files::{EntryKind, Files, Survey, Walked, display};
 
 /// Whose contents are compared, and how.
 pub(super) enum Contents<'a> {
@@ -169,7 +169,7 @@ pub(super) fn compare(
     verified.problems = problems
         .into_iter()
         .map(|(path, what)| Problem {
-            path: shown(&path),
+            path: display(&path),
             what,
         })
         .collect();
@@ -207,7 +207,7 @@ fn differences(wanted: &Entry, found: &Entry, owners: bool) -> Vec<String> {
         ));
     }
     if wanted.target != found.target {
-        let name = |target: &Option<PathBuf>| target.as_deref().map(shown).unwrap_or_default();
+        let name = |target: &Option<PathBuf>| target.as_deref().map(display).unwrap_or_default();
         all.push(format!(
             "points to `{}`, not `{}`",
             name(&found.target),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::verify::{Problem, finished};
 use crate::base::error::Result;
 use crate::base::known::Known;
-use crate::host::files::{EntryKind, Files, lexical, shown};
+use crate::host::files::{EntryKind, Files, display, lexical};
 
 /// Where a link in `directory`, an absolute path, leads by its text alone.
 #[must_use]
@@ -56,10 +56,10 @@ pub fn out_of(files: &Files, backup: &Path, is_there: &dyn Fn(&Path) -> Known<bo
             continue;
         }
         let there = is_there(&target);
-        let told = shown(target.strip_prefix(root).unwrap_or(&target));
+        let rendered = display(target.strip_prefix(root).unwrap_or(&target));
         let problem = Problem {
-            path: shown(&entry.path),
-            what: meaning(&told, &there),
+            path: display(&entry.path),
+            what: meaning(&rendered, &there),
         };
         if there == Known::Yes(true) {
             out.lacking.push(problem);

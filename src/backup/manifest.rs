@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MANIFEST;
 use crate::base::error::{Error, Result};
-use crate::host::files::{Demand, EntryKind, Files, Meter, Stat, Walked, shown};
+use crate::host::files::{Demand, EntryKind, Files, Meter, Stat, Walked, display};
 
 /// Making one.
 mod make;
@@ -239,8 +239,8 @@ fn decoded(text: Option<String>, base64: Option<String>) -> Result<Option<PathBu
 
 /// Whether a path of a manifest, which is joined to directories, can't lead out of them.
 fn is_inside(path: &Path) -> bool {
-    let odd = |name: &[u8]| name.is_empty() || name == b"." || name == b"..";
-    !bytes(path).split(|byte| *byte == b'/').any(odd)
+    let invalid = |name: &[u8]| name.is_empty() || name == b"." || name == b"..";
+    !bytes(path).split(|byte| *byte == b'/').any(invalid)
 }
 
 impl Entry {
@@ -274,7 +274,7 @@ impl Entry {
         let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         let path = decoded(line.path, line.path_b64)?.ok_or("there is no path")?;
         if !is_inside(&path) && path != Path::new(TOP) {
-            return Err(format!("`{}` is not a path inside the backup", shown(&path)));
+            return Err(format!("`{}` is not a path inside the backup", display(&path)));
         }
         Ok(Self {
             path,
@@ -337,7 +337,7 @@ impl Entry {
     pub(super) fn of_top(files: &Files, directory: &Path) -> Result<Self> {
         let stat = files
             .stat(directory)?
-            .ok_or_else(|| Error::not_found(format!("`{}` does not exist", shown(directory))))?;
+            .ok_or_else(|| Error::not_found(format!("`{}` does not exist", display(directory))))?;
         Ok(Self::new(Path::new(TOP), &stat, files.attributes(directory)?))
     }
 }
@@ -492,7 +492,7 @@ pub fn ends(files: &Files, directory: &Path) -> Result<(Header, Option<Footer>)>
     let mut end = Vec::new();
     file.seek(SeekFrom::Start(stat.size.saturating_sub(END)))
         .and_then(|_| file.take(END).read_to_end(&mut end))
-        .map_err(|error| Error::io(format_args!("read `{}`", shown(&path)), &error))?;
+        .map_err(|error| Error::io(format_args!("read `{}`", display(&path)), &error))?;
     let footer = end
         .strip_suffix(b"\n")
         .and_then(|end| end.rsplit(|byte| *byte == b'\n').next())
@@ -504,7 +504,7 @@ fn open(files: &Files, directory: &Path, path: &Path) -> Result<(std::fs::File, 
     if files.stat(path)?.is_none() {
         return Err(Error::not_found(format!(
             "`{}` is no finished backup: it has no manifest",
-            shown(directory)
+            display(directory)
         ))
         .hint("look into it by hand; nothing of ours removes it"));
     }
@@ -523,7 +523,7 @@ fn header_from(line: &[u8]) -> Result<Header, String> {
 }
 
 fn corrupt(path: &Path, line: usize, what: &str) -> Error {
-    Error::corrupt(format!("`{}` line {line}: {what}", shown(path)))
+    Error::corrupt(format!("`{}` line {line}: {what}", display(path)))
         .hint("the backup can't be trusted as a whole; its files can still be looked at")
 }
 
@@ -557,7 +557,7 @@ impl<R: Read> Lines<R> {
         (&mut self.reader)
             .take(LINE_LIMIT)
             .read_until(b'\n', &mut line)
-            .map_err(|error| Error::io(format_args!("read `{}`", shown(&self.path)), &error))?;
+            .map_err(|error| Error::io(format_args!("read `{}`", display(&self.path)), &error))?;
         if line.last() == Some(&b'\n') {
             return Ok(Some(line));
         }

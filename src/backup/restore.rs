@@ -8,7 +8,7 @@ use super::manifest::{Entry, TOP};
 use super::verify::{finished, footer_of};
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Result};
-use crate::host::files::{Copied, CopyOutcome, EntryKind, Files, Mounts, Renamed, shown};
+use crate::host::files::{Copied, CopyOutcome, EntryKind, Files, Mounts, Renamed, display};
 
 /// What was put back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +37,10 @@ pub fn restore(permit: &Permit, files: &Files, backup: &Path, destination: &Path
         Some(_) if files.is_hollow(destination)? => false,
         Some(stat) if stat.kind == EntryKind::Directory && files.list(destination)?.is_empty() => true,
         Some(_) => {
-            return Err(Error::exists(format!("`{}` exists already", shown(destination)))
-                .hint("move it out of the way first"));
+            return Err(
+                Error::exists(format!("`{}` exists already", display(destination)))
+                    .hint("move it out of the way first"),
+            );
         }
     };
     files.meter().begin(known.bytes);
@@ -116,7 +118,7 @@ impl Known {
             }
             _ => Err(Error::corrupt(format!(
                 "`{}` is the backup of one file and holds something else",
-                shown(backup)
+                display(backup)
             ))
             .hint("look into it by hand, or take another")),
         }
@@ -171,7 +173,7 @@ fn place(permit: &Permit, files: &Files, staged: &Path, destination: &Path, empt
         Ok(Renamed::Done) => Ok(()),
         Ok(Renamed::CrossDevice) => Err(Error::failed(format!(
             "`{}` is on another file system than its directory",
-            shown(destination)
+            display(destination)
         ))),
         Err(error) if empty => Err(error.after_changes()),
         Err(error) => Err(error),

@@ -9,7 +9,7 @@ use super::manifest::{self, Digests, Header, Method, Origin};
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Result};
 use crate::host::files::{
-    Copied, CopyOutcome, EntryKind, Expect, Files, Listed, Mounts, Relocated, Stat, shown,
+    Copied, CopyOutcome, EntryKind, Expect, Files, Listed, Mounts, Relocated, Stat, display,
 };
 
 /// A rename: from, to.
@@ -46,18 +46,18 @@ pub fn plan(
 ) -> Result<Vec<Rename>> {
     if backup.starts_with(source) {
         return Err(
-            Error::invalid(format!("`{}` holds the backups themselves", shown(source)))
+            Error::invalid(format!("`{}` holds the backups themselves", display(source)))
                 .hint("name a part of it"),
         );
     }
     let Some(name) = source.file_name() else {
         return Err(Error::invalid(format!(
             "`{}` can't be backed up by moving",
-            shown(source)
+            display(source)
         )));
     };
     match kind_of(source)? {
-        None => return Err(Error::not_found(format!("`{}` does not exist", shown(source)))),
+        None => return Err(Error::not_found(format!("`{}` does not exist", display(source)))),
         Some(EntryKind::Directory) => {}
         Some(EntryKind::File) => {
             if name == MANIFEST {
@@ -68,7 +68,7 @@ pub fn plan(
         Some(other) => {
             return Err(Error::invalid(format!(
                 "`{}` is a {}, neither a directory nor a file",
-                shown(source),
+                display(source),
                 other.name()
             )));
         }
@@ -86,8 +86,8 @@ pub fn plan(
         {
             return Err(Error::invalid(format!(
                 "`{}` is not a path inside `{}`",
-                shown(path),
-                shown(source)
+                display(path),
+                display(source)
             ))
             .hint("name what stays relative to what goes"));
         }
@@ -127,8 +127,11 @@ fn part(
 }
 
 fn holds_manifest(path: &Path) -> Error {
-    Error::exists(format!("`{}` is the manifest of an earlier backup", shown(path)))
-        .hint("remove it first: a directory that was copied from a backup does not need it")
+    Error::exists(format!(
+        "`{}` is the manifest of an earlier backup",
+        display(path)
+    ))
+    .hint("remove it first: a directory that was copied from a backup does not need it")
 }
 
 /// The directories that [`execute`] makes for these renames, outermost first: the backup's, and those on the way to
@@ -196,7 +199,7 @@ impl Making {
             )));
         }
         if files.stat(backup)?.is_some() {
-            return Err(Error::exists(format!("`{}` exists already", shown(backup)))
+            return Err(Error::exists(format!("`{}` exists already", display(backup)))
                 .hint("choose another name for the backup"));
         }
         let workspace = files.roots().next().unwrap_or_else(|| Path::new("/"));
@@ -234,7 +237,7 @@ impl Making {
                 Some(original) if !one_file => Some(Imitated {
                     stat: files
                         .stat(original)?
-                        .ok_or_else(|| Error::not_found(format!("`{}` does not exist", shown(original))))?,
+                        .ok_or_else(|| Error::not_found(format!("`{}` does not exist", display(original))))?,
                     attributes: files.attributes(original)?,
                 }),
                 _ => None,
@@ -386,7 +389,7 @@ pub fn copy(
             Err(left) => error
                 .context(format!(
                     "an unfinished copy is left at `{}` ({})",
-                    shown(backup),
+                    display(backup),
                     left.message()
                 ))
                 .after_changes(),

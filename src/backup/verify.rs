@@ -11,7 +11,7 @@ use super::compare::{Comparison, Contents, compare};
 use super::manifest::{self, Digests, Footer, Reading, TOP};
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Result};
-use crate::host::files::{Expect, Files, shown};
+use crate::host::files::{Expect, Files, display};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,7 +56,7 @@ impl Verified {
         }
         Err(Error::corrupt(format!(
             "backup `{}` differs from its manifest: {}",
-            shown(directory),
+            display(directory),
             named.join("; ")
         ))
         .hint(
@@ -160,7 +160,7 @@ pub(super) fn footer_of<'a>(manifest: &'a Reading, directory: &Path) -> Result<&
 fn cut_short(directory: &Path) -> Error {
     Error::corrupt(format!(
         "the manifest of `{}` was cut short: it is not a whole backup",
-        shown(directory)
+        display(directory)
     ))
     .hint("look into it by hand, or take another")
 }

@@ -228,7 +228,7 @@ const MARGIN: usize = 4 << 10;
 /// What a script or the world says, as it may be told: without secrets, and cut where it is too long. What is cut is named
 /// by its digest, so that two long texts with one beginning stay two.
 #[must_use]
-pub fn told(text: &str) -> String {
+pub fn rendered(text: &str) -> String {
     if text.len() <= LONGEST {
         return redact(text);
     }
@@ -293,13 +293,13 @@ fn argument(line: &[Option<String>]) -> Option<String> {
         .iter()
         .map(|word| word.as_deref().unwrap_or_default())
         .collect();
-    let told = redact(&format!("{} {value}", before.join(" ")));
-    let end = told.rfind(option).map(|at| at + option.len() + 1)?;
-    let told = told.get(end..)?;
-    if told.starts_with(MASK) {
+    let rendered = redact(&format!("{} {value}", before.join(" ")));
+    let end = rendered.rfind(option).map(|at| at + option.len() + 1)?;
+    let rendered = rendered.get(end..)?;
+    if rendered.starts_with(MASK) {
         return Some(MASK.to_owned());
     }
-    (told != redact(value)).then(|| told.to_owned())
+    (rendered != redact(value)).then(|| rendered.to_owned())
 }
 
 /// Learns the secrets of an environment file.

@@ -119,15 +119,15 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(hidden) {
         return Cow::Borrowed(text);
     }
-    let mut shown = String::with_capacity(text.len() + 8);
+    let mut display = String::with_capacity(text.len() + 8);
     for character in text.chars() {
         match character {
-            '\n' | '\r' | '\t' => shown.extend(character.escape_default()),
-            _ if hidden(character) => shown.extend(character.escape_unicode()),
-            _ => shown.push(character),
+            '\n' | '\r' | '\t' => display.extend(character.escape_default()),
+            _ if hidden(character) => display.extend(character.escape_unicode()),
+            _ => display.push(character),
         }
     }
-    Cow::Owned(shown)
+    Cow::Owned(display)
 }
 
 /// Whether a terminal obeys or hides this character instead of showing it.
@@ -259,11 +259,11 @@ mod tests {
         #[test]
         fn escaped_text_holds_nothing_hidden(text in any::<String>(), planted in "[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]{1,4}") {
             let whole = format!("{text}{planted}{text}");
-            let shown = escape(&whole);
+            let display = escape(&whole);
             // Unicode's own categories are the oracle; those three format characters are visible signs.
             let invisible = regex::Regex::new(r"[\p{Cc}\p{Bidi_Control}\p{Default_Ignorable_Code_Point}\p{Zl}\p{Zp}]").unwrap();
-            prop_assert!(!invisible.is_match(&shown), "{shown:?}");
-            prop_assert_eq!(escape(&shown), shown.as_ref());
+            prop_assert!(!invisible.is_match(&display), "{display:?}");
+            prop_assert_eq!(escape(&display), display.as_ref());
         }
 
         #[test]

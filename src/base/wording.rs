@@ -36,17 +36,17 @@ pub fn bytes(count: u64) -> String {
         return format!("{count} B");
     }
     let mut unit: u128 = 1;
-    let mut shown = String::new();
+    let mut display = String::new();
     for name in UNITS {
         unit *= 1024;
         let tenths = (u128::from(count) * 10 + unit / 2) / unit;
-        shown = format!("{}.{} {name}", tenths / 10, tenths % 10);
+        display = format!("{}.{} {name}", tenths / 10, tenths % 10);
         // Rounded first, so that just below a mebibyte reads `1.0 MiB` and not `1024.0 KiB`.
         if tenths < 10_240 {
             break;
         }
     }
-    shown
+    display
 }
 
 /// A duration for people, from milliseconds: `3 ms`, `1.2 s`, `2 min 05 s`, `1 h 02 min`.

@@ -214,11 +214,11 @@ fn show(everywhere: &Everywhere, deliveries: &Deliveries, held: &Held) {
     }
     print(&page);
     let style = terminal::Style::of(&std::io::stderr(), everywhere.no_color);
-    let told = Deliveries {
+    let rendered = Deliveries {
         attempts: Vec::new(),
         ..deliveries.clone()
     };
-    for warning in told.warnings() {
+    for warning in rendered.warnings() {
         say(&render::warning(&warning, &style));
     }
 }

@@ -38,8 +38,8 @@ pub struct Arguments {
 /// What keeps the run from beginning.
 pub fn apply(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode> {
     let dry_run = arguments.changing.is_dry_run()?;
-    let shown = arguments.file.display().to_string();
-    let planned = plan_file::read(&shown, &text(&arguments.file)?)?;
+    let display = arguments.file.display().to_string();
+    let planned = plan_file::read(&display, &text(&arguments.file)?)?;
     let asked = planned.asked.clone().complete(params(&arguments.params)?)?;
     let mut context = shared::open(everywhere)?;
     let mut request = Request {

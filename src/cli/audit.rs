@@ -92,7 +92,7 @@ fn verify(
         });
     }
     for damage in &verified.damage {
-        print(&format!("{}\n", terminal::escape(&told(damage))));
+        print(&format!("{}\n", terminal::escape(&rendered(damage))));
     }
     if verified.more > 0 {
         print(&format!("and {} more places\n", verified.more));
@@ -133,7 +133,7 @@ fn verify(
 }
 
 /// One finding in words.
-fn told(damage: &chain::Damage) -> String {
+fn rendered(damage: &chain::Damage) -> String {
     let chain::Damage { segment, seq, .. } = damage;
     let what = match damage.kind {
         "torn-tail" => "a torn last line (a crash, not tampering)",
@@ -168,7 +168,7 @@ fn warn_of_damage(everywhere: &Everywhere, verified: &chain::Verified) {
         say(&render::warning(why, &style));
     }
     for damage in verified.damage.iter().take(5) {
-        say(&render::warning(&told(damage), &style));
+        say(&render::warning(&rendered(damage), &style));
     }
     if !verified.is_sound() {
         let message = format!(

@@ -16,8 +16,8 @@ use crate::host::confine::Mode;
 use crate::report::RunKind;
 use crate::report::text::Telling;
 use crate::run::Context;
-use crate::run::keeping::{self, Checked, Level};
 use crate::run::single::{self, Single};
+use crate::run::verification::{self, Checked, Level};
 
 /// What to do with backups.
 #[derive(Debug, Clone, Subcommand)]
@@ -118,12 +118,12 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
         Command::Seal { name } => {
             shared::confine(everywhere, &context, Mode::Real)?;
             let _lock = crate::run::begin(&context)?;
-            let listed = keeping::find(&context, name)?;
-            if keeping::has_digests(&context, &listed)? {
+            let listed = verification::find(&context, name)?;
+            if verification::has_digests(&context, &listed)? {
                 say(everywhere, &format!("`{name}` has its digests already\n"));
             } else {
                 let ticker = Ticker::start(everywhere, context.host.files.meter());
-                keeping::seal(&context, &listed)?;
+                verification::seal(&context, &listed)?;
                 drop(ticker);
                 say(everywhere, &format!("`{name}` has its digests now\n"));
             }
@@ -165,7 +165,7 @@ pub fn backup(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
             dry_run,
             yes,
         } => {
-            keeping::find(&context, name)?;
+            verification::find(&context, name)?;
             let mut arguments = vec![name.clone().into()];
             arguments.extend(to.clone().map(rhai::Dynamic::from));
             let single = Single {
@@ -209,8 +209,8 @@ fn say(everywhere: &Everywhere, text: &str) {
 }
 
 fn show(everywhere: &Everywhere, context: &Context, name: &str) -> Result<ExitCode> {
-    let listed = keeping::find(context, name)?;
-    let digests = listed.complete && keeping::has_digests(context, &listed)?;
+    let listed = verification::find(context, name)?;
+    let digests = listed.complete && verification::has_digests(context, &listed)?;
     if everywhere.json {
         let mut backup = json!(listed);
         backup["digests"] = digests.into();
@@ -234,7 +234,9 @@ fn show(everywhere: &Everywhere, context: &Context, name: &str) -> Result<ExitCo
         (true, false) => "whole, without digests (`rollback backup seal` adds them)",
     };
     let verified = match listed.verified {
-        None if keeping::last_check(context, &listed).is_some() => "yes, and not all of it could be told",
+        None if verification::last_check(context, &listed).is_some() => {
+            "yes, and not all of it could be told"
+        }
         None => "never",
         Some(true) => "yes, sound",
         Some(false) => "yes, and it is damaged or lacks something",
@@ -276,18 +278,18 @@ fn verify(
     } else {
         names
             .iter()
-            .map(|name| keeping::find(context, name))
+            .map(|name| verification::find(context, name))
             .collect::<Result<_>>()?
     };
     let mut backups = Vec::new();
     let mut sound = true;
     let ticker = Ticker::start(everywhere, context.host.files.meter());
     for listed in listed {
-        let checked = keeping::check(context, listed, level, dry_run)?;
+        let checked = verification::check(context, listed, level, dry_run)?;
         ticker.rest();
         sound &= checked.sound() != Some(false);
         if !everywhere.json {
-            print(&told(&checked, level));
+            print(&rendered(&checked, level));
         }
         let mut backup = json!(checked.listed);
         backup["verified"] = checked.sound().into();
@@ -303,7 +305,7 @@ fn verify(
     Ok(if sound { ExitCode::Done } else { ExitCode::Corrupt })
 }
 
-fn told(checked: &Checked, level: Level) -> String {
+fn rendered(checked: &Checked, level: Level) -> String {
     let name = terminal::escape(&checked.listed.name);
     let state = match checked.sound() {
         Some(true) => "sound  ",
@@ -342,7 +344,7 @@ fn told(checked: &Checked, level: Level) -> String {
 fn list(everywhere: &Everywhere, context: &crate::run::Context) -> Result<ExitCode> {
     let mut backups = catalogue::list(&context.host.files, &context.workspace.backups())?;
     for backup in &mut backups {
-        backup.verified = keeping::verdict_of(context, backup);
+        backup.verified = verification::verdict_of(context, backup);
     }
     let backups: Vec<Value> = backups.into_iter().map(|backup| json!(backup)).collect();
     if everywhere.json {

@@ -38,29 +38,25 @@ const VARIABLES: [&str; 2] = ["ROLLBACK_LOG", "RUST_LOG"];
 /// `usage` for a variable that can't be read; `denied` for a log file that others can read; what the system says.
 pub fn begin(everywhere: &Everywhere) -> Result<()> {
     let asked = asked()?;
-    let on_stderr = asked
-        .clone()
-        .or_else(|| of_flags(everywhere.verbose).map(ours))
-        .filter(|_| !everywhere.quiet)
-        .map(|targets| Lines::new(Sink::Stderr, everywhere.log_form()).with_filter(targets));
-    let in_file = match &everywhere.log_file {
-        Some(path) => {
-            let file = Mutex::new(private::append(path)?);
-            let targets = asked.unwrap_or_else(|| {
-                ours(
-                    of_flags(everywhere.verbose)
-                        .map_or(LevelFilter::DEBUG, |level| level.max(LevelFilter::DEBUG)),
-                )
-            });
-            Some(Lines::new(Sink::File(file), everywhere.log_form()).with_filter(targets))
-        }
-        None => None,
-    };
-    if on_stderr.is_none() && in_file.is_none() {
+    let mut sinks = Vec::new();
+    let on_stderr = asked.clone().or_else(|| of_flags(everywhere.verbose).map(ours));
+    if let Some(targets) = on_stderr.filter(|_| !everywhere.quiet) {
+        sinks.push((targets, Sink::Stderr));
+    }
+    if let Some(path) = &everywhere.log_file {
+        let level =
+            of_flags(everywhere.verbose).map_or(LevelFilter::DEBUG, |level| level.max(LevelFilter::DEBUG));
+        let file = Mutex::new(private::append(path)?);
+        sinks.push((asked.unwrap_or_else(|| ours(level)), Sink::File(file)));
+    }
+    if sinks.is_empty() {
         return Ok(());
     }
-    let subscriber = tracing_subscriber::registry().with(on_stderr).with(in_file);
-    tracing::subscriber::set_global_default(subscriber)
+    let lines = Lines {
+        sinks,
+        form: everywhere.log_form(),
+    };
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines))
         .map_err(|_| Error::bug("diagnostics were set up twice"))
 }
 
@@ -135,10 +131,10 @@ enum Sink {
     File(Mutex<File>),
 }
 
-/// Writes spans that end, and events.
+/// Writes spans that end, and events, each to those who asked for them.
 #[derive(Debug)]
 struct Lines {
-    sink: Sink,
+    sinks: Vec<(Targets, Sink)>,
     form: Form,
 }
 
@@ -153,52 +149,55 @@ struct Open {
 type Around = Vec<(&'static str, Map<String, Value>)>;
 
 impl Lines {
-    const fn new(sink: Sink, form: Form) -> Self {
-        Self { sink, form }
-    }
-
-    fn write(&self, metadata: &Metadata<'_>, around: Around, message: &str, fields: Map<String, Value>) {
+    fn write(&self, metadata: &Metadata<'_>, around: &Around, message: &str, fields: &Map<String, Value>) {
         let target = metadata
             .target()
             .strip_prefix(CRATE)
             .map_or(metadata.target(), |rest| rest.strip_prefix("::").unwrap_or(rest));
-        let at = matches!(self.sink, Sink::File(_)) || self.form == Form::Json;
-        let at = at.then(|| Clock::system().timestamp());
-        let line = match self.form {
-            Form::Text => text(
-                at.as_deref(),
-                *metadata.level(),
-                &around,
-                target,
-                message,
-                &fields,
-            ),
-            Form::Json => {
-                let spans: Vec<Value> = around
-                    .into_iter()
-                    .map(|(name, mut fields)| {
-                        fields.insert("span".to_owned(), Value::from(name));
-                        Value::Object(fields)
-                    })
-                    .collect();
-                let mut value = json!({
-                    "event": "diagnostic", "at": at, "level": metadata.level().as_str().to_ascii_lowercase(),
-                    "target": target, "message": message, "fields": fields, "spans": spans,
-                });
-                redact_value(&mut value);
-                format!("{value}\n")
+        let level = *metadata.level();
+        let now = Clock::system().timestamp();
+        for (targets, sink) in &self.sinks {
+            if !targets.would_enable(metadata.target(), metadata.level()) {
+                continue;
             }
-        };
-        match &self.sink {
-            Sink::Stderr => say(&line),
-            // A disk that is full must not end what is at work: diagnostics are no record.
-            Sink::File(file) => drop(
-                file.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .write_all(line.as_bytes()),
-            ),
+            let line = match self.form {
+                Form::Json => json_line(&now, level, around, target, message, fields),
+                Form::Text => {
+                    let at = matches!(sink, Sink::File(_)).then_some(now.as_str());
+                    text(at, level, around, target, message, fields)
+                }
+            };
+            match sink {
+                Sink::Stderr => say(&line),
+                // A disk that is full must not end what is at work: diagnostics are no record.
+                Sink::File(file) => {
+                    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                    drop(file.write_all(line.as_bytes()));
+                }
+            }
         }
     }
+}
+
+fn json_line(
+    at: &str,
+    level: Level,
+    around: &Around,
+    target: &str,
+    message: &str,
+    fields: &Map<String, Value>,
+) -> String {
+    let span = |(name, fields): &(&'static str, Map<String, Value>)| {
+        let mut fields = fields.clone();
+        fields.insert("span".to_owned(), Value::from(*name));
+        Value::Object(fields)
+    };
+    let mut value = json!({
+        "event": "diagnostic", "at": at, "level": level.as_str().to_ascii_lowercase(), "target": target,
+        "message": message, "fields": fields, "spans": around.iter().map(span).collect::<Vec<_>>(),
+    });
+    redact_value(&mut value);
+    format!("{value}\n")
 }
 
 /// `debug story{id=1.3}:phase{name=execute}: passed over pid=12 (host::processes::find)`
@@ -235,7 +234,7 @@ fn listed(fields: &Map<String, Value>) -> String {
     let mut fields = Value::Object(fields.clone());
     redact_value(&mut fields);
     let fields = fields.as_object().into_iter().flatten();
-    let shown = |value: &Value| match value.as_str() {
+    let display = |value: &Value| match value.as_str() {
         Some(text) if !text.is_empty() && !text.contains([' ', '"', '=', '{', '}']) => {
             escape(text).into_owned()
         }
@@ -243,12 +242,17 @@ fn listed(fields: &Map<String, Value>) -> String {
         None => value.to_string(),
     };
     fields
-        .map(|(key, value)| format!("{key}={}", shown(value)))
+        .map(|(key, value)| format!("{key}={}", display(value)))
         .collect::<Vec<_>>()
         .join(" ")
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        let mut sinks = self.sinks.iter();
+        sinks.any(|(targets, _)| targets.would_enable(metadata.target(), metadata.level()))
+    }
+
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
@@ -273,14 +277,14 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let around = context
+        let around: Option<Around> = context
             .event_scope(event)
             .map(|scope| scope.from_root().filter_map(|span| around(&span)).collect());
         self.write(
             event.metadata(),
-            around.unwrap_or_default(),
+            &around.unwrap_or_default(),
             &fields.message,
-            fields.all,
+            &fields.all,
         );
     }
 
@@ -295,7 +299,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             .filter_map(|span| around(&span))
             .collect();
         let fields = Map::from_iter([("us".to_owned(), Value::from(took))]);
-        self.write(span.metadata(), around, "ended", fields);
+        self.write(span.metadata(), &around, "ended", &fields);
     }
 }
 

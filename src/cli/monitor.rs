@@ -22,7 +22,7 @@ use crate::monitor::notice::{Notice, Sink};
 use crate::monitor::probes::{self, Asked};
 use crate::monitor::verdict::Verdict;
 use crate::monitor::watching::{Round, Watching, whole};
-use crate::monitor::{table, told, trigger};
+use crate::monitor::{export, table, trigger};
 use crate::run::Context;
 use crate::workspace::monitor_config::{Severity, listen_address};
 
@@ -147,7 +147,7 @@ fn warn(everywhere: &Everywhere, warnings: &[String]) {
 }
 
 fn code_of(round: &Round) -> ExitCode {
-    if whole(&round.told) == Verdict::Breach {
+    if whole(&round.rendered) == Verdict::Breach {
         ExitCode::Failed
     } else {
         ExitCode::Done
@@ -178,19 +178,19 @@ fn once(everywhere: &Everywhere, watching: &mut Watching, now: &dyn Fn() -> i64)
         }
     };
     let unknown = round
-        .told
+        .rendered
         .iter()
-        .filter(|told| told.judgement.verdict == Verdict::Inconclusive)
+        .filter(|rendered| rendered.judgement.verdict == Verdict::Inconclusive)
         .count();
     if unknown > 0 {
         watching.warnings.push(format!(
             "{} of {} inconclusive: nothing is known there, neither good nor bad",
             unknown,
-            wording::plural(round.told.len() as u64, "verdict")
+            wording::plural(round.rendered.len() as u64, "verdict")
         ));
     }
     if everywhere.json {
-        print_json(&told::document(
+        print_json(&export::document(
             &round,
             &watching.watch.memory.metrics,
             &watching.warnings,
@@ -327,9 +327,9 @@ impl<'a> Foreground<'a> {
                     }
                 };
                 let acted = round
-                    .told
+                    .rendered
                     .iter()
-                    .any(|told| told.step != crate::monitor::ledger::Step::Nothing)
+                    .any(|rendered| rendered.step != crate::monitor::ledger::Step::Nothing)
                     || round.incidents.iter().any(|incident| incident.new);
                 if acted || saved.elapsed() >= SAVE {
                     saved = Instant::now();
@@ -340,8 +340,8 @@ impl<'a> Foreground<'a> {
                 // A channel that hangs does not keep the watching: its attempt goes on beside it.
                 let undelivered = self.watching.deliver(LOOK);
                 self.complain(&undelivered);
-                let told = std::mem::take(&mut self.watching.warnings);
-                self.complain(&told);
+                let rendered = std::mem::take(&mut self.watching.warnings);
+                self.complain(&rendered);
                 self.publish(&round);
                 self.show(&round);
             }
@@ -403,7 +403,7 @@ impl<'a> Foreground<'a> {
         let Some(pages) = &self.pages else { return };
         let watch = &self.watching.watch;
         let window = trigger::ms(watch.config.window);
-        let metrics = told::exposition(
+        let metrics = export::exposition(
             round,
             &watch.memory.metrics,
             &watch.triggers,
@@ -412,7 +412,7 @@ impl<'a> Foreground<'a> {
         );
         let mut pages = pages.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         pages.metrics = metrics;
-        pages.health = format!("ok, judged at {}\n", told::timestamp(round.at));
+        pages.health = format!("ok, judged at {}\n", export::timestamp(round.at));
         pages.until = Some(Instant::now() + watch.config.interval * 3 + Duration::from_secs(10));
     }
 
@@ -428,7 +428,7 @@ impl<'a> Foreground<'a> {
         let watch = &self.watching.watch;
         let (metrics, window) = (&watch.memory.metrics, trigger::ms(watch.config.window));
         if self.everywhere.json {
-            let document = told::document(round, metrics, &self.watching.warnings);
+            let document = export::document(round, metrics, &self.watching.warnings);
             print(&format!("{document}\n"));
             return;
         }
@@ -448,15 +448,15 @@ impl<'a> Foreground<'a> {
             at: round.at,
             ..Round::default()
         };
-        for told in &round.told {
+        for rendered in &round.rendered {
             let key = format!(
                 "{}/{}",
-                told.trigger.name,
-                told.service.as_deref().unwrap_or_default()
+                rendered.trigger.name,
+                rendered.service.as_deref().unwrap_or_default()
             );
-            let verdict = told.judgement.verdict;
+            let verdict = rendered.judgement.verdict;
             if self.verdicts.insert(key, verdict) != Some(verdict) {
-                changed.told.push(told.clone());
+                changed.rendered.push(rendered.clone());
             }
         }
         if !self.everywhere.quiet {

@@ -6,7 +6,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::{Value, json};
 
 use crate::base::error::{Error, Position};
-use crate::base::redact::{redact, told};
+use crate::base::redact::{redact, rendered};
 use crate::base::terminal::{Ink, Style, escape};
 
 /// A failure for a person, with a newline at the end. Lines are not wrapped, so that they can be searched for.
@@ -31,25 +31,25 @@ pub fn error_with_causes(error: &Error, style: &Style, causes: bool) -> String {
     } else {
         Ink::Plain
     };
-    page.push_str(&line("error", Ink::Danger, &told(error.message()), style));
+    page.push_str(&line("error", Ink::Danger, &rendered(error.message()), style));
     let mut before = error.message().to_owned();
     for cause in anyhow::Chain::new(error).skip(1).filter(|_| causes) {
         let cause = cause.to_string();
         if !before.ends_with(&cause) {
-            page.push_str(&line("caused by", Ink::Plain, &told(&cause), style));
+            page.push_str(&line("caused by", Ink::Plain, &rendered(&cause), style));
             before = cause;
         }
     }
     page.push_str(&line("note", ink, state, style));
     if let Some(hint) = error.hint_text() {
-        page.push_str(&line("hint", Ink::Change, &told(hint), style));
+        page.push_str(&line("hint", Ink::Change, &rendered(hint), style));
     }
     page
 }
 
 /// A warning for a person, in one line with a newline at the end.
 pub fn warning(message: &str, style: &Style) -> String {
-    line("warning", Ink::Caution, &told(message), style)
+    line("warning", Ink::Caution, &rendered(message), style)
 }
 
 /// A failure for a program: `rollback.error/1`.
@@ -58,10 +58,10 @@ pub fn error_json(error: &Error) -> Value {
         "schema": "rollback.error/1",
         "code": error.kind().code(),
         "kind": error.kind().name(),
-        "message": told(error.message()),
+        "message": rendered(error.message()),
         "at": error.position(),
         "changed": error.changed_something(),
-        "hint": error.hint_text().map(told),
+        "hint": error.hint_text().map(rendered),
         "exit_code": error.exit_code(),
     })
 }
@@ -72,7 +72,7 @@ fn line(label: &str, ink: Ink, text: &str, style: &Style) -> String {
 
 /// The line of the file with a caret below the place, or the place alone where the line isn't known.
 fn excerpt(at: &Position, style: &Style) -> String {
-    let shown = at
+    let display = at
         .source
         .as_deref()
         .zip(at.line.checked_sub(1))
@@ -80,7 +80,7 @@ fn excerpt(at: &Position, style: &Style) -> String {
     let margin = " ".repeat(at.line.to_string().len());
     let head = format!("{margin}{} {}\n", style.paint(Ink::Change, "-->"), place(at));
     // A line that holds a secret is not shown: masked, it is another line, and the caret points elsewhere.
-    let Some(text) = shown.filter(|text| redact(text) == **text) else {
+    let Some(text) = display.filter(|text| redact(text) == **text) else {
         return head;
     };
     let (before, marked, after) = split(text, at.column);

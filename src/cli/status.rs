@@ -31,7 +31,7 @@ pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
         let present: Vec<String> = view
             .present(story)?
             .into_iter()
-            .map(|place| place.shown)
+            .map(|place| place.display)
             .collect();
         let flag = story.feature.as_ref().map(|feature| {
             json!({
@@ -90,7 +90,7 @@ pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
     } else {
         print(&text(&status, &foreign));
     }
-    Ok(super::script::told(everywhere, &context.catalogue))
+    Ok(super::script::rendered(everywhere, &context.catalogue))
 }
 
 /// The page for people; the stories of the program that have nothing to do with the workspace stand in one line.

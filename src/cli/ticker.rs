@@ -127,7 +127,7 @@ fn watch(form: Form, meter: &Meter, is_shown: &Mutex<bool>, ended: &Receiver<()>
             )),
             Form::Line => {
                 *is_shown = true;
-                say(&format!("{CLEAR}    {}", told(&now, left)));
+                say(&format!("{CLEAR}    {}", rendered(&now, left)));
             }
         }
     }
@@ -141,7 +141,7 @@ fn left(now: &Progress, elapsed: Duration) -> Option<Duration> {
     Some(elapsed.mul_f64(rest.min(1e6)))
 }
 
-fn told(now: &Progress, left: Option<Duration>) -> String {
+fn rendered(now: &Progress, left: Option<Duration>) -> String {
     let mut text = plural(now.files, "file");
     match now.total.filter(|total| *total >= now.bytes) {
         Some(total) => text.push_str(&format!(", {} of {}", bytes(now.bytes), bytes(total))),
@@ -168,7 +168,7 @@ mod tests {
         };
         let left = left(&now, Duration::from_secs(2));
         assert_eq!(left, Some(Duration::from_secs(6)));
-        assert_eq!(told(&now, left), "3 files, 1.0 MiB of 4.0 MiB, 6.0 s left");
+        assert_eq!(rendered(&now, left), "3 files, 1.0 MiB of 4.0 MiB, 6.0 s left");
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
             total: None,
         };
         assert_eq!(left(&removed, Duration::from_secs(1)), None);
-        assert_eq!(told(&removed, None), "1 file");
+        assert_eq!(rendered(&removed, None), "1 file");
         // More than was expected, because a file grew.
         let more = Progress {
             bytes: 2048,
@@ -187,6 +187,6 @@ mod tests {
             total: Some(1024),
         };
         assert_eq!(left(&more, Duration::from_secs(1)), None);
-        assert_eq!(told(&more, None), "1 file, 2.0 KiB");
+        assert_eq!(rendered(&more, None), "1 file, 2.0 KiB");
     }
 }

@@ -59,8 +59,8 @@ pub fn trust(everywhere: &Everywhere, arguments: &Arguments) -> Result<ExitCode>
         (None, None) => {}
     }
     if everywhere.json {
-        let shown: Vec<_> = allowed.iter().map(|path| path.to_string_lossy()).collect();
-        print_json(&json!({"schema": "rollback.trusted/1", "trusted": shown}));
+        let display: Vec<_> = allowed.iter().map(|path| path.to_string_lossy()).collect();
+        print_json(&json!({"schema": "rollback.trusted/1", "trusted": display}));
     } else {
         for path in &allowed {
             print(&format!("{}\n", terminal::escape(&path.to_string_lossy())));

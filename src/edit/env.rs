@@ -191,7 +191,7 @@ fn differ(line: usize, starts: &[usize], readings: &[Vec<Statement<'_>>]) -> Err
         .iter()
         .flatten()
         .find(|statement| statement.lines.start < at && at < statement.lines.end);
-    let told = match within {
+    let rendered = match within {
         Some(holder) => {
             let of = starts.partition_point(|start| *start <= holder.lines.start);
             let key = holder
@@ -208,7 +208,7 @@ fn differ(line: usize, starts: &[usize], readings: &[Vec<Statement<'_>>]) -> Err
             line + 1
         ),
     };
-    Error::failed(told).hint("the file was left alone; write each entry on one line, or edit it by hand")
+    Error::failed(rendered).hint("the file was left alone; write each entry on one line, or edit it by hand")
 }
 
 #[cfg(test)]
@@ -266,7 +266,7 @@ mod tests {
     fn two_meanings_of_one_thing_what_readers_differ_on_is_refused_with_its_line() {
         let other =
             "an entry of its own to some programs that read such files, and to others a part of the entry";
-        for (text, told) in [
+        for (text, rendered) in [
             (
                 "A=1\nB=\"x\nD=1\ny\"\n",
                 format!("line 3 is {other} `B` on line 2"),
@@ -293,8 +293,12 @@ mod tests {
                 "programs that read such files differ on what line 1 sets".to_owned(),
             ),
         ] {
-            assert_eq!(remove_keys(text, &["D"]).unwrap_err().message(), told, "{text:?}");
-            assert_eq!(keys(text, "D").unwrap_err().message(), told, "{text:?}");
+            assert_eq!(
+                remove_keys(text, &["D"]).unwrap_err().message(),
+                rendered,
+                "{text:?}"
+            );
+            assert_eq!(keys(text, "D").unwrap_err().message(), rendered, "{text:?}");
             assert_eq!(remove_keys(text, &["E"]).unwrap(), Edited::Unchanged, "{text:?}");
         }
     }
@@ -334,8 +338,8 @@ mod tests {
             "export A=1 D=2\nexport D=s3cret B=2\n",
         ] {
             let error = remove_keys(text, &["D"]).unwrap_err();
-            let told = format!("{error} {error:?} {:?}", error.hint_text());
-            assert!(!told.contains("s3cret"), "{told}");
+            let rendered = format!("{error} {error:?} {:?}", error.hint_text());
+            assert!(!rendered.contains("s3cret"), "{rendered}");
         }
         // What is in doubt elsewhere doesn't matter.
         assert!(

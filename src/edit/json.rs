@@ -172,7 +172,7 @@ fn put(root: &mut Value, path: &KeyPath, new: &Value) -> Result<()> {
             let what = if depth == 0 {
                 "the whole file".to_owned()
             } else {
-                format!("`{}`", path.shown(depth))
+                format!("`{}`", path.display(depth))
             };
             return Err(
                 Error::invalid(format!("cannot set `{path}`: {what} is not an object"))

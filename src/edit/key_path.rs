@@ -66,32 +66,32 @@ impl KeyPath {
     }
 
     /// The path of the first `depth` keys, for messages.
-    pub(super) fn shown(&self, depth: usize) -> String {
+    pub(super) fn display(&self, depth: usize) -> String {
         show(self.0.iter().take(depth).map(String::as_str))
     }
 }
 
 /// Keys as [`KeyPath::parse`] reads them.
 pub(super) fn show<'a>(keys: impl Iterator<Item = &'a str>) -> String {
-    let mut shown = String::new();
+    let mut display = String::new();
     for (n, key) in keys.enumerate() {
         if n > 0 {
-            shown.push('.');
+            display.push('.');
         }
         if key.is_empty() || key.contains(['.', '"']) {
-            shown.push('"');
-            shown.push_str(&key.replace('\\', "\\\\").replace('"', "\\\""));
-            shown.push('"');
+            display.push('"');
+            display.push_str(&key.replace('\\', "\\\\").replace('"', "\\\""));
+            display.push('"');
         } else {
-            shown.push_str(key);
+            display.push_str(key);
         }
     }
-    shown
+    display
 }
 
 impl fmt::Display for KeyPath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.shown(self.0.len()))
+        formatter.write_str(&self.display(self.0.len()))
     }
 }
 

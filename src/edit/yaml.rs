@@ -135,8 +135,8 @@ pub(crate) fn set_all(text: &str, changes: &[(KeyPath, Value)], place: Place) ->
     let Some((first, _)) = needed.first() else {
         return Ok(Edited::Unchanged);
     };
-    let shown = first.to_string();
-    let tree = Tree::read(body, &old).ok_or_else(|| cannot_change_only(&shown))?;
+    let display = first.to_string();
+    let tree = Tree::read(body, &old).ok_or_else(|| cannot_change_only(&display))?;
     let page = Page::new(body, &tree);
     for place in [place, place.other()] {
         let mut splices = Vec::new();
@@ -154,8 +154,8 @@ pub(crate) fn set_all(text: &str, changes: &[(KeyPath, Value)], place: Place) ->
         let (indices, _) = value::follow(&old, path);
         page.is_anchored(&indices).then(|| (indices, path.to_string()))
     });
-    let (indices, shown) = anchored.unwrap_or((Vec::new(), shown));
-    Err(why_not(&page, body, &indices, &shown))
+    let (indices, display) = anchored.unwrap_or((Vec::new(), display));
+    Err(why_not(&page, body, &indices, &display))
 }
 
 /// Why a page can't be changed there alone.
@@ -263,7 +263,7 @@ fn put(root: &mut Value, path: &KeyPath, new: &Value) -> Result<bool> {
             let what = if depth == 0 {
                 "the whole file".to_owned()
             } else {
-                format!("`{}`", path.shown(depth))
+                format!("`{}`", path.display(depth))
             };
             return Err(
                 Error::invalid(format!("cannot set `{path}`: {what} is not a mapping"))

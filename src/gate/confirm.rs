@@ -58,9 +58,9 @@ pub const DECLINED: &str = "declined at the question";
 
 /// A person's answer about one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Said(Answer);
+pub struct Reply(Answer);
 
-impl std::fmt::Display for Said {
+impl std::fmt::Display for Reply {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self.0 {
             Answer::Yes => "yes",
@@ -71,7 +71,7 @@ impl std::fmt::Display for Said {
     }
 }
 
-impl Said {
+impl Reply {
     /// Whether somebody said no, and may go on to the next.
     #[must_use]
     pub fn is_no(self) -> bool {
@@ -124,11 +124,11 @@ impl Confirm {
     ///
     /// # Errors
     /// Where nobody can be asked any more.
-    pub fn ask(&mut self, record: &OperationRecord) -> Result<Option<(String, Said)>> {
+    pub fn ask(&mut self, record: &OperationRecord) -> Result<Option<(String, Reply)>> {
         match &mut self.each {
             Some(person) if record.risk > Risk::None => {
                 let question = format!("{}?", record.summary);
-                Ok(Some((question.clone(), Said(person.question(&question)?))))
+                Ok(Some((question.clone(), Reply(person.question(&question)?))))
             }
             _ => Ok(None),
         }
@@ -139,7 +139,7 @@ impl Confirm {
 #[derive(Debug, Default)]
 pub struct Approval {
     /// Questions and answers, for the log.
-    pub said: Vec<(String, String)>,
+    pub answers: Vec<(String, String)>,
     /// Whether a person was asked: the world may have changed while the question stood.
     pub asked: bool,
 }
@@ -147,7 +147,7 @@ pub struct Approval {
 impl Approval {
     fn given(what: &str, by: impl Into<String>) -> Self {
         Self {
-            said: vec![(what.to_owned(), by.into())],
+            answers: vec![(what.to_owned(), by.into())],
             asked: false,
         }
     }
@@ -207,10 +207,10 @@ pub fn approve(
             ))
         });
     };
-    let mut said = Vec::new();
+    let mut given = Vec::new();
     if !answers.yes {
-        let answer = Said(person.question(what)?);
-        said.push((what.to_owned(), answer.to_string()));
+        let answer = Reply(person.question(what)?);
+        given.push((what.to_owned(), answer.to_string()));
         declined(answer)?;
     }
     if !irreversible.is_empty() {
@@ -219,11 +219,14 @@ pub fn approve(
             "{} can't be undone. Type {id} to go on:",
             wording::plural(irreversible.len() as u64, "operation")
         );
-        let answer = Said(person.typed(&question, &id)?);
-        said.push((question, answer.to_string()));
+        let answer = Reply(person.typed(&question, &id)?);
+        given.push((question, answer.to_string()));
         declined(answer)?;
     }
-    Ok(Approval { said, asked: true })
+    Ok(Approval {
+        answers: given,
+        asked: true,
+    })
 }
 
 /// Asks one question outside a plan; gives the answer for the log.
@@ -231,12 +234,12 @@ pub fn approve(
 /// # Errors
 /// [`Kind::NotApproved`] for anything but a yes; [`Kind::Cancelled`] after Ctrl-C.
 pub fn yes_or_no(person: &mut dyn Ask, question: &str) -> Result<String> {
-    let answer = Said(person.question(question)?);
+    let answer = Reply(person.question(question)?);
     declined(answer)?;
     Ok(answer.to_string())
 }
 
-fn declined(answer: Said) -> Result<()> {
+fn declined(answer: Reply) -> Result<()> {
     answer.require().map_err(|error| {
         if error.kind() == Kind::Cancelled {
             error

@@ -104,35 +104,35 @@ impl Policy {
         match need {
             Capability::Write { .. } if is_down(Own::Policy) => Ok("none".to_owned()),
             Capability::Write {
-                shown,
+                display,
                 absolute,
                 whole,
             } => {
                 let script = running(view);
                 // An undo puts the flags file back, or takes its own edit out of it.
                 let scripted = view.story.borrow().is_some();
-                let check = |shown: &str| {
-                    if scripted && shown == self.flags.shown {
+                let check = |display: &str| {
+                    if scripted && display == self.flags.display {
                         return Err(Error::denied(format!(
-                            "`{shown}` is the flags file: only set_flag() changes it"
+                            "`{display}` is the flags file: only set_flag() changes it"
                         ))
                         .hint("set_flag(\"feature\", false)"));
                     }
-                    if script.as_deref() == Some(shown) {
-                        return Err(Error::denied(format!("`{shown}` is the script that runs"))
+                    if script.as_deref() == Some(display) {
+                        return Err(Error::denied(format!("`{display}` is the script that runs"))
                             .hint("remove it by hand, after the run"));
                     }
-                    self.check_path(view, shown)
+                    self.check_path(view, display)
                 };
-                check(shown)?;
+                check(display)?;
                 for second in view.workspace.aliases().second_names(absolute) {
-                    check(&view.workspace.show(&second).shown)?;
+                    check(&view.workspace.show(&second).display)?;
                 }
                 // What a name means counts, not the name.
                 let known = view.known(self.places(view))?;
                 let meant = |path: &Path, place: &Path| {
                     let (path, place) = (view.workspace.show(path), view.workspace.show(place));
-                    check(&place.shown)
+                    check(&place.display)
                         .map_err(|error| error.context(format!("`{path}` is another name of `{place}`")))
                 };
                 if let Some(place) = view.alias_of(absolute, &known)? {
@@ -140,23 +140,23 @@ impl Policy {
                 }
                 self.check_case(view, absolute)?;
                 if *whole {
-                    one_name(view, shown, absolute)?;
+                    one_name(view, display, absolute)?;
                     view.walk_across(absolute, &mut |path, stat| {
                         if path == absolute {
                             return Ok(());
                         }
-                        check(&view.workspace.show(path).shown)?;
+                        check(&view.workspace.show(path).display)?;
                         match known.meant_by(stat, path) {
                             Some(place) => meant(path, place),
                             None => self.check_case(view, path),
                         }
                     })?;
                 }
-                writable(view, shown, absolute)
+                writable(view, display, absolute)
             }
             Capability::Flags => {
-                self.check_path(view, &self.flags.shown)?;
-                writable(view, &self.flags.shown, &self.flags.absolute)
+                self.check_path(view, &self.flags.display)?;
+                writable(view, &self.flags.display, &self.flags.absolute)
             }
             Capability::Backup { .. } => Ok("backups".to_owned()),
             Capability::Signal { .. } => {
@@ -192,68 +192,68 @@ impl Policy {
 
     /// Where names that differ in case are the same, so are patterns.
     fn check_case(&self, view: &View, path: &Path) -> Result<()> {
-        let shown = view.workspace.show(path).shown;
-        match self.denying(view, &shown, true) {
-            Some(rule) if self.denying(view, &shown, false).is_none() && view.is_case_blind(path)? => {
-                Err(denied_by(&shown, rule))
+        let display = view.workspace.show(path).display;
+        match self.denying(view, &display, true) {
+            Some(rule) if self.denying(view, &display, false).is_none() && view.is_case_blind(path)? => {
+                Err(denied_by(&display, rule))
             }
             _ => Ok(()),
         }
     }
 
     /// The rule that denies a path, as shown or from the root of the file system on.
-    fn denying(&self, view: &View, shown: &str, any_case: bool) -> Option<&Rule> {
-        let absolute = view.workspace.root().join(shown);
+    fn denying(&self, view: &View, display: &str, any_case: bool) -> Option<&Rule> {
+        let absolute = view.workspace.root().join(display);
         let covers = |rule: &&Rule| {
-            rule.covers(Path::new(shown), any_case) || rule.covers_absolute(&absolute, any_case)
+            rule.covers(Path::new(display), any_case) || rule.covers_absolute(&absolute, any_case)
         };
         self.denied.iter().find(covers)
     }
 
-    fn check_path(&self, view: &View, shown: &str) -> Result<()> {
-        if shown == "." {
+    fn check_path(&self, view: &View, display: &str) -> Result<()> {
+        if display == "." {
             return Err(Error::denied("the workspace itself can't be changed as a whole")
                 .hint("name a path below it"));
         }
         let ours = self.fixed.iter().find(|own| {
-            shown == own.as_str()
-                || shown
+            display == own.as_str()
+                || display
                     .strip_prefix(own.as_str())
                     .is_some_and(|rest| rest.starts_with('/'))
         });
         if let Some(own) = ours {
-            return Err(Error::denied(format!("`{shown}` belongs to rollback itself"))
+            return Err(Error::denied(format!("`{display}` belongs to rollback itself"))
                 .hint(format!("no script may change `{own}`")));
         }
         // Every run writes there, and would make it anew.
-        if shown == LOGS {
+        if display == LOGS {
             return Err(Error::denied(format!(
-                "`{shown}` belongs to rollback itself: every run writes there"
+                "`{display}` belongs to rollback itself: every run writes there"
             ))
-            .hint(format!("name what is in it: `{shown}/...`")));
+            .hint(format!("name what is in it: `{display}/...`")));
         }
         // A directory that holds one of ours can't go as a whole either; the walk of `whole` meets it then.
-        match self.denying(view, shown, false) {
-            Some(rule) => Err(denied_by(shown, rule)),
+        match self.denying(view, display, false) {
+            Some(rule) => Err(denied_by(display, rule)),
             None => Ok(()),
         }
     }
 }
 
-fn denied_by(shown: &str, rule: &Rule) -> Error {
-    Error::denied(format!("`{shown}` is denied by policy.deny `{}`", rule.text())).hint(format!(
+fn denied_by(display: &str, rule: &Rule) -> Error {
+    Error::denied(format!("`{display}` is denied by policy.deny `{}`", rule.text())).hint(format!(
         "change policy.deny in `{CONFIG}` if a script may touch it"
     ))
 }
 
 /// Refuses to take a directory away that can be reached by another name: it would stay there.
-fn one_name(view: &View, shown: &str, absolute: &Path) -> Result<()> {
+fn one_name(view: &View, display: &str, absolute: &Path) -> Result<()> {
     let Some((first, second)) = view.workspace.aliases().within(absolute) else {
         return Ok(());
     };
-    let show = |path: &Path| view.workspace.show(path).shown;
+    let show = |path: &Path| view.workspace.show(path).display;
     Err(Error::denied(format!(
-        "`{shown}` can't go as a whole: `{}` is mounted at `{}` too",
+        "`{display}` can't go as a whole: `{}` is mounted at `{}` too",
         show(first),
         show(second)
     ))
@@ -264,9 +264,9 @@ fn one_name(view: &View, shown: &str, absolute: &Path) -> Result<()> {
 }
 
 /// The rule that opens the directory of a path.
-fn writable(view: &View, shown: &str, absolute: &Path) -> Result<String> {
+fn writable(view: &View, display: &str, absolute: &Path) -> Result<String> {
     let root = view.workspace.writable(absolute).ok_or_else(|| {
-        Error::denied(format!("`{shown}` lies in no directory of policy.write")).hint(format!(
+        Error::denied(format!("`{display}` lies in no directory of policy.write")).hint(format!(
             "list its directory in policy.write of `{CONFIG}` if a script may change it"
         ))
     })?;
@@ -277,14 +277,14 @@ fn writable(view: &View, shown: &str, absolute: &Path) -> Result<String> {
 fn running(view: &View) -> Option<String> {
     let story = view.story.borrow();
     match &story.as_ref()?.script.origin {
-        Origin::File(path) => Some(view.workspace.show(path).shown),
+        Origin::File(path) => Some(view.workspace.show(path).display),
         Origin::Embedded => None,
     }
 }
 
 fn name(need: &Capability) -> String {
     match need {
-        Capability::Write { shown, .. } => format!("changing `{shown}`"),
+        Capability::Write { display, .. } => format!("changing `{display}`"),
         Capability::Flags => "changing the flags file".to_owned(),
         Capability::Backup { source } => format!("backing up `{source}`"),
         Capability::Signal { pid, .. } => format!("ending process {pid}"),

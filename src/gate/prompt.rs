@@ -239,12 +239,12 @@ impl Ask for Terminal {
     }
 
     fn line(&mut self, text: &str, default: &str) -> Result<String> {
-        let shown = if default.is_empty() {
+        let display = if default.is_empty() {
             String::new()
         } else {
             format!(" [{}]", escape(default))
         };
-        let line = match self.ask(&format!("{}{shown}: ", escape(text)), true)? {
+        let line = match self.ask(&format!("{}{display}: ", escape(text)), true)? {
             Reply::Line(line) => line,
             Reply::EndOfInput => {
                 return Err(Error::not_approved(format!(

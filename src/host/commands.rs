@@ -287,28 +287,28 @@ pub fn look(invocation: &Invocation, cancel: Option<&AtomicBool>) -> Result<Ran>
 }
 
 fn start(invocation: &Invocation, cancel: Option<&AtomicBool>, sink: Option<&mut Sink<'_>>) -> Result<Ran> {
-    let shown = invocation.program.display();
+    let display = invocation.program.display();
     if !invocation.program.is_absolute() || !invocation.cwd.is_dir() {
         return Err(Error::failed(format!(
-            "cannot start `{shown}` in `{}`",
+            "cannot start `{display}` in `{}`",
             invocation.cwd.display()
         ))
         .hint("the program must be an absolute path, and its working directory must exist"));
     }
     if let Some((name, _)) = invocation.environment.iter().find(|(name, _)| takes_over(name)) {
         return Err(
-            Error::denied(format!("the variable `{name}` can't be given to `{shown}`"))
+            Error::denied(format!("the variable `{name}` can't be given to `{display}`"))
                 .hint("it would make the program run something else; leave it out"),
         );
     }
     if cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
         return Err(Error::cancelled(format!(
-            "`{shown}` was not started: the run was asked to stop"
+            "`{display}` was not started: the run was asked to stop"
         )));
     }
     let began = Instant::now();
     debug!(
-        program = %shown,
+        program = %invocation.program.display(),
         arguments = ?invocation.arguments,
         cwd = %invocation.cwd.display(),
         "program starts"
@@ -316,12 +316,12 @@ fn start(invocation: &Invocation, cancel: Option<&AtomicBool>, sink: Option<&mut
     let child = input(invocation)
         .and_then(|input| command(invocation).stdin(input).spawn())
         .map_err(|error| {
-            Error::io(format_args!("start `{shown}`"), &error)
+            Error::io(format_args!("start `{display}`"), &error)
                 .hint("check that the file can be executed, and that its interpreter is installed")
         })?;
     let ran = Watch::over(child, invocation, began).wait_for_end(cancel, sink)?;
     debug!(
-        program = %shown,
+        program = %invocation.program.display(),
         status = ran.status,
         signal = ran.signal,
         timed_out = ran.timed_out,

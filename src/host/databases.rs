@@ -111,12 +111,12 @@ impl Opener {
             invocation = invocation.cwd(directory);
         }
         let ran = run(permit, &invocation, Some(cancel))?;
-        let said = String::from_utf8_lossy(&ran.stdout);
-        if ran.succeeded() && said.lines().any(|line| line.trim() == "ok") {
+        let output = String::from_utf8_lossy(&ran.stdout);
+        if ran.succeeded() && output.lines().any(|line| line.trim() == "ok") {
             return Ok(());
         }
         let why = if ran.succeeded() {
-            said.lines().next().unwrap_or("it said nothing").to_owned()
+            output.lines().next().unwrap_or("it said nothing").to_owned()
         } else {
             ran.failure()
         };

@@ -33,12 +33,12 @@ enum Event {
 
 /// Tries what is due; with `only`, these files, whatever their time.
 pub(crate) fn deliver(shared: &Arc<Shared>, until: Instant, only: Option<&[String]>) -> Result<Deliveries> {
-    let mut told = Deliveries::default();
+    let mut rendered = Deliveries::default();
     let (entries, unreadable) = shared.outbox.list()?;
     for file in &unreadable {
         match shared.outbox.set_aside(file) {
-            Ok(name) => told.set_aside.extend(name),
-            Err(error) => told.problems.push(error.message().to_owned()),
+            Ok(name) => rendered.set_aside.extend(name),
+            Err(error) => rendered.problems.push(error.message().to_owned()),
         }
     }
     let now = milliseconds(&shared.clock);
@@ -51,7 +51,7 @@ pub(crate) fn deliver(shared: &Arc<Shared>, until: Instant, only: Option<&[Strin
         if shared.channel(&entry.channel).is_some() {
             due.entry(entry.channel).or_default().push(entry.file);
         } else if let Err(error) = without_channel(shared, entry, now) {
-            told.problems.push(error.message().to_owned());
+            rendered.problems.push(error.message().to_owned());
         }
     }
     let mut open: Vec<String> = due.keys().cloned().collect();
@@ -69,7 +69,7 @@ pub(crate) fn deliver(shared: &Arc<Shared>, until: Instant, only: Option<&[Strin
                 let _ = tell.send(Event::End(name));
             });
         if let Err(error) = started {
-            told.problems.push(
+            rendered.problems.push(
                 Error::io("start a thread for alerts", &error)
                     .message()
                     .to_owned(),
@@ -79,24 +79,24 @@ pub(crate) fn deliver(shared: &Arc<Shared>, until: Instant, only: Option<&[Strin
     drop(tell);
     while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
         match event {
-            Event::Attempt(attempt) => told.attempts.push(attempt),
-            Event::Problem(problem) => told.problems.push(problem),
-            Event::Busy(name) => told.busy.push(name),
+            Event::Attempt(attempt) => rendered.attempts.push(attempt),
+            Event::Problem(problem) => rendered.problems.push(problem),
+            Event::Busy(name) => rendered.busy.push(name),
             Event::End(name) => open.retain(|other| *other != name),
         }
     }
-    told.busy.extend(open);
-    told.busy.sort();
-    told.busy.dedup();
+    rendered.busy.extend(open);
+    rendered.busy.sort();
+    rendered.busy.dedup();
     if let Err(error) = shared.outbox.prune(shared.config.keep_sent) {
-        told.problems.push(error.message().to_owned());
+        rendered.problems.push(error.message().to_owned());
     }
     let (entries, _) = shared.outbox.list()?;
-    told.left = entries
+    rendered.left = entries
         .iter()
         .filter(|entry| entry.state == State::Pending)
         .count();
-    Ok(told)
+    Ok(rendered)
 }
 
 /// An alert whose channel is no longer configured is kept until it would be given up anyway.
@@ -178,7 +178,7 @@ fn try_once(shared: &Shared, mut entry: Entry, left: Duration) -> Result<(Attemp
             (why, answered)
         }
     };
-    let answer = template::one_line(&redact::told(&answer), 300);
+    let answer = template::one_line(&redact::rendered(&answer), 300);
     if entry.state != State::Sent {
         entry.last_error = Some(answer.clone());
     }
@@ -242,17 +242,17 @@ impl Deliveries {
     /// One line for each channel that failed, and for whatever else a person has to see to.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let mut told: Vec<&str> = Vec::new();
+        let mut rendered: Vec<&str> = Vec::new();
         let mut warnings = Vec::new();
         for attempt in self
             .attempts
             .iter()
             .filter(|attempt| attempt.state != State::Sent)
         {
-            if told.contains(&attempt.channel.as_str()) {
+            if rendered.contains(&attempt.channel.as_str()) {
                 continue;
             }
-            told.push(&attempt.channel);
+            rendered.push(&attempt.channel);
             let next = match attempt.state {
                 State::Dead => "it was given up: `rollback alert retry` tries it again",
                 _ => "it stays in the outbox and is tried again (`rollback alert list`)",

@@ -273,7 +273,7 @@ impl Engine {
     }
 
     fn list(&self, words: &[&str], cancel: Option<&AtomicBool>) -> Result<Known<Vec<Value>>> {
-        let shown = self.program.display();
+        let display = self.program.display();
         let ran = match look(&self.invocation(words).timeout(self.patience), cancel) {
             Ok(ran) => ran,
             Err(error) if error.kind() == Kind::Cancelled => return Err(error),
@@ -281,16 +281,16 @@ impl Engine {
         };
         if !ran.succeeded() {
             return Ok(Known::Unknown(format!(
-                "`{shown}` does not answer: {}",
+                "`{display}` does not answer: {}",
                 ran.failure()
             )));
         }
         if ran.truncated {
-            return Ok(Known::Unknown(format!("`{shown}` lists more than can be read")));
+            return Ok(Known::Unknown(format!("`{display}` lists more than can be read")));
         }
         Ok(match rows(&ran.stdout) {
             Some(rows) => Known::Yes(rows),
-            None => Known::Unknown(format!("`{shown}` answers with something that is no JSON")),
+            None => Known::Unknown(format!("`{display}` answers with something that is no JSON")),
         })
     }
 

@@ -221,7 +221,7 @@ pub(crate) fn lexical(path: &Path) -> Option<PathBuf> {
 }
 
 /// A path for messages: lossy, with control characters escaped.
-pub(crate) fn shown(path: &Path) -> String {
+pub(crate) fn display(path: &Path) -> String {
     let mut text = String::new();
     for character in path.to_string_lossy().chars() {
         if character.is_control() {

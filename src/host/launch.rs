@@ -34,7 +34,7 @@ pub struct Ended {
     /// Its report, or its error, as JSON.
     pub document: serde_json::Value,
     /// The end of what it said to people.
-    pub said: String,
+    pub output: String,
 }
 
 /// The way to the thread.
@@ -76,7 +76,7 @@ impl Launcher {
 }
 
 fn run(program: &PathBuf, root: &Path, order: &Order) -> Result<Ended> {
-    const SAID: usize = 2000;
+    const OUTPUT: usize = 2000;
     let mut arguments: Vec<OsString> = [
         "run",
         "--yes",
@@ -105,11 +105,11 @@ fn run(program: &PathBuf, root: &Path, order: &Order) -> Result<Ended> {
         .process_group(0)
         .output()
         .map_err(|error| Error::io("start the rollback", &error))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let begin = said.floor_char_boundary(said.len().saturating_sub(SAID));
+    let messages = String::from_utf8_lossy(&output.stderr);
+    let begin = messages.floor_char_boundary(messages.len().saturating_sub(OUTPUT));
     Ok(Ended {
         code: output.status.code(),
         document: serde_json::from_slice(&output.stdout).unwrap_or_default(),
-        said: redact::redact(said.get(begin..).unwrap_or_default().trim()),
+        output: redact::redact(messages.get(begin..).unwrap_or_default().trim()),
     })
 }

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::Host;
-use super::files::{Files, is_temporary, shown};
+use super::files::{Files, display, is_temporary};
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Result};
 use crate::workspace;
@@ -58,7 +58,7 @@ impl Host {
         let left = self.files.take_left();
         let names: Vec<String> = left
             .iter()
-            .map(|(path, why)| format!("`{}` ({why})", shown(path)))
+            .map(|(path, why)| format!("`{}` ({why})", display(path)))
             .collect();
         let new: Vec<Leftover> = left
             .iter()

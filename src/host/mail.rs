@@ -49,9 +49,9 @@ impl Failure {
         let mut why = error.to_string();
         let mut cause = std::error::Error::source(error);
         while let Some(error) = cause {
-            let said = error.to_string();
-            if !why.contains(&said) {
-                why = format!("{why}: {said}");
+            let message = error.to_string();
+            if !why.contains(&message) {
+                why = format!("{why}: {message}");
             }
             cause = error.source();
         }
@@ -78,8 +78,8 @@ pub fn send(server: &Server<'_>, letter: &Message) -> Result<String, Failure> {
         .build()
         .send(letter)
         .map_err(|error| Failure::of(&error))?;
-    let said: Vec<&str> = answer.message().collect();
-    Ok(format!("SMTP {} {}", answer.code(), said.join(" ")))
+    let message: Vec<&str> = answer.message().collect();
+    Ok(format!("SMTP {} {}", answer.code(), message.join(" ")))
 }
 
 fn protection(server: &Server<'_>) -> Result<Tls, Failure> {

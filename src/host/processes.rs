@@ -11,11 +11,11 @@ use serde::{Serialize, Serializer};
 
 use crate::base::error::Result;
 
+mod broker;
 mod command;
-mod eyes;
 mod family;
 mod find;
-mod holders;
+mod in_use;
 mod keeper;
 mod loops;
 mod open;
@@ -28,10 +28,10 @@ mod table;
 mod title;
 mod witness;
 
-pub use eyes::Eyes;
+pub use broker::Broker;
 pub use family::family;
 pub use find::{Found, PassedOver, find, find_among};
-pub use holders::{Access, Holder, holders, holders_among, written_by};
+pub use in_use::{Access, Holder, holders, holders_among, written_by};
 pub use keeper::{Keeper, Means, keeper};
 pub use open::OpenFiles;
 pub use pid_file::named_by;
@@ -99,9 +99,9 @@ impl Process {
     #[must_use]
     pub fn describe(&self) -> String {
         if self.command.is_empty() {
-            return shown(std::slice::from_ref(&self.name));
+            return display(std::slice::from_ref(&self.name));
         }
-        shown(&self.command)
+        display(&self.command)
     }
 
     /// What a person types to have it again: the directory that it had and its whole command line, quoted for a shell.
@@ -188,7 +188,7 @@ fn settled(path: &Path) -> PathBuf {
 }
 
 /// Joins a command line for people.
-fn shown(command: &[String]) -> String {
+fn display(command: &[String]) -> String {
     let text = written(command);
     if text.chars().count() <= DESCRIBED {
         return text;
@@ -318,7 +318,7 @@ mod tests {
 
         #[test]
         fn a_described_command_cannot_deceive(command in proptest::collection::vec(any::<String>(), 0..12)) {
-            let text = shown(&command);
+            let text = display(&command);
             prop_assert!(text.chars().count() <= DESCRIBED);
             prop_assert!(!text.chars().any(|letter| letter.is_control() || is_deceptive(letter)));
         }
@@ -328,7 +328,7 @@ mod tests {
     fn secrets_of_a_command_line_are_masked() {
         let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
         assert_eq!(
-            shown(&words(
+            display(&words(
                 "serve --api-key=hunter --password hunter -p 80 http://me:hunter@x/y@z DB_TOKEN=hunter a=b"
             )),
             "serve --api-key=*** --password *** -p 80 http://***@x/y@z DB_TOKEN=*** a=b"

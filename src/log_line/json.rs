@@ -170,7 +170,7 @@ impl Key {
 
 /// What a line says of its level.
 #[derive(Debug, Default)]
-struct Said {
+struct Levels {
     /// The worst one that is known.
     level: Option<Level>,
     /// A number whose scale the rest of the line tells.
@@ -184,7 +184,7 @@ struct Said {
 pub(super) struct Fields<'line> {
     event: Event<'line>,
     /// At the top, and in an object of it: that counts only where the top says nothing.
-    said: [Said; 2],
+    levels: [Levels; 2],
     second_time: Option<i64>,
     /// A time that can't be read.
     no_time: bool,
@@ -221,13 +221,13 @@ impl<'line> Fields<'line> {
                 Some(at) => self.second_time = self.second_time.or(Some(at)),
                 None => self.no_time |= !matches!(value, Scalar::Other),
             },
-            Key::Level => self.said(place).take(&value),
+            Key::Level => self.levels(place).take(&value),
             Key::Number(scale) => {
                 let level = value.number().and_then(|number| Level::of_number(number, scale));
-                let said = self.said(place);
-                said.level = said.level.max(level);
+                let levels = self.levels(place);
+                levels.level = levels.level.max(level);
                 if level.is_none() {
-                    said.take(&value);
+                    levels.take(&value);
                 }
             }
             Key::Mark(mark) => self.mark(mark),
@@ -254,8 +254,8 @@ impl<'line> Fields<'line> {
         }
     }
 
-    fn said(&mut self, place: Place) -> &mut Said {
-        let [top, inner] = &mut self.said;
+    fn levels(&mut self, place: Place) -> &mut Levels {
+        let [top, inner] = &mut self.levels;
         if place == Place::Top { top } else { inner }
     }
 
@@ -285,10 +285,10 @@ impl<'line> Fields<'line> {
     /// The event that the line tells of.
     pub(super) fn finish(self) -> Event<'line> {
         let scale = self.scale();
-        let [top, inner] = &self.said;
-        let said = if top.is_there() { top } else { inner };
+        let [top, inner] = &self.levels;
+        let levels = if top.is_there() { top } else { inner };
         let mut event = self.event;
-        if let Some(level) = said.level(scale) {
+        if let Some(level) = levels.level(scale) {
             event.level = level;
         }
         if matches!(event.at, Known::Unknown(_)) {
@@ -303,7 +303,7 @@ impl<'line> Fields<'line> {
     }
 }
 
-impl Said {
+impl Levels {
     fn take(&mut self, value: &Scalar<'_>) {
         match value {
             Scalar::Number(number) => self.number = Some(*number),
@@ -313,8 +313,8 @@ impl Said {
                     (Some(level), _) => self.level = self.level.max(Some(level)),
                     (None, Ok(number)) => self.number = Some(number),
                     (None, Err(_)) => {
-                        let told = plain.get(..plain.floor_char_boundary(TOLD)).unwrap_or_default();
-                        self.word = Some(told.to_owned());
+                        let rendered = plain.get(..plain.floor_char_boundary(TOLD)).unwrap_or_default();
+                        self.word = Some(rendered.to_owned());
                     }
                 }
             }

@@ -198,7 +198,7 @@ impl Follower {
                         Some(why) if why.kind() == ErrorKind::NotFound => {}
                         Some(why) if error.depth() < 2 || is_log(path) => problems.push(format!(
                             "cannot look at `{}`: {why}; make it readable",
-                            self.shown(path)
+                            self.display(path)
                         )),
                         // A link that leads back, or to what is no log.
                         _ => {}
@@ -219,7 +219,7 @@ impl Follower {
                 Ok(metadata) => metadata,
                 Err(error) => {
                     if error.kind() != ErrorKind::NotFound {
-                        problems.push(format!("cannot look at `{}`: {error}", self.shown(&path)));
+                        problems.push(format!("cannot look at `{}`: {error}", self.display(&path)));
                     }
                     continue;
                 }
@@ -271,9 +271,9 @@ impl Follower {
 
     /// A file of the list: one that is known, one that was emptied, a copy, or a new one.
     fn meet(&mut self, listed: &Listed, from: i64, zone: Zone) -> Result<()> {
-        let shown = self.shown(&listed.path);
+        let display = self.display(&listed.path);
         let unreadable = |error: &std::io::Error| {
-            Error::io(format!("read `{shown}`"), error).hint("make it readable for this user")
+            Error::io(format!("read `{display}`"), error).hint("make it readable for this user")
         };
         let known = self.followed.iter().position(|followed| {
             (followed.position.device, followed.position.inode) == (listed.device, listed.inode)
@@ -290,7 +290,7 @@ impl Follower {
             };
             let mut followed = Followed {
                 position: Position {
-                    path: shown,
+                    path: display,
                     service: listed.service.clone(),
                     device: listed.device,
                     inode: listed.inode,
@@ -310,7 +310,7 @@ impl Follower {
         let Some(followed) = self.followed.get_mut(known) else {
             return Ok(());
         };
-        followed.position.path.clone_from(&shown);
+        followed.position.path.clone_from(&display);
         followed.position.service.clone_from(&listed.service);
         if followed.file.is_none() {
             followed.file = Some(open(&listed.path).map_err(|error| unreadable(&error))?);
@@ -338,7 +338,7 @@ impl Follower {
             if is_copy(&file, metadata.len(), &before) {
                 let mut copy = Followed {
                     position: Position {
-                        path: self.shown(&path),
+                        path: self.display(&path),
                         device: metadata.dev(),
                         inode: metadata.ino(),
                         ..before
@@ -354,7 +354,7 @@ impl Follower {
         Ok(())
     }
 
-    fn shown(&self, path: &Path) -> String {
+    fn display(&self, path: &Path) -> String {
         path.strip_prefix(&self.root)
             .unwrap_or(path)
             .to_string_lossy()

@@ -1,6 +1,6 @@
 //! What was read of the logs that a verdict rests on: what can't be read tells nothing, and too much of it is no verdict.
 
-use super::shown::plural;
+use super::units::plural;
 use super::window::Totals;
 use crate::workspace::monitor_config::Metric;
 
@@ -55,7 +55,7 @@ impl Reads {
 
     /// The numbers, for people.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn rendered(&self) -> String {
         let parts: Vec<String> = [
             (self.unreadable, "unreadable"),
             (self.untimed, "without a time"),

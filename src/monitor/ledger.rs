@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tracing::debug;
 
-use super::shown::time;
 use super::trigger::Trigger;
+use super::units::time;
 use super::verdict::{Before, Judgement, Verdict};
 use crate::workspace::monitor_config::Wanted;
 

@@ -114,7 +114,7 @@ pub struct Service {
     pub shared: bool,
     /// Why the level of one of its events is not known.
     #[serde(default)]
-    pub odd: Option<String>,
+    pub anomaly: Option<String>,
 }
 
 impl Service {
@@ -123,7 +123,7 @@ impl Service {
             series: span.series(),
             baseline: span.baseline(),
             shared: false,
-            odd: None,
+            anomaly: None,
         }
     }
 
@@ -254,9 +254,9 @@ impl Metrics {
     /// Keeps why the level of an event of a service is not known, for people.
     pub fn odd_level(&mut self, service: &str, why: &str) {
         if let Some(entry) = self.services.get_mut(cut(service))
-            && entry.odd.as_deref() != Some(why)
+            && entry.anomaly.as_deref() != Some(why)
         {
-            entry.odd = Some(why.to_owned());
+            entry.anomaly = Some(why.to_owned());
         }
     }
 

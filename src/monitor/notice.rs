@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::Told;
+use super::Assessment;
 use super::ledger::Step;
 use super::security::{Incident, Level};
-use super::shown::{show, time};
 use super::state::Attempt;
 use super::trigger::Trigger;
+use super::units::{show, time};
 use crate::base::error::Result;
 use crate::base::redact::redact;
 use crate::report::alert::{self, Alert};
@@ -104,7 +104,7 @@ impl Notice {
                 Severity::Warning => alert::Severity::Warning,
                 Severity::Critical => alert::Severity::Critical,
             },
-            at: super::told::timestamp(self.at),
+            at: super::export::timestamp(self.at),
             title: self.title.clone(),
             text: self.text.clone(),
             facts: self.facts.clone(),
@@ -116,10 +116,10 @@ impl Notice {
 
     /// The notice of a step that is told.
     #[must_use]
-    pub fn of(told: &Told, now: i64) -> Self {
-        let (trigger, judgement) = (&told.trigger, &told.judgement);
-        let about = about(trigger, told.service.as_deref());
-        let (kind, title, more) = match &told.step {
+    pub fn of(rendered: &Assessment, now: i64) -> Self {
+        let (trigger, judgement) = (&rendered.trigger, &rendered.judgement);
+        let about = about(trigger, rendered.service.as_deref());
+        let (kind, title, more) = match &rendered.step {
             Step::Recovery => (Kind::Recovery, format!("{about} is well again"), String::new()),
             Step::Rollback(story) => (
                 Kind::Breach,
@@ -142,7 +142,7 @@ impl Notice {
             }
             _ => (Kind::Breach, format!("{about} is in breach"), String::new()),
         };
-        let since = told.alarmed.unwrap_or(now);
+        let since = rendered.alarmed.unwrap_or(now);
         Self {
             id: Self::identity(&[kind.name(), &about, &since.to_string(), &now.to_string()]),
             kind,
@@ -155,7 +155,7 @@ impl Notice {
             title,
             text: format!("{} (window {}){more}", judgement.why, time(trigger.window)),
             facts: facts(json!({
-                "trigger": trigger.name, "service": told.service, "metric": trigger.metric.name(),
+                "trigger": trigger.name, "service": rendered.service, "metric": trigger.metric.name(),
                 "value": finite(judgement.value), "threshold": judgement.threshold, "samples": judgement.samples,
                 "window_ms": trigger.window, "sustained_for_ms": trigger.sustained, "story": trigger.story,
             })),

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::metrics::AHEAD;
-use super::shown::time;
 use super::trigger::ms;
+use super::units::time;
 use crate::log_line::Event;
 use crate::workspace::monitor_config::SecurityConfig;
 
@@ -123,7 +123,7 @@ struct Trail {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Security {
     trails: BTreeMap<Pattern, BTreeMap<String, Trail>>,
-    told: BTreeMap<String, i64>,
+    rendered: BTreeMap<String, i64>,
 }
 
 fn cut(text: &str) -> String {
@@ -192,7 +192,7 @@ impl Security {
                 !trail.times.is_empty()
             });
         }
-        self.told.retain(|_, at| {
+        self.rendered.retain(|_, at| {
             *at = (*at).min(now);
             now - *at < ms(config.cooldown)
         });
@@ -200,9 +200,9 @@ impl Security {
             .into_iter()
             .map(|(pattern, severity, address, count)| {
                 let key = format!("{pattern:?}/{severity:?}/{address}");
-                let new = !self.told.contains_key(&key);
-                if new && self.told.len() < ADDRESSES * 2 {
-                    self.told.insert(key, now);
+                let new = !self.rendered.contains_key(&key);
+                if new && self.rendered.len() < ADDRESSES * 2 {
+                    self.rendered.insert(key, now);
                 }
                 let what = if pattern == Pattern::ManyAccounts {
                     format!("{count} accounts")
@@ -281,7 +281,7 @@ mod tests {
                 );
             }
         }
-        let told = |incidents: Vec<Incident>| -> Vec<(String, Level, bool)> {
+        let rendered = |incidents: Vec<Incident>| -> Vec<(String, Level, bool)> {
             incidents
                 .into_iter()
                 .map(|one| (one.address, one.severity, one.new))
@@ -294,9 +294,9 @@ mod tests {
                 ("10.0.0.6".to_owned(), Level::Medium, new),
             ]
         };
-        assert_eq!(told(security.incidents(&config, NOW)), expected(true));
-        assert_eq!(told(security.incidents(&config, NOW + 1000)), expected(false));
-        assert_eq!(told(security.incidents(&config, NOW + 600_000)), []);
+        assert_eq!(rendered(security.incidents(&config, NOW)), expected(true));
+        assert_eq!(rendered(security.incidents(&config, NOW + 1000)), expected(false));
+        assert_eq!(rendered(security.incidents(&config, NOW + 600_000)), []);
     }
 
     #[test]

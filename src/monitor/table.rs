@@ -2,7 +2,7 @@
 
 use super::ledger::Step;
 use super::metrics::{Metrics, slots};
-use super::shown::{show, time};
+use super::units::{show, time};
 use super::verdict::Verdict;
 use super::watching::Round;
 use crate::base::redact::redact;
@@ -76,24 +76,24 @@ pub fn services(metrics: &Metrics, now: i64, window: i64) -> String {
 #[must_use]
 pub fn triggers(round: &Round, style: &Style) -> String {
     let mut text = String::new();
-    for told in &round.told {
-        let (ink, word) = match told.judgement.verdict {
+    for rendered in &round.rendered {
+        let (ink, word) = match rendered.judgement.verdict {
             Verdict::Healthy => (Ink::Good, "healthy     "),
             Verdict::Breach => (Ink::Danger, "breach      "),
             Verdict::Inconclusive => (Ink::Caution, "inconclusive"),
         };
-        let service = told
+        let service = rendered
             .service
             .as_deref()
             .map(|service| format!(" of {}", redact(service)))
             .unwrap_or_default();
-        let reads = told
+        let reads = rendered
             .judgement
             .reads
             .as_ref()
-            .map(|reads| format!(" ({})", reads.told()))
+            .map(|reads| format!(" ({})", reads.rendered()))
             .unwrap_or_default();
-        let step = match &told.step {
+        let step = match &rendered.step {
             Step::Nothing => String::new(),
             Step::Alert(None) => " [told]".to_owned(),
             Step::Alert(Some(held)) => format!(" [told; not rolled back: {held}]"),
@@ -102,8 +102,8 @@ pub fn triggers(round: &Round, style: &Style) -> String {
         };
         let line = format!(
             "{}{service}: {}{reads}{step}",
-            told.trigger.name,
-            redact(&told.judgement.why)
+            rendered.trigger.name,
+            redact(&rendered.judgement.why)
         );
         text.push_str(&format!("{}  {}\n", style.paint(ink, word), escape(&line)));
     }
@@ -123,7 +123,7 @@ pub fn triggers(round: &Round, style: &Style) -> String {
 pub fn head(round: &Round, interval: i64, window: i64) -> String {
     format!(
         "{}  every {}, window {}\n",
-        super::told::timestamp(round.at),
+        super::export::timestamp(round.at),
         time(interval),
         time(window)
     )
@@ -131,12 +131,12 @@ pub fn head(round: &Round, interval: i64, window: i64) -> String {
 
 /// A value with its threshold.
 #[must_use]
-pub fn beside(told: &super::Told) -> String {
-    match told.judgement.value {
+pub fn beside(rendered: &super::Assessment) -> String {
+    match rendered.judgement.value {
         Some(value) => format!(
             "{} of {}",
-            show(told.trigger.metric, value),
-            show(told.trigger.metric, told.judgement.threshold)
+            show(rendered.trigger.metric, value),
+            show(rendered.trigger.metric, rendered.judgement.threshold)
         ),
         None => "-".to_owned(),
     }

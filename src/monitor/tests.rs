@@ -5,7 +5,7 @@ mod arithmetic;
 
 use super::ledger::{Powers, Step};
 use super::verdict::Verdict;
-use super::{Told, Watch};
+use super::{Assessment, Watch};
 use crate::base::known::Known;
 use crate::log_line::{Event, Level};
 use crate::workspace::config::Config;
@@ -46,14 +46,14 @@ fn powers() -> Powers {
     }
 }
 
-fn judge(watch: &mut Watch, second: i64) -> Told {
+fn judge(watch: &mut Watch, second: i64) -> Assessment {
     judge_with(watch, &powers(), second)
 }
 
-fn judge_with(watch: &mut Watch, powers: &Powers, second: i64) -> Told {
-    let mut told = watch.judge(powers, NOW + second * 1000);
-    assert_eq!(told.len(), 1, "{told:?}");
-    told.remove(0)
+fn judge_with(watch: &mut Watch, powers: &Powers, second: i64) -> Assessment {
+    let mut rendered = watch.judge(powers, NOW + second * 1000);
+    assert_eq!(rendered.len(), 1, "{rendered:?}");
+    rendered.remove(0)
 }
 
 const NO_TIME: fn(i64) -> Option<f64> = |_| None;
@@ -114,9 +114,9 @@ fn without_events_an_alarm_is_neither_kept_up_nor_ended() {
     events(&mut watch, (0, 120), |_| true, NO_TIME);
     assert_eq!(judge(&mut watch, 119).step, Step::Alert(None));
     for second in [300, 3_000, 30_000] {
-        let told = judge(&mut watch, second);
+        let rendered = judge(&mut watch, second);
         assert_eq!(
-            (told.judgement.verdict, told.step),
+            (rendered.judgement.verdict, rendered.step),
             (Verdict::Inconclusive, Step::Nothing),
             "{second}"
         );
@@ -132,9 +132,9 @@ fn a_clock_that_goes_back_hides_nothing_and_repeats_nothing() {
     // An hour back; what was counted of the hour that is now in the future is gone.
     assert_eq!(judge(&mut watch, 0).judgement.verdict, Verdict::Inconclusive);
     events(&mut watch, (0, 120), |_| true, NO_TIME);
-    let told = judge(&mut watch, 119);
+    let rendered = judge(&mut watch, 119);
     assert_eq!(
-        (told.judgement.verdict, told.step),
+        (rendered.judgement.verdict, rendered.step),
         (Verdict::Breach, Step::Nothing)
     );
 }
@@ -144,12 +144,12 @@ fn a_baseline_is_what_was_before_the_window_and_without_one_nothing_is_told() {
     let rule = "metric: response_time, threshold: 5 x baseline, baseline: 10m, at_least: 50, window: 60s, sustained_for: 10s";
     let mut young = watch(rule);
     events(&mut young, (0, 80), |_| false, |_| Some(1000.0));
-    let told = judge(&mut young, 79);
-    assert_eq!(told.judgement.verdict, Verdict::Inconclusive);
+    let rendered = judge(&mut young, 79);
+    assert_eq!(rendered.judgement.verdict, Verdict::Inconclusive);
     assert!(
-        told.judgement.why.contains("for a baseline"),
+        rendered.judgement.why.contains("for a baseline"),
         "{}",
-        told.judgement.why
+        rendered.judgement.why
     );
     let mut watch = watch(rule);
     events(&mut watch, (-800, 0), |_| false, |_| Some(20.0));
@@ -176,8 +176,12 @@ fn a_percentile_sees_the_slow_ones_and_a_mean_of_one_slow_answer_is_no_cause_to_
         |_| false,
         |second| Some(if second == 59 { 600_000.0 } else { 20.0 }),
     );
-    let told = judge(&mut mean, 59).judgement;
-    assert_eq!((told.verdict, told.sure), (Verdict::Breach, false), "{told:?}");
+    let rendered = judge(&mut mean, 59).judgement;
+    assert_eq!(
+        (rendered.verdict, rendered.sure),
+        (Verdict::Breach, false),
+        "{rendered:?}"
+    );
 }
 
 const AUTOMATIC: &str = "metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 10s, cooldown: 10m, story: '1.7', \
@@ -275,7 +279,11 @@ fn what_is_remembered_survives_a_restart_whole() {
 #[test]
 fn that_a_story_is_rolled_back_is_no_repetition_of_a_breach_of_which_nothing_followed() {
     use super::notice::Notice;
-    let group = |told: &Told| Notice::of(told, told.alarmed.unwrap_or(NOW)).alert().group;
+    let group = |rendered: &Assessment| {
+        Notice::of(rendered, rendered.alarmed.unwrap_or(NOW))
+            .alert()
+            .group
+    };
     let mut watch = watch(AUTOMATIC);
     events(&mut watch, (0, 120), |_| true, NO_TIME);
     let busy = Powers {

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::intake::Reads;
 use super::metrics::{Metrics, slots};
-use super::shown::{duration, percent, plural, show, time};
 use super::trigger::{Limit, Trigger};
+use super::units::{duration, percent, plural, show, time};
 use super::window::Totals;
 use crate::workspace::monitor_config::Metric;
 use looks::Looks;
@@ -213,14 +213,14 @@ impl<'a> Events<'a> {
     fn illegible(&self, reads: &Reads) -> Option<String> {
         let lost = reads.lost(self.trigger.metric);
         (lost > self.trigger.unreadable).then(|| {
-            let odd = self
+            let anomaly = self
                 .service
-                .and_then(|service| self.metrics.service(service)?.odd.as_deref())
+                .and_then(|service| self.metrics.service(service)?.anomaly.as_deref())
                 .filter(|_| reads.unlevelled > 0 && self.trigger.metric.is_of_levels())
                 .map(|why| format!("; {why}"))
                 .unwrap_or_default();
             format!(
-                "{} of the lines tell nothing, more than {}{odd}",
+                "{} of the lines tell nothing, more than {}{anomaly}",
                 percent(lost),
                 percent(self.trigger.unreadable)
             )
@@ -327,7 +327,7 @@ impl<'a> Events<'a> {
             );
             return self.inconclusive(&totals, threshold, why);
         }
-        let told = self.tell(&totals, &reading);
+        let rendered = self.tell(&totals, &reading);
         // The window as a whole, and what it ends with: a spike that is over must not be helped by one chance error.
         let end = slots(trigger.sustained * 2 / LAST_PART, series.width());
         let sure = self.is_sure(&totals, threshold, SIGMAS)
@@ -375,7 +375,7 @@ impl<'a> Events<'a> {
                 sure,
                 alarmed: self.before.alarmed,
             },
-            &told,
+            &rendered,
         );
         Judgement {
             reads: Some(reads),
@@ -489,9 +489,9 @@ fn conclude(
     reading: &Reading,
     threshold: f64,
     lasting: &Lasting,
-    told: &str,
+    rendered: &str,
 ) -> Judgement {
-    let shown = |limit: f64| show(trigger.metric, limit);
+    let display = |limit: f64| show(trigger.metric, limit);
     let relation = if trigger.metric.is_bad_below() {
         "below"
     } else {
@@ -514,19 +514,19 @@ fn conclude(
             };
             (
                 Verdict::Breach,
-                format!("{told}, {relation} {}, {duration}", shown(threshold)),
+                format!("{rendered}, {relation} {}, {duration}", display(threshold)),
             )
         }
         (None, Some(_)) => (
             Verdict::Breach,
             format!(
-                "{told}, still {relation} {}, which ends it",
-                shown(trigger.clear.unwrap_or(threshold))
+                "{rendered}, still {relation} {}, which ends it",
+                display(trigger.clear.unwrap_or(threshold))
             ),
         ),
         (None, None) => (
             Verdict::Healthy,
-            format!("{told}, not {relation} {}", shown(threshold)),
+            format!("{rendered}, not {relation} {}", display(threshold)),
         ),
     };
     Judgement {

@@ -17,7 +17,7 @@ use super::probes::Source;
 use super::security::Incident;
 use super::state::{Attempt, Loaded, Store};
 use super::verdict::Verdict;
-use super::{Told, Watch};
+use super::{Assessment, Watch};
 use crate::base::clock;
 use crate::base::error::{Error, Kind, Result};
 use crate::host::launch::{Ended, Launcher, Order};
@@ -35,7 +35,7 @@ pub struct Round {
     /// When, in ms.
     pub at: i64,
     /// The verdicts.
-    pub told: Vec<Told>,
+    pub rendered: Vec<Assessment>,
     /// Incidents of the security log.
     pub incidents: Vec<Incident>,
 }
@@ -67,7 +67,7 @@ fn thresholds(context: &Context, warnings: &mut Vec<String>) -> Vec<(String, f64
         Err(error) => {
             warnings.push(format!(
                 "cannot read `{}`: {error}; the default thresholds are used",
-                place.shown
+                place.display
             ));
             return Vec::new();
         }
@@ -253,43 +253,43 @@ impl Watching {
         }
         let mut round = Round {
             at: now,
-            told: self.watch.judge(&powers, now),
+            rendered: self.watch.judge(&powers, now),
             incidents: self.watch.incidents(now),
         };
         if !self.acts() {
-            for told in &mut round.told {
-                told.step = Step::Nothing;
+            for rendered in &mut round.rendered {
+                rendered.step = Step::Nothing;
             }
             return Ok(round);
         }
-        for told in &round.told {
-            if matches!(told.step, Step::Alert(_) | Step::Recovery) {
-                self.raise(Notice::of(told, now));
+        for rendered in &round.rendered {
+            if matches!(rendered.step, Step::Alert(_) | Step::Recovery) {
+                self.raise(Notice::of(rendered, now));
             }
         }
         for incident in round.incidents.iter().filter(|incident| incident.new) {
             self.raise(Notice::of_incident(incident, now));
         }
-        for told in &round.told {
-            if let Step::Rollback(story) = &told.step {
-                self.begin(told, story, now);
+        for rendered in &round.rendered {
+            if let Step::Rollback(story) = &rendered.step {
+                self.begin(rendered, story, now);
             }
         }
         Ok(round)
     }
 
     /// Begins a rollback: first on disk, then for real.
-    fn begin(&mut self, told: &Told, story: &str, now: i64) {
-        let id = Notice::identity(&["attempt", &told.trigger.name, story, &now.to_string()]);
+    fn begin(&mut self, rendered: &Assessment, story: &str, now: i64) {
+        let id = Notice::identity(&["attempt", &rendered.trigger.name, story, &now.to_string()]);
         let attempt = Attempt {
             id,
             at: now,
             story: story.to_owned(),
-            trigger: told.trigger.name.clone(),
-            service: told.service.clone(),
-            why: told.judgement.why.clone(),
+            trigger: rendered.trigger.name.clone(),
+            service: rendered.service.clone(),
+            why: rendered.judgement.why.clone(),
         };
-        let reason = attempt.reason(&told.trigger);
+        let reason = attempt.reason(&rendered.trigger);
         self.attempt = Some(attempt);
         if let Err(error) = self.save(now) {
             // What is not on disk is not done: a monitor after this one would do it again.
@@ -299,10 +299,10 @@ impl Watching {
             }
             return;
         }
-        self.raise(Notice::of(told, now));
+        self.raise(Notice::of(rendered, now));
         let order = Order {
             story: story.to_owned(),
-            trigger: told.trigger.metric.word().to_owned(),
+            trigger: rendered.trigger.metric.word().to_owned(),
             reason,
         };
         self.running = self.launcher.as_ref().map(|launcher| launcher.launch(order));
@@ -387,7 +387,7 @@ impl Watching {
             return Ok(());
         };
         let notice = match ended {
-            Ok(ended) => Notice::of_end(&attempt, &ended.document, ended.code, &ended.said, now),
+            Ok(ended) => Notice::of_end(&attempt, &ended.document, ended.code, &ended.output, now),
             Err(error) => Notice::of_end(
                 &attempt,
                 &serde_json::json!({ "message": error.to_string() }),
@@ -464,8 +464,12 @@ fn story_of(catalogue: &Catalogue, id: Option<&str>, trigger: &str) -> Result<Op
 
 /// The verdict of all: a breach before what is not known.
 #[must_use]
-pub fn whole(told: &[Told]) -> Verdict {
-    let has = |verdict| told.iter().any(|told| told.judgement.verdict == verdict);
+pub fn whole(rendered: &[Assessment]) -> Verdict {
+    let has = |verdict| {
+        rendered
+            .iter()
+            .any(|rendered| rendered.judgement.verdict == verdict)
+    };
     if has(Verdict::Breach) {
         Verdict::Breach
     } else if has(Verdict::Inconclusive) {

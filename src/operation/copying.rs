@@ -58,7 +58,7 @@ impl Copy {
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default(),
-            source: self.from.shown.clone(),
+            source: self.from.display.clone(),
             bytes: self.size.bytes,
             entries: self.size.entries,
             method: method.to_owned(),
@@ -114,8 +114,8 @@ impl Operation for Copy {
 
     fn effect(&self) -> Value {
         json!({
-            "copy": self.from.shown, "to": self.to.shown, "kind": self.kind,
-            "with": self.sides.iter().map(|(side, to)| (&side.shown, &to.shown)).collect::<Vec<_>>(),
+            "copy": self.from.display, "to": self.to.display, "kind": self.kind,
+            "with": self.sides.iter().map(|(side, to)| (&side.display, &to.display)).collect::<Vec<_>>(),
             "backup": self.backup.is_some(), "restores": self.restores, "left_out": self.left_out,
         })
     }
@@ -146,7 +146,7 @@ impl Operation for Copy {
         let made = self.made(Method::Copied.name(), None);
         if let (Some(made), Some(origin)) = (&made, &self.backup) {
             overlay.add_backup(serde_json::json!({
-                "name": made.name, "path": self.to.shown, "kind": self.kind, "source": made.source, "story": origin.story,
+                "name": made.name, "path": self.to.display, "kind": self.kind, "source": made.source, "story": origin.story,
                 "run": origin.run, "created": origin.created, "entries": crate::report::effect::listed(self.kind, made.entries), "bytes": made.bytes,
                 "method": made.method, "complete": true, "verified": null,
             }));

@@ -156,14 +156,14 @@ impl Operation for MovePaths {
 
     fn effect(&self) -> Value {
         if self.brings {
-            let back: Vec<_> = self.moves.iter().map(|(_, to)| &to.shown).collect();
+            let back: Vec<_> = self.moves.iter().map(|(_, to)| &to.display).collect();
             return json!({ "bring_back": back });
         }
-        let to = |to: &Place| self.both.then(|| to.shown.clone());
+        let to = |to: &Place| self.both.then(|| to.display.clone());
         let moves: Vec<_> = self
             .moves
             .iter()
-            .map(|(from, target)| (&from.shown, to(target)))
+            .map(|(from, target)| (&from.display, to(target)))
             .collect();
         json!({ "move": moves })
     }

@@ -62,7 +62,7 @@ impl Narrow {
             after,
         };
         Ok((after != before).then(|| {
-            Proposal::act(word, place.shown, summary, narrow)
+            Proposal::act(word, place.display, summary, narrow)
                 .because(format!("others can't reach `{source}` where it is"))
         }))
     }
@@ -75,13 +75,13 @@ impl Operation for Narrow {
 
     fn needs(&self) -> Vec<Capability> {
         vec![Capability::Backup {
-            source: self.place.shown.clone(),
+            source: self.place.display.clone(),
         }]
     }
 
     fn undo(&self) -> Undo {
         Undo::SetMode {
-            path: self.place.shown.clone(),
+            path: self.place.display.clone(),
             was: self.before,
             now: self.after,
         }

@@ -57,7 +57,7 @@ impl Operation for TrialOpening {
     }
 
     fn effect(&self) -> Value {
-        json!({ "open": self.database.main.shown, "with": self.opener.name })
+        json!({ "open": self.database.main.display, "with": self.opener.name })
     }
 
     fn facts(&self) -> Vec<Fact> {

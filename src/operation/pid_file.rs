@@ -90,7 +90,7 @@ impl Operation for RemovePidFile {
     }
 
     fn effect(&self) -> Value {
-        json!({ "remove": self.file.shown })
+        json!({ "remove": self.file.display })
     }
 
     fn facts(&self) -> Vec<Fact> {

@@ -49,7 +49,7 @@ impl Prune {
 fn outside(view: &View, path: &Place) -> Result<Fact> {
     let stat = view.stat(&path.absolute)?;
     let seen = serde_json::json!(stat.map(|stat| (stat.inode, stat.mtime_ns)));
-    Ok(Fact::new(path.shown.clone(), seen))
+    Ok(Fact::new(path.display.clone(), seen))
 }
 
 impl Operation for Prune {
@@ -73,7 +73,7 @@ impl Operation for Prune {
     }
 
     fn effect(&self) -> Value {
-        serde_json::json!({ "prune": self.path.shown })
+        serde_json::json!({ "prune": self.path.display })
     }
 
     fn facts(&self) -> Vec<Fact> {

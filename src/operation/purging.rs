@@ -66,7 +66,7 @@ impl Operation for Purge {
     }
 
     fn effect(&self) -> Value {
-        json!({ "purge": self.path.shown })
+        json!({ "purge": self.path.display })
     }
 
     fn facts(&self) -> Vec<Fact> {

@@ -169,7 +169,7 @@ impl Retire {
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default(),
-            source: self.source.shown.clone(),
+            source: self.source.display.clone(),
             bytes: self.size.bytes,
             entries: self.size.entries,
             method: method.to_owned(),
@@ -180,7 +180,7 @@ impl Retire {
     fn header(&self) -> crate::backup::manifest::Origin {
         crate::backup::manifest::Origin {
             name: self.name.clone(),
-            source: self.source.shown.clone(),
+            source: self.source.display.clone(),
             run: self.run.clone(),
             story: self.story.clone(),
             created: self.created.clone(),
@@ -222,7 +222,7 @@ impl Operation for Retire {
                 was: None,
             })
             .collect();
-        let manifest = format!("{}/{}", self.backup.shown, crate::backup::MANIFEST);
+        let manifest = format!("{}/{}", self.backup.display, crate::backup::MANIFEST);
         let mut drop = vec![manifest];
         drop.extend(self.made.iter().cloned());
         Undo::MoveBack {
@@ -238,9 +238,9 @@ impl Operation for Retire {
             .moves
             .iter()
             .chain(&self.link)
-            .map(|(from, to)| (&from.shown, &to.shown))
+            .map(|(from, to)| (&from.display, &to.display))
             .collect();
-        json!({ "retire": self.source.shown, "into": self.backup.shown, "move": moves })
+        json!({ "retire": self.source.display, "into": self.backup.display, "move": moves })
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -262,7 +262,7 @@ impl Operation for Retire {
         }
         let made = self.made(self.method.name(), None);
         overlay.add_backup(serde_json::json!({
-            "name": made.name, "path": self.backup.shown, "kind": self.kind, "source": made.source, "story": self.story, "run": self.run,
+            "name": made.name, "path": self.backup.display, "kind": self.kind, "source": made.source, "story": self.story, "run": self.run,
             "created": self.created, "entries": crate::report::effect::listed(self.kind, made.entries), "bytes": made.bytes, "method": made.method,
             "complete": true, "verified": null,
         }));

@@ -76,7 +76,7 @@ impl Revert {
     /// What the view says.
     pub fn new(view: &View, undo: Undo) -> Result<(Self, Ready)> {
         let workspace = (*view.workspace).clone();
-        let place = |shown: &str| own_place(&workspace, shown);
+        let place = |display: &str| own_place(&workspace, display);
         let mut facts = Vec::new();
         let mut displaced = Vec::new();
         let mut dropped = Vec::new();
@@ -91,8 +91,8 @@ impl Revert {
         let ready = match &undo {
             Undo::Nothing { why } => Ready::Never(why.clone()),
             Undo::MoveBack { moves, drop, .. } => {
-                for shown in drop {
-                    let own = place(shown)?;
+                for display in drop {
+                    let own = place(display)?;
                     let stat = view.stat(&own.absolute)?;
                     if stat.is_some_and(|stat| stat.kind == EntryKind::File) {
                         let above = own.absolute.parent().map(|above| workspace.show(above));
@@ -101,7 +101,7 @@ impl Revert {
                         {
                             times.push((above.spelled(), stat.mtime_ns));
                         }
-                        let aside = view.slot("removed", name_of(shown));
+                        let aside = view.slot("removed", name_of(display));
                         demands.push(Demand::Aside {
                             from: own.absolute.clone(),
                             to: aside.absolute.clone(),
@@ -109,8 +109,8 @@ impl Revert {
                         dropped.push((own, aside));
                     }
                 }
-                for shown in drop {
-                    let own = place(shown)?;
+                for display in drop {
+                    let own = place(display)?;
                     let of_backup = dropped.iter().any(|(file, _)| {
                         let backup = file.absolute.parent();
                         backup.is_some_and(|backup| own.absolute.starts_with(backup))
@@ -118,10 +118,10 @@ impl Revert {
                     if let Some(stat) = view.stat(&own.absolute)?
                         && stat.kind == EntryKind::Directory
                     {
-                        times.push((shown.clone(), stat.mtime_ns));
-                        modes.push((shown.clone(), stat.mode));
-                        if of_backup && !moves.iter().any(|each| each.to == *shown) {
-                            emptied.push((own, view.slot("removed", name_of(shown))));
+                        times.push((display.clone(), stat.mtime_ns));
+                        modes.push((display.clone(), stat.mode));
+                        if of_backup && !moves.iter().any(|each| each.to == *display) {
+                            emptied.push((own, view.slot("removed", name_of(display))));
                         }
                     }
                 }
@@ -284,8 +284,8 @@ impl Revert {
         self.is_late.then_some(self)
     }
 
-    fn place(&self, shown: &str) -> Result<Place> {
-        own_place(&self.workspace, shown)
+    fn place(&self, display: &str) -> Result<Place> {
+        own_place(&self.workspace, display)
     }
 
     fn move_back(
@@ -298,7 +298,7 @@ impl Revert {
     ) -> Result<()> {
         let modes = modes
             .iter()
-            .map(|(shown, mode)| Ok((self.place(shown)?.absolute, *mode)))
+            .map(|(display, mode)| Ok((self.place(display)?.absolute, *mode)))
             .collect::<Result<Vec<_>>>()?;
         // Files of ours inside what moves back go first, so that what comes back is what was.
         for (own, aside) in &self.dropped {
@@ -328,8 +328,8 @@ impl Revert {
     }
 
     fn drop_empty(&self, permit: &Permit, host: &Host, directories: &[String]) -> Result<()> {
-        for shown in directories.iter().rev() {
-            let own = self.place(shown)?;
+        for display in directories.iter().rev() {
+            let own = self.place(display)?;
             let is_directory = host
                 .files
                 .stat(&own.absolute)?
@@ -342,8 +342,8 @@ impl Revert {
     }
 }
 
-fn name_of(shown: &str) -> &str {
-    Path::new(shown)
+fn name_of(display: &str) -> &str {
+    Path::new(display)
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or("file")
@@ -467,8 +467,8 @@ impl Operation for Revert {
                 for directory in &self.staying {
                     overlay.make_directory(directory);
                 }
-                for shown in drop {
-                    let own = self.place(shown)?;
+                for display in drop {
+                    let own = self.place(display)?;
                     // The directory of all backups goes only where no other is in it.
                     if own.absolute != self.workspace.backups() {
                         overlay.remove(&own.absolute);

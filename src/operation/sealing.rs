@@ -55,7 +55,7 @@ impl Operation for Seal {
     }
 
     fn effect(&self) -> Value {
-        json!({ "seal": self.backup.shown })
+        json!({ "seal": self.backup.display })
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -103,7 +103,7 @@ impl Operation for TrialRestore {
     }
 
     fn effect(&self) -> Value {
-        json!({ "restore": self.backup.shown, "on_trial_at": self.trial.shown })
+        json!({ "restore": self.backup.display, "on_trial_at": self.trial.display })
     }
 
     fn facts(&self) -> Vec<Fact> {

@@ -186,7 +186,7 @@ impl EndProcesses {
         let scope = view.scope();
         let mut family = Vec::new();
         for process in &processes {
-            for member in view.host.eyes.family(process, &scope)?.processes {
+            for member in view.host.broker.family(process, &scope)?.processes {
                 let is_same =
                     |other: &Process| (other.pid, other.started_ticks) == (member.pid, member.started_ticks);
                 // One that is named itself, or belongs to two of them, is told once.
@@ -283,7 +283,7 @@ impl EndProcesses {
 
     /// Ends a loop before what it would start again.
     fn end_loop(&self, permit: &Permit, host: &Host, each: &Process, tale: &mut Tale) -> Result<()> {
-        let why = match processes::stop(permit, &host.eyes, each, &self.how(each), &host.cancelled)? {
+        let why = match processes::stop(permit, &host.broker, each, &self.how(each), &host.cancelled)? {
             Ended::Gone | Ended::Killed => {
                 let loop_ended = format!(
                     "{}, which would have started it again, was ended first",
@@ -305,8 +305,8 @@ impl EndProcesses {
     /// Ends one process and then what it leaves behind.
     fn end(&self, permit: &Permit, host: &Host, process: &Process, tale: &mut Tale) -> Result<()> {
         // Whom it has started by now: nobody can tell once it has ended.
-        let family = host.eyes.family(process, &self.scope)?;
-        match processes::stop(permit, &host.eyes, process, &self.how(process), &host.cancelled)? {
+        let family = host.broker.family(process, &self.scope)?;
+        match processes::stop(permit, &host.broker, process, &self.how(process), &host.cancelled)? {
             Ended::Gone => {}
             Ended::Killed => tale.remarks.push(format!("{} had to be killed", process.pid)),
             Ended::NotOurs(why) => {
@@ -328,7 +328,7 @@ impl EndProcesses {
             }
             // What it has started since then would be lost to sight with it. A family that goes on growing is not run
             // after any further.
-            let again = host.eyes.family(member, &self.scope)?;
+            let again = host.broker.family(member, &self.scope)?;
             let is_new = |pid: i32| {
                 let known = family.processes.iter().chain(&late).any(|known| known.pid == pid);
                 !known && strangers.iter().all(|known| known.pid != Some(pid))
@@ -367,14 +367,14 @@ impl EndProcesses {
         (member, process): (&Process, &Process),
         tale: &mut Tale,
     ) -> Result<()> {
-        let now = host.eyes.look(member.pid)?;
+        let now = host.broker.look(member.pid)?;
         if now.is_none_or(|now| now.started_ticks != member.started_ticks) {
             tale.remarks
                 .push(format!("{} ended with {}", named(member), process.pid));
             return Ok(());
         }
         let what = format!("{}, left behind by {},", named(member), process.pid);
-        match processes::stop(permit, &host.eyes, member, &self.how(member), &host.cancelled)? {
+        match processes::stop(permit, &host.broker, member, &self.how(member), &host.cancelled)? {
             Ended::Gone => tale.remarks.push(format!("{what} was stopped too")),
             Ended::Killed => tale.remarks.push(format!("{what} had to be killed")),
             Ended::NotOurs(why) => tale.remarks.push(format!("{what} was left alone: {why}")),

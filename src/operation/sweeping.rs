@@ -51,8 +51,8 @@ impl CutOff<'_> {
                     self.of_move(host, workspace, each, &mut left)?;
                 }
                 self.original(host, workspace, moves, &mut left)?;
-                for shown in drop {
-                    self.temporaries(host, workspace, &workspace.place(shown)?, true, &mut left)?;
+                for display in drop {
+                    self.temporaries(host, workspace, &workspace.place(display)?, true, &mut left)?;
                 }
                 left.times.clone_from(times);
             }
@@ -193,19 +193,19 @@ impl CutOff<'_> {
         Ok(())
     }
 
-    fn beside(&self, host: &Host, workspace: &Workspace, shown: &str, left: &mut Leftovers) -> Result<()> {
-        self.beside_with(host, workspace, shown, true, left)
+    fn beside(&self, host: &Host, workspace: &Workspace, display: &str, left: &mut Leftovers) -> Result<()> {
+        self.beside_with(host, workspace, display, true, left)
     }
 
     fn beside_with(
         &self,
         host: &Host,
         workspace: &Workspace,
-        shown: &str,
+        display: &str,
         only_files: bool,
         left: &mut Leftovers,
     ) -> Result<()> {
-        let place = workspace.place(shown)?;
+        let place = workspace.place(display)?;
         match place.absolute.parent() {
             Some(parent) => self.temporaries(host, workspace, &workspace.show(parent), only_files, left),
             None => Ok(()),

@@ -127,7 +127,7 @@ impl Operation for BackUpVolume {
     }
 
     fn effect(&self) -> Value {
-        json!({ "copy": self.origin.source, "into": self.backup.shown })
+        json!({ "copy": self.origin.source, "into": self.backup.display })
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -142,7 +142,7 @@ impl Operation for BackUpVolume {
         // How much is in it can't be known before the run: only the engine can read it.
         let made = self.made(0, 0, None);
         overlay.add_backup(json!({
-            "name": made.name, "path": self.backup.shown, "kind": "directory", "source": made.source,
+            "name": made.name, "path": self.backup.display, "kind": "directory", "source": made.source,
             "story": self.origin.story, "run": self.origin.run, "created": self.origin.created, "entries": null,
             "bytes": null, "method": made.method, "complete": true, "verified": null,
         }));

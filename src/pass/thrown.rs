@@ -3,7 +3,7 @@
 use rhai::{Dynamic, EvalAltResult};
 
 use crate::base::error::{Error, Kind};
-use crate::base::redact::told;
+use crate::base::redact::rendered;
 
 /// Whether a script can catch it.
 #[must_use]
@@ -39,12 +39,12 @@ pub fn thrown(value: &Dynamic) -> Error {
     if let Some(error) = value.read_lock::<Error>() {
         return error.clone();
     }
-    Error::failed(told(&format!("the script threw: {value}")))
+    Error::failed(rendered(&format!("the script threw: {value}")))
 }
 
 /// What an error says, without where.
 #[must_use]
-pub fn said(error: &EvalAltResult) -> String {
+pub fn message(error: &EvalAltResult) -> String {
     match error.unwrap_inner() {
         EvalAltResult::ErrorRuntime(value, _) => thrown(value).message().to_owned(),
         other => other.to_string(),

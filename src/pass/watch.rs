@@ -30,7 +30,7 @@ impl Watch {
     }
 
     /// Remembers where a word was said.
-    pub fn said(&self, at: Position) {
+    pub fn called_at(&self, at: Position) {
         *self.last.borrow_mut() = Some(at);
     }
 

@@ -36,12 +36,12 @@ impl<'a> Reader<'a> {
     }
 
     fn wrong(&self, at: usize, what: &str) -> Error {
-        let mut shown: String = self.text.chars().take(SHOWN).collect();
-        if shown.len() < self.text.len() {
-            shown.push_str("...");
+        let mut display: String = self.text.chars().take(SHOWN).collect();
+        if display.len() < self.text.len() {
+            display.push_str("...");
         }
         Error::invalid(format!(
-            "`{shown}` is no pattern: {what}, at character {}",
+            "`{display}` is no pattern: {what}, at character {}",
             at + 1
         ))
         .hint("`*`, `?`, `[a-z]`, `**` between slashes, `{a,b}`; `\\` before a sign takes it as it is")

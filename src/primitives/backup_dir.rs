@@ -60,7 +60,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         super::whole::links_out(view, &source, &[])?,
     ]);
     let needs = Capability::Backup {
-        source: source.shown.clone(),
+        source: source.display.clone(),
     };
     let summary = format!(
         "copy {}{along} into backup `{name}`",
@@ -80,7 +80,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         made_of: None,
         backup: Some(Origin {
             name,
-            source: source.shown.clone(),
+            source: source.display.clone(),
             run: view.errand.run.clone(),
             story: view
                 .story
@@ -105,7 +105,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         needs: vec![needs],
         facts,
     };
-    let mut copy = Proposal::act(WORD.name, place.shown, summary, copy).returning(directory);
+    let mut copy = Proposal::act(WORD.name, place.display, summary, copy).returning(directory);
     copy.why = why;
     Ok(narrow.into_iter().chain([copy]).collect())
 }

@@ -4,7 +4,7 @@ use rhai::{Dynamic, EvalAltResult, Map};
 
 use crate::base::error::{Error, Kind};
 use crate::pass::Telling;
-use crate::pass::thrown::{kind_of, raise, said};
+use crate::pass::thrown::{kind_of, message, raise};
 use crate::primitives::contract::{Action, Arguments, Parameter, Primitive, Type};
 
 /// The word.
@@ -42,8 +42,8 @@ fn tell(arguments: &Arguments, telling: &Telling<'_>) -> Result<Dynamic, Box<Eva
             }
         }
         Err(error) if !error.is_catchable() => return Err(error),
-        Err(error) if kind_of(&error) == Some(Kind::Unknown) => (None, Some(said(&error))),
-        Err(error) => (Some(false), Some(said(&error))),
+        Err(error) if kind_of(&error) == Some(Kind::Unknown) => (None, Some(message(&error))),
+        Err(error) => (Some(false), Some(message(&error))),
     };
     telling.session.check(&title, passed, detail);
     Ok((passed == Some(true)).into())

@@ -10,7 +10,7 @@ use rhai::{Dynamic, FnPtr, Map};
 use crate::base::error::{Error, Result};
 use crate::base::wording;
 use crate::operation::Proposal;
-use crate::pass::{Said, Telling};
+use crate::pass::{Call, Telling};
 use crate::view::View;
 
 /// What a word is for.
@@ -313,8 +313,8 @@ pub struct Arguments {
 impl Arguments {
     /// The word as it was said with these.
     #[must_use]
-    pub fn said(&self, word: &'static str) -> Said<'static> {
-        Said {
+    pub fn call(&self, word: &'static str) -> Call<'static> {
+        Call {
             word,
             target: self.texts(0).join(", "),
             arguments: self.canonical(),

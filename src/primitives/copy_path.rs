@@ -87,7 +87,7 @@ pub(super) fn copy(view: &View, word: &'static str, from: Place, to: Place) -> R
         to,
         left_out: left_out.clone(),
     };
-    let mut proposal = Proposal::act(word, from.shown, summary, copy);
+    let mut proposal = Proposal::act(word, from.display, summary, copy);
     proposal.why = super::proposing::left_out(&left_out);
     Ok(proposal)
 }

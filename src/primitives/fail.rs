@@ -3,7 +3,7 @@
 use rhai::{Dynamic, EvalAltResult};
 
 use crate::base::error::Error;
-use crate::base::redact::told;
+use crate::base::redact::rendered;
 use crate::pass::Telling;
 use crate::pass::thrown::raise;
 use crate::primitives::contract::{Action, Arguments, Parameter, Primitive, Type};
@@ -19,5 +19,5 @@ pub static WORD: Primitive = Primitive {
 };
 
 fn tell(arguments: &Arguments, _telling: &Telling<'_>) -> Result<Dynamic, Box<EvalAltResult>> {
-    Err(raise(Error::failed(told(&arguments.text(0)))))
+    Err(raise(Error::failed(rendered(&arguments.text(0)))))
 }

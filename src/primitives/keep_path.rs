@@ -23,7 +23,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let place = view.workspace.place(&arguments.text(0))?;
     Ok(vec![Proposal::settled(
         WORD.name,
-        place.shown,
+        place.display,
         Outcome::Kept,
         arguments.text(1),
         Vec::new(),

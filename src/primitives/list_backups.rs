@@ -28,7 +28,7 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
             .get("source")
             .and_then(serde_json::Value::as_str)
             .unwrap_or_default();
-        if wanted.as_ref().is_none_or(|place| place.shown == source) {
+        if wanted.as_ref().is_none_or(|place| place.display == source) {
             found.push(super::to_script(&backup)?);
         }
     }

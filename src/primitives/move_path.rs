@@ -59,6 +59,6 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let along = database.map(|database| database.along()).unwrap_or_default();
     let summary = format!("move {}{along} to `{to}`", view.sized(&from)?);
     let moves = MovePaths::new(view, moves, true)?;
-    proposals.push(Proposal::act(WORD.name, from.shown, summary, moves));
+    proposals.push(Proposal::act(WORD.name, from.display, summary, moves));
     Ok(proposals)
 }

@@ -25,7 +25,7 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
         let mut map = Map::new();
         map.insert("pid".into(), i64::from(holder.process.pid).into());
         map.insert("command".into(), holder.process.describe().into());
-        map.insert("path".into(), view.workspace.show(&holder.path).shown.into());
+        map.insert("path".into(), view.workspace.show(&holder.path).display.into());
         map.insert(
             "access".into(),
             (if holder.access == Access::Write {

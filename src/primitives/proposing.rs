@@ -52,7 +52,7 @@ pub fn likeness(view: &View, source: &Place) -> Result<Option<Portrait>> {
 pub fn not_present(word: &'static str, place: &Place, needs: Vec<Capability>) -> Proposal {
     Proposal::settled(
         word,
-        place.shown.clone(),
+        place.display.clone(),
         Outcome::NotPresent,
         "not present",
         needs,
@@ -64,7 +64,7 @@ pub fn not_present(word: &'static str, place: &Place, needs: Vec<Capability>) ->
 pub fn already(word: &'static str, view: &View, place: &Place, why: &str) -> Proposal {
     Proposal::settled(
         word,
-        place.shown.clone(),
+        place.display.clone(),
         Outcome::NotPresent,
         why,
         vec![view.write(place, false)],
@@ -85,7 +85,7 @@ pub fn asked_removal(word: &'static str, view: &View, place: &Place) -> Result<V
     let aside = view.slot("purged", &last_name(place));
     let summary = format!("remove {} for good", view.sized(place)?);
     let purge = Purge::new(view, place.clone(), aside)?;
-    Ok(vec![Proposal::act(word, place.shown.clone(), summary, purge)])
+    Ok(vec![Proposal::act(word, place.display.clone(), summary, purge)])
 }
 
 /// A removal into the run's store.
@@ -99,7 +99,7 @@ pub fn removal(word: &'static str, view: &View, place: &Place) -> Result<Proposa
     let slot = view.slot("removed", &last_name(place));
     let summary = format!("remove {}", view.sized(place)?);
     let moves = MovePaths::new(view, vec![(place.clone(), slot)], false)?;
-    Ok(Proposal::act(word, place.shown.clone(), summary, moves))
+    Ok(Proposal::act(word, place.display.clone(), summary, moves))
 }
 
 /// The last name of a path.
@@ -179,7 +179,7 @@ pub fn out_of_the_way(word: &'static str, view: &View, to: &Place, standing: &[P
     }
     let summary = format!("move {} out of the way", named.join(" and "));
     let moves = MovePaths::new(view, moves, false)?;
-    Ok(Proposal::act(word, to.shown.clone(), summary, moves))
+    Ok(Proposal::act(word, to.display.clone(), summary, moves))
 }
 
 fn last_os_name(place: &Place) -> &std::ffi::OsStr {
@@ -258,7 +258,7 @@ pub fn blind_edit(
     let edit = Edit::new(view, place, Some(text.as_bytes()), after.into_bytes())?;
     let remark = edit.remark();
     Ok(vec![
-        Proposal::act(word, place.shown.clone(), summary, edit).remarking(remark),
+        Proposal::act(word, place.display.clone(), summary, edit).remarking(remark),
     ])
 }
 
@@ -286,7 +286,7 @@ pub fn require_quiet(view: &View, source: &Place, keep: &[PathBuf], allow_open: 
     };
     Err(Error::in_use(format!(
         "`{source}` is not quiet: {}{more}",
-        first.told(&view.workspace.show(&first.path).shown)
+        first.rendered(&view.workspace.show(&first.path).display)
     ))
     .hint(
         "stop it first; a copy of what is being written is not a backup. Who knows better says --allow-open",
@@ -312,8 +312,10 @@ pub fn readers(view: &View, source: &Place, keep: &[PathBuf]) -> Result<Option<S
         1 => String::new(),
         count => format!(" and {} more", count - 1),
     };
-    let told = first.told(&view.workspace.show(&first.path).shown);
-    Ok(Some(format!("{told}{more}: it goes on reading what was moved")))
+    let rendered = first.rendered(&view.workspace.show(&first.path).display);
+    Ok(Some(format!(
+        "{rendered}{more}: it goes on reading what was moved"
+    )))
 }
 
 /// Where a backup's contents stand: the backup's directory, or the one file in it.

@@ -31,7 +31,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         Known::Yes(None) => {
             let removal = RemovePidFile::new(view, place.clone(), there)?;
             let summary = format!("remove the pid file `{place}`");
-            return Ok(vec![Proposal::act(WORD.name, place.shown, summary, removal)]);
+            return Ok(vec![Proposal::act(WORD.name, place.display, summary, removal)]);
         }
         Known::Yes(Some(process)) => format!(
             "process {} (`{}`), which it names, still runs",
@@ -43,7 +43,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let needs = vec![view.write(&place, true)];
     Ok(vec![Proposal::settled(
         WORD.name,
-        place.shown,
+        place.display,
         Outcome::Kept,
         why,
         needs,

@@ -55,9 +55,9 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         Ok((named.edited, summary))
     })?;
     // Where nothing goes, the summary is not told.
-    let told = |proposal: Proposal| match (proposal.why.clone(), &stays) {
+    let rendered = |proposal: Proposal| match (proposal.why.clone(), &stays) {
         (Some(why), Some(stays)) => proposal.because(format!("{why}; {stays}")),
         _ => proposal,
     };
-    Ok(proposals.into_iter().map(told).collect())
+    Ok(proposals.into_iter().map(rendered).collect())
 }

@@ -89,7 +89,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         let moved = MovePaths::new(view, vec![(to.clone(), slot)], false)?;
         proposals.push(Proposal::act(
             WORD.name,
-            to.shown.clone(),
+            to.display.clone(),
             format!("move {} out of the way", view.sized(&to)?),
             moved,
         ));
@@ -125,7 +125,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         "restore backup `{name}` ({}) to `{to}`",
         wording::bytes(size.bytes)
     );
-    let mut proposal = Proposal::act(WORD.name, to.shown.clone(), summary, copy);
+    let mut proposal = Proposal::act(WORD.name, to.display.clone(), summary, copy);
     proposal.why = why;
     proposals.push(proposal);
     if let Some(kept) = kept {
@@ -133,7 +133,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             "leave in `{to}` what the backup does not hold: {}",
             super::proposing::listed(&uncovered)
         );
-        proposals.push(Proposal::act(WORD.name, to.shown, summary, kept));
+        proposals.push(Proposal::act(WORD.name, to.display, summary, kept));
     }
     Ok(proposals)
 }

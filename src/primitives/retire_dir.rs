@@ -59,7 +59,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         let why = format!("everything in it belongs to other stories: {}", list(&keep));
         return Ok(vec![Proposal::settled(
             WORD.name,
-            place.shown.clone(),
+            place.display.clone(),
             Outcome::Kept,
             why,
             vec![view.write(&place, false)],
@@ -125,7 +125,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
                 size,
             },
         )?;
-        vec![Proposal::act(WORD.name, place.shown, summary, retire)]
+        vec![Proposal::act(WORD.name, place.display, summary, retire)]
     };
     if let (Some(why), Some(first)) = (why, proposals.first_mut()) {
         first.why = Some(why);
@@ -179,7 +179,7 @@ fn copied(
     let gone = MovePaths::new(view, moves, false)?.with_mounts();
     proposals.push(Proposal::act(
         WORD.name,
-        place.shown.clone(),
+        place.display.clone(),
         format!("{summary}, by copying"),
         gone,
     ));
@@ -198,7 +198,7 @@ fn list(paths: &[PathBuf]) -> String {
 fn kept(arguments: &Arguments, view: &View, source: &Place) -> Result<Vec<PathBuf>> {
     let mut keep: Vec<PathBuf> = Vec::new();
     for path in arguments.option_texts(2, "keep") {
-        let kept = view.workspace.place(&format!("{}/{path}", source.shown))?;
+        let kept = view.workspace.place(&format!("{}/{path}", source.display))?;
         let relative = kept
             .absolute
             .strip_prefix(&source.absolute)

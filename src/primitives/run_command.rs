@@ -70,8 +70,8 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         cwd,
         environment,
     };
-    let shown = argv.join(" ");
-    let proposal = Proposal::act(WORD.name, shown.clone(), format!("run `{shown}`"), operation)
+    let display = argv.join(" ");
+    let proposal = Proposal::act(WORD.name, display.clone(), format!("run `{display}`"), operation)
         .because("what it changes cannot be known before the run");
     Ok(vec![proposal])
 }
@@ -135,7 +135,7 @@ impl Operation for RunCommand {
         match &self.undo {
             Some(argv) => Undo::Command {
                 argv: argv.clone(),
-                cwd: self.cwd.shown.clone(),
+                cwd: self.cwd.display.clone(),
             },
             None => Undo::Nothing {
                 why: "the script names no way back for this command".to_owned(),
@@ -147,7 +147,7 @@ impl Operation for RunCommand {
         // A digest: arguments and variables may hold secrets.
         let whole = json!([
             self.argv,
-            self.cwd.shown,
+            self.cwd.display,
             self.timeout.as_millis(),
             self.environment,
             self.undo

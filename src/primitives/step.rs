@@ -4,7 +4,7 @@ use rhai::{Dynamic, EvalAltResult};
 
 use crate::base::error::Error;
 use crate::pass::Telling;
-use crate::pass::thrown::{raise, said};
+use crate::pass::thrown::{message, raise};
 use crate::primitives::contract::{Action, Arguments, Parameter, Primitive, Type};
 
 /// The word.
@@ -36,7 +36,7 @@ fn tell(arguments: &Arguments, telling: &Telling<'_>) -> Result<Dynamic, Box<Eva
             telling.session.pass_over(number);
             telling.session.warn(&format!(
                 "step `{title}` failed and was passed over: {}",
-                said(&error)
+                message(&error)
             ));
             Ok(Dynamic::UNIT)
         }

@@ -56,7 +56,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
     let doubts: Vec<String> = passed_over
         .iter()
         .filter(|passed| passed.doubtful)
-        .map(PassedOver::told)
+        .map(PassedOver::rendered)
         .collect();
     if found.is_empty() {
         let plain = passed_over.iter().filter(|passed| !passed.doubtful);
@@ -65,7 +65,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         } else {
             (Outcome::Unknown, doubts.join("; "))
         };
-        let why = plain.fold(first, |why, passed| format!("{why}; {}", passed.told()));
+        let why = plain.fold(first, |why, passed| format!("{why}; {}", passed.rendered()));
         return Ok(vec![
             Proposal::settled(WORD.name, target, outcome, why, Vec::new()).returning(0_i64),
         ]);
@@ -112,7 +112,7 @@ fn require_services(view: &View, query: &Query, found: &[Process], passed_over: 
     let named: Vec<String> = strangers
         .iter()
         .filter_map(|pid| holders.iter().find(|holder| holder.process.pid == *pid))
-        .map(|holder| holder.told(&view.workspace.show(&holder.path).shown))
+        .map(|holder| holder.rendered(&view.workspace.show(&holder.path).display))
         .collect();
     if named.is_empty() {
         return Ok(());

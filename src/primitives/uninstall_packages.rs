@@ -248,9 +248,9 @@ impl Uninstall {
         for (place, owners) in &self.shared {
             by_owners.entry(owners).or_default().push(place);
         }
-        let told = |(owners, places): (&BTreeSet<String>, Vec<&Place>)| {
+        let rendered = |(owners, places): (&BTreeSet<String>, Vec<&Place>)| {
             let target = match places.as_slice() {
-                [first] => first.shown.clone(),
+                [first] => first.display.clone(),
                 [first, rest @ ..] => format!("{first} and {} more", rest.len()),
                 [] => return None,
             };
@@ -265,7 +265,7 @@ impl Uninstall {
                 needs.to_vec(),
             ))
         };
-        by_owners.into_iter().filter_map(told).collect()
+        by_owners.into_iter().filter_map(rendered).collect()
     }
 
     /// Lists them again as they were: the manager has not taken the packages out.
@@ -411,7 +411,7 @@ impl Operation for Uninstall {
             manager: self.manager.name().to_owned(),
         };
         let written = self.written.iter().map(|place| Capability::Write {
-            shown: place.shown.clone(),
+            display: place.display.clone(),
             absolute: place.absolute.clone(),
             whole: false,
         });
@@ -445,8 +445,8 @@ impl Operation for Uninstall {
                 .saved
                 .iter()
                 .map(|(place, slot)| Saved {
-                    path: place.shown.clone(),
-                    saved: slot.shown.clone(),
+                    path: place.display.clone(),
+                    saved: slot.display.clone(),
                     after: None,
                     before: None,
                     names: Vec::new(),
@@ -459,7 +459,9 @@ impl Operation for Uninstall {
         let mut effect = json!({ "uninstall": self.names, "automatic": self.automatic });
         if !self.shared.is_empty() {
             let kept = self.shared.iter();
-            effect["kept"] = kept.map(|(place, owners)| json!([place.shown, owners])).collect();
+            effect["kept"] = kept
+                .map(|(place, owners)| json!([place.display, owners]))
+                .collect();
         }
         effect
     }

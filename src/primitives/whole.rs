@@ -162,14 +162,14 @@ pub fn database_removal(
                 let aside = view.slot("purged", &last_name(member));
                 let summary = format!("remove {} for good", view.sized(member)?);
                 let purge = Purge::new(view, member.clone(), aside)?;
-                Ok(Proposal::act(word, member.shown.clone(), summary, purge))
+                Ok(Proposal::act(word, member.display.clone(), summary, purge))
             })
             .collect();
     }
     let slot = view.slot("removed", &last_name(main));
     let moves = MovePaths::new(view, database.moves_to(view, &slot), false)?;
     let summary = format!("remove {}", what.trim_end_matches(','));
-    Ok(vec![Proposal::act(word, main.shown.clone(), summary, moves)])
+    Ok(vec![Proposal::act(word, main.display.clone(), summary, moves)])
 }
 
 /// Where the links in a source lead that leave it, for the plan; nothing where none does.
@@ -177,28 +177,28 @@ pub fn database_removal(
 /// # Errors
 /// What the view says.
 pub fn links_out(view: &View, source: &Place, keep: &[PathBuf]) -> Result<Option<String>> {
-    let mut told = Vec::new();
+    let mut rendered = Vec::new();
     for (inside, target) in view.links_out(source)? {
         if keep.iter().any(|kept| inside.starts_with(kept)) {
             continue;
         }
-        let shown = view.workspace.show(&target);
-        told.push(format!(
+        let display = view.workspace.show(&target);
+        rendered.push(format!(
             "`{}` {}",
             inside.display(),
-            links::meaning(&shown.shown, &view.is_there(&target))
+            links::meaning(&display.display, &view.is_there(&target))
         ));
     }
-    if let Some(more) = told.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        told.truncate(NAMED);
-        told.push(format!("and {more} more links lead out of it"));
+    if let Some(more) = rendered.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        rendered.truncate(NAMED);
+        rendered.push(format!("and {more} more links lead out of it"));
     }
-    Ok((!told.is_empty()).then(|| told.join("; ")))
+    Ok((!rendered.is_empty()).then(|| rendered.join("; ")))
 }
 
 /// Remarks in one line.
 #[must_use]
 pub fn remarks<const COUNT: usize>(all: [Option<String>; COUNT]) -> Option<String> {
-    let told: Vec<String> = all.into_iter().flatten().collect();
-    (!told.is_empty()).then(|| told.join("; "))
+    let rendered: Vec<String> = all.into_iter().flatten().collect();
+    (!rendered.is_empty()).then(|| rendered.join("; "))
 }

@@ -31,7 +31,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         let edit = Edit::new(view, &place, None, text.into_bytes())?;
         return Ok(vec![Proposal::act(
             WORD.name,
-            place.shown.clone(),
+            place.display.clone(),
             format!("make `{place}` ({size})"),
             edit,
         )]);
@@ -54,6 +54,6 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         format!("replace the contents of `{place}` ({size})"),
     );
     Ok(vec![
-        Proposal::act(WORD.name, place.shown.clone(), summary, edit).remarking(remark),
+        Proposal::act(WORD.name, place.display.clone(), summary, edit).remarking(remark),
     ])
 }

@@ -25,7 +25,7 @@ pub enum Capability {
     /// Change a path: create, write, move or remove it. As shown to people, and absolute.
     Write {
         /// The path as shown.
-        shown: String,
+        display: String,
         /// The absolute path.
         absolute: std::path::PathBuf,
         /// Whether everything below it is changed with it (then no descendant may be denied).
@@ -101,10 +101,10 @@ impl Fact {
                 if differing.len() > 1 {
                     differing.retain(|name| *name != "mtime_ns");
                 }
-                let said = differing
+                let message = differing
                     .into_iter()
                     .map(|name| change_of(name, then.get(name), now.get(name)));
-                said.collect::<Vec<_>>().join("; ")
+                message.collect::<Vec<_>>().join("; ")
             }
             (then, now) => format!("was {then}, is {now}"),
         }
@@ -113,7 +113,7 @@ impl Fact {
 
 /// What it means that one part of a fact is another now.
 fn change_of(name: &str, then: Option<&Value>, now: Option<&Value>) -> String {
-    let shown = |value: Option<&Value>| match value {
+    let display = |value: Option<&Value>| match value {
         None => "nothing".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(value) if name == "mode" => format!("{:04o}", value.as_u64().unwrap_or_default() & 0o7777),
@@ -124,7 +124,7 @@ fn change_of(name: &str, then: Option<&Value>, now: Option<&Value>) -> String {
         "tree" => "what is in it changed".to_owned(),
         "inode" => "it is another one of the same name".to_owned(),
         "mtime_ns" => "it was written to".to_owned(),
-        name => format!("{name} was {}, is {}", shown(then), shown(now)),
+        name => format!("{name} was {}, is {}", display(then), display(now)),
     }
 }
 
@@ -190,11 +190,11 @@ impl Done {
     ///
     /// # Errors
     /// The operation's own, with the words as a hint.
-    pub fn telling(result: Result<Self>, said: Option<String>) -> Result<Self> {
-        let Some(said) = said else { return result };
+    pub fn telling(result: Result<Self>, message: Option<String>) -> Result<Self> {
+        let Some(message) = message else { return result };
         let joined = |before: Option<&str>| match before {
-            Some(before) => format!("{before}; {said}"),
-            None => said.clone(),
+            Some(before) => format!("{before}; {message}"),
+            None => message.clone(),
         };
         match result {
             Ok(done) => Ok(Self {

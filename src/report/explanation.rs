@@ -45,8 +45,8 @@ impl Remark {
     #[must_use]
     pub fn new(target: &str, why: &str) -> Self {
         Self {
-            target: redact::told(target),
-            why: redact::told(why),
+            target: redact::rendered(target),
+            why: redact::rendered(why),
         }
     }
 }

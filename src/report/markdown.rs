@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use super::explanation::Explanation;
 use super::heading::purpose;
-use super::text::{blocks, elapsed, finding, heading, lead, result, step, told, touched};
+use super::text::{blocks, elapsed, finding, heading, lead, rendered, result, step, touched};
 use super::{Mode, OperationRecord, Report, RunOutcome};
 use crate::base::terminal::escape;
 use crate::base::wording::{bytes, duration, plural};
@@ -172,7 +172,7 @@ fn row(record: &OperationRecord, mode: Mode) -> Vec<String> {
     vec![
         record.n.to_string(),
         prose(&step(record)),
-        prose(&told(record, mode)),
+        prose(&rendered(record, mode)),
         result(record, mode).to_string(),
         risk.to_string(),
         undo.to_string(),
@@ -557,9 +557,9 @@ mod tests {
 
         #[test]
         fn html_stands_in_code_only(name in "[a<`\\\\]{0,12}") {
-            let shown = prose(&name);
-            for (position, piece) in shown.split('`').enumerate() {
-                prop_assert!(position % 2 == 1 || !piece.contains('<'), "{shown:?}");
+            let display = prose(&name);
+            for (position, piece) in display.split('`').enumerate() {
+                prop_assert!(position % 2 == 1 || !piece.contains('<'), "{display:?}");
             }
         }
     }

@@ -206,11 +206,11 @@ fn operations(page: &mut Page<'_>, report: &Report, telling: &Telling) {
         let seen = |record: &OperationRecord| telling.watched && record.outcome == Outcome::Done;
         let hidden = |record: &OperationRecord| absent(record) || seen(record);
         for group in block.chunk_by(|one, other| one.phase == other.phase && one.step == other.step) {
-            let shown: Vec<_> = group.iter().filter(|record| !hidden(record)).collect();
-            if let Some(first) = shown.first() {
+            let display: Vec<_> = group.iter().filter(|record| !hidden(record)).collect();
+            if let Some(first) = display.first() {
                 page.hanging("  ", Ink::Plain, &step(first));
             }
-            for record in shown {
+            for record in display {
                 signs.insert(operation(page, record, telling.verbose));
             }
         }
@@ -229,7 +229,7 @@ fn operations(page: &mut Page<'_>, report: &Report, telling: &Telling) {
 fn operation(page: &mut Page<'_>, record: &OperationRecord, verbose: bool) -> Sign {
     let mode = page.mode;
     let sign = Sign::of(record);
-    let mut text = told(record, mode);
+    let mut text = rendered(record, mode);
     if verbose {
         if let Some(rule) = &record.rule {
             text = format!("{text} [allowed by {rule}]");
@@ -254,7 +254,7 @@ fn operation(page: &mut Page<'_>, record: &OperationRecord, verbose: bool) -> Si
 }
 
 /// The operation with why it is so, in one line.
-pub(super) fn told(record: &OperationRecord, mode: Mode) -> String {
+pub(super) fn rendered(record: &OperationRecord, mode: Mode) -> String {
     let why = record.why.as_deref();
     // What is settled says "leave <target>: <why>"; here the outcome says that better.
     let settled = why.is_some_and(|why| record.summary == format!("leave {}: {why}", record.target));

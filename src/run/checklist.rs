@@ -47,12 +47,12 @@ impl Finding {
 
     /// The verdict, with what it rests on: what is wrong is wrong, whatever else could not be seen.
     fn verdict(self) -> (Option<bool>, Option<String>) {
-        let (passed, said) = match (self.wrong.is_empty(), self.unknown.is_empty()) {
+        let (passed, message) = match (self.wrong.is_empty(), self.unknown.is_empty()) {
             (false, _) => (Some(false), self.wrong),
             (true, false) => (None, self.unknown),
             (true, true) => (Some(true), self.remarks),
         };
-        (passed, (!said.is_empty()).then(|| said.join("; ")))
+        (passed, (!message.is_empty()).then(|| message.join("; ")))
     }
 }
 
@@ -132,9 +132,14 @@ fn files_are_gone(session: &Session, story: &Story) -> Result<Option<Finding>> {
     let kept: Vec<String> = kept_by_the_script(session);
     let (left, wrong): (Vec<_>, Vec<_>) = there
         .into_iter()
-        .map(|place| place.shown)
-        .partition(|shown| required.contains_key(shown) || kept.contains(shown));
-    let mut finding = Finding::of(wrong.iter().map(|shown| format!("`{shown}` is there")).collect());
+        .map(|place| place.display)
+        .partition(|display| required.contains_key(display) || kept.contains(display));
+    let mut finding = Finding::of(
+        wrong
+            .iter()
+            .map(|display| format!("`{display}` is there"))
+            .collect(),
+    );
     finding.unknown.extend(super::not_read(&view.sources_not_read()));
     Ok(Some(if left.is_empty() {
         finding
@@ -174,17 +179,17 @@ fn data_is_backed_up(session: &Session, story: &Story) -> Result<Option<Finding>
     for part in &story.data {
         for place in view.parts(part)? {
             if view.exists(&place.absolute)? && !is_empty(view, &place)? && !only_foreign(view, &place)? {
-                let said = format!("`{place}` is in place and was not backed up");
-                finding.wrong.push(said);
+                let message = format!("`{place}` is in place and was not backed up");
+                finding.wrong.push(message);
             }
-            look_at(&mut finding, &|source| source == place.shown);
+            look_at(&mut finding, &|source| source == place.display);
         }
     }
     for part in texts(&story.script.header, "caches") {
         databases_left(session, &view.standing(&part)?, &mut finding)?;
         for place in view.parts(&part)? {
             look_at(&mut finding, &|source| {
-                Path::new(source).starts_with(&place.shown)
+                Path::new(source).starts_with(&place.display)
             });
         }
     }
@@ -203,7 +208,7 @@ fn databases_left(session: &Session, caches: &[Place], finding: &mut Finding) ->
     let required = view.required(caches)?;
     let kept = kept_by_the_script(session);
     for place in caches {
-        if required.contains_key(&place.shown) || kept.contains(&place.shown) {
+        if required.contains_key(&place.display) || kept.contains(&place.display) {
             continue;
         }
         match view.databases_below(place)? {
@@ -222,7 +227,7 @@ fn databases_left(session: &Session, caches: &[Place], finding: &mut Finding) ->
 
 /// Whether a backup of this run is as its manifest says, and holds what it looks like.
 fn proven(view: &View, name: &str, directory: &Path, finding: &mut Finding) -> Result<()> {
-    let said =
+    let message =
         |problem: &backup::verify::Problem| format!("backup `{name}`: `{}` {}", problem.path, problem.what);
     let files = &view.host.files;
     let looked =
@@ -232,10 +237,10 @@ fn proven(view: &View, name: &str, directory: &Path, finding: &mut Finding) -> R
         });
     match looked {
         Ok((verified, out)) => {
-            finding.wrong.extend(verified.problems.iter().map(said));
+            finding.wrong.extend(verified.problems.iter().map(message));
             // Whether what a link leads to was the story's is not told by anything.
             let links = out.lacking.iter().chain(&out.unknown);
-            finding.unknown.extend(links.map(said));
+            finding.unknown.extend(links.map(message));
         }
         Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => {
             finding.wrong.push(error.message().to_owned());
@@ -364,7 +369,7 @@ fn core_works(session: &Session, story: &Story) -> Result<Option<Finding>> {
         for place in view.parts(part)? {
             if view.exists(&place.absolute)? {
                 count += 1;
-            } else if gone.contains(&place.shown) && !owned_by_the_run(view, &place)? {
+            } else if gone.contains(&place.display) && !owned_by_the_run(view, &place)? {
                 wrong.push(format!("`{place}`, which others use, is gone"));
             }
         }

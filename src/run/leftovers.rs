@@ -27,7 +27,7 @@ pub fn sweep(context: &Context, audit: &mut AuditLog) -> Result<Vec<String>> {
     };
     let mut found: Vec<(Leftover, Option<i64>)> = noted.iter().map(|noted| (noted.clone(), None)).collect();
     found.extend(lying_about(context));
-    let mut told = Vec::new();
+    let mut rendered = Vec::new();
     let mut staying = Vec::new();
     for (leftover, time) in found {
         let Some(path) = leftover.still_there(&host.files) else {
@@ -43,7 +43,7 @@ pub fn sweep(context: &Context, audit: &mut AuditLog) -> Result<Vec<String>> {
             phase: recover::WORD,
             step: None,
             op: recover::WORD,
-            target: &place.shown,
+            target: &place.display,
             summary: "remove what an earlier command left behind",
             risk: Risk::None,
             undo: &undo,
@@ -51,7 +51,7 @@ pub fn sweep(context: &Context, audit: &mut AuditLog) -> Result<Vec<String>> {
         let removed = host.remove_leftover(&permit, &leftover, time);
         audit.finish(permit, 0, removed.as_ref().map(|()| None))?;
         if let Err(error) = removed {
-            told.push(format!(
+            rendered.push(format!(
                 "`{place}` is left behind, of no use, and can't be removed: {error}"
             ));
             staying.push(leftover);
@@ -60,9 +60,9 @@ pub fn sweep(context: &Context, audit: &mut AuditLog) -> Result<Vec<String>> {
     if staying != noted
         && let Err(error) = host.keep_leftovers(&staying)
     {
-        told.push(error.to_string());
+        rendered.push(error.to_string());
     }
-    Ok(told)
+    Ok(rendered)
 }
 
 /// Temporaries where only commands of our own work, which leave no run behind: a manifest that was being written, and a

@@ -108,11 +108,11 @@ pub fn flags(session: &Session, stories: &[Rc<Story>]) -> BTreeMap<String, bool>
             return BTreeMap::new();
         }
     };
-    let own: Vec<String> = stories.iter().flat_map(|story| story.flags()).collect();
+    let maintenance: Vec<String> = stories.iter().flat_map(|story| story.flags()).collect();
     flags
         .names()
         .map(|name| (name.to_owned(), flags.raw(name).unwrap_or(false)))
-        .filter(|(name, raw)| own.contains(name) || *raw)
+        .filter(|(name, raw)| maintenance.contains(name) || *raw)
         .collect()
 }
 

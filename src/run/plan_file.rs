@@ -70,8 +70,8 @@ pub fn is_plan(text: &str) -> bool {
     let Ok(mut document) = serde_json::from_str::<Map<String, Value>>(text) else {
         return false;
     };
-    let said = document.remove("hash");
-    document.get("schema").is_some_and(|schema| schema == SCHEMA) && said == Some(hash(&document).into())
+    let recorded = document.remove("hash");
+    document.get("schema").is_some_and(|schema| schema == SCHEMA) && recorded == Some(hash(&document).into())
 }
 
 /// The BLAKE3 of the compact form of a plan without its `hash`.
@@ -85,17 +85,17 @@ pub fn hash(document: &Map<String, Value>) -> String {
 ///
 /// # Errors
 /// [`crate::base::error::Kind::Usage`] for what is no plan, was edited, or could not be made.
-pub fn read(shown: &str, text: &str) -> Result<PlanFile> {
+pub fn read(display: &str, text: &str) -> Result<PlanFile> {
     let again = "make it anew: `rollback plan STORIES -o FILE`";
-    let no_plan = |why: String| Error::usage(format!("`{shown}` is no plan: {why}")).hint(again);
+    let no_plan = |why: String| Error::usage(format!("`{display}` is no plan: {why}")).hint(again);
     let mut document: Map<String, Value> =
         serde_json::from_str(text).map_err(|error| no_plan(error.to_string()))?;
-    let Some(Value::String(said)) = document.remove("hash") else {
+    let Some(Value::String(recorded)) = document.remove("hash") else {
         return Err(no_plan("it has no `hash`".to_owned()));
     };
-    if said != hash(&document) {
+    if recorded != hash(&document) {
         return Err(Error::usage(format!(
-            "`{shown}` was edited after it was made: its hash does not fit"
+            "`{display}` was edited after it was made: its hash does not fit"
         ))
         .hint(again));
     }
@@ -110,7 +110,7 @@ pub fn read(shown: &str, text: &str) -> Result<PlanFile> {
         serde_json::from_value(Value::Object(document)).map_err(|error| no_plan(error.to_string()))?;
     if report.outcome != RunOutcome::Planned {
         return Err(Error::usage(format!(
-            "the plan in `{shown}` could not be made, so it can't be done"
+            "the plan in `{display}` could not be made, so it can't be done"
         ))
         .hint(again));
     }
@@ -128,8 +128,12 @@ pub fn read(shown: &str, text: &str) -> Result<PlanFile> {
 /// [`crate::base::error::Kind::Changed`] where the plan was done already, or a fact or an operation is another now; what keeps
 /// the preview from being made.
 pub fn preview_again(context: &Context, planned: &PlanFile, request: &Request) -> Result<Preview> {
+    // One that was made after a run, on the world as it was before, is a plan of its own: that run was taken back.
     let done = History::of(context).list()?.into_iter().find(|report| {
-        report.mode == Mode::Real && report.plan == planned.report.plan && report.audit_head.is_some()
+        report.mode == Mode::Real
+            && report.plan == planned.report.plan
+            && report.audit_head.is_some()
+            && report.finished > planned.report.started
     });
     if let Some(done) = done {
         return Err(Error::changed(format!(

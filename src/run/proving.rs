@@ -2,7 +2,7 @@
 
 use serde_json::Map;
 
-use super::{Context, own};
+use super::{Context, maintenance};
 use crate::backup::links;
 use crate::backup::verify::Problem;
 use crate::base::error::{Kind, Result};
@@ -52,7 +52,7 @@ pub fn prove(context: &Context, backup: &Place, opens: Opens) -> Result<Proof> {
     let problem = |path: &Place, what: String| {
         let inside = path.absolute.strip_prefix(&backup.absolute);
         Problem {
-            path: inside.map_or_else(|_| path.shown.clone(), |inside| inside.display().to_string()),
+            path: inside.map_or_else(|_| path.display.clone(), |inside| inside.display().to_string()),
             what,
         }
     };
@@ -109,7 +109,7 @@ pub enum Opens {
 
 fn open(context: &Context, database: &Database, opener: Opener) -> Result<()> {
     let trial = context.workspace.state().join("trial").join("database");
-    own::carry_out(
+    maintenance::carry_out(
         context,
         (RunKind::Backup, "trial-opening"),
         &format!("open a copy of `{}`", database.main),
@@ -119,7 +119,7 @@ fn open(context: &Context, database: &Database, opener: Opener) -> Result<()> {
         &|session| {
             session.submit(&Proposal::act(
                 "trial_opening",
-                database.main.shown.clone(),
+                database.main.display.clone(),
                 format!("open a copy of `{}` with {}", database.main, opener.name),
                 TrialOpening {
                     database: database.clone(),

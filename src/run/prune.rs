@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::debug;
 
-use super::{Audience, Context, begin, own};
+use super::{Audience, Context, begin, maintenance};
 use crate::backup::retention::{Candidate, Policy, decide};
 use crate::backup::{ASIDE, catalogue};
 use crate::base::error::{Error, Result};
@@ -106,7 +106,7 @@ impl Pruning {
     /// `rollback.prune/1`.
     #[must_use]
     pub fn json(&self, done: bool) -> Value {
-        let told = |items: Vec<&Item>| -> Vec<Value> {
+        let rendered = |items: Vec<&Item>| -> Vec<Value> {
             items
                 .into_iter()
                 .map(|item| {
@@ -117,8 +117,8 @@ impl Pruning {
         };
         json!({
             "schema": "rollback.prune/1", "mode": if done { "real" } else { "dry-run" },
-            "removed": told(self.going().collect()),
-            "kept": told(self.items.iter().filter(|item| item.kept.is_some()).collect()),
+            "removed": rendered(self.going().collect()),
+            "kept": rendered(self.items.iter().filter(|item| item.kept.is_some()).collect()),
             "bytes": self.bytes(), "no_longer_undoable": self.lost,
         })
     }
@@ -381,7 +381,7 @@ pub fn carry_out(
     let within = policy.keep_within.map(|within| within.as_secs());
     more.insert("keep_within_s".to_owned(), json!(within));
     more.insert("no_longer_undoable".to_owned(), json!(lost));
-    own::carry_out(
+    maintenance::carry_out(
         context,
         (RunKind::Prune, "prune"),
         &pruning.describe(),
@@ -396,7 +396,7 @@ pub fn carry_out(
 /// Space is asked for, data is lost: `--yes` and `--force` say so too, since nobody prunes by accident.
 fn approve(question: &str, answers: &Answers, audience: &dyn Audience) -> Result<Approval> {
     let by = |answer: String, asked| Approval {
-        said: vec![(question.to_owned(), answer)],
+        answers: vec![(question.to_owned(), answer)],
         asked,
     };
     if answers.yes || answers.force {
@@ -419,7 +419,7 @@ fn remove(session: &Rc<Session>, pruning: &Pruning) -> Result<()> {
                 bytes(item.bytes)
             );
             let prune = Prune::new(&session.view, place.clone())?;
-            session.submit(&Proposal::act("prune", place.shown.clone(), summary, prune))?;
+            session.submit(&Proposal::act("prune", place.display.clone(), summary, prune))?;
         }
     }
     Ok(())

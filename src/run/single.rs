@@ -53,7 +53,7 @@ impl Single {
         let arguments = word.accept(self.arguments.clone())?;
         "execute".clone_into(&mut session.journal.borrow_mut().scene.phase);
         session
-            .change(&arguments.said(word.name), |view| propose(&arguments, view))
+            .change(&arguments.call(word.name), |view| propose(&arguments, view))
             .map(|_| ())
     }
 }
@@ -65,8 +65,8 @@ impl Single {
 pub fn carry_out(context: &Context, single: &Single) -> Result<Report> {
     let _lock = begin(context)?;
     let errand = errand(context, false);
-    let shown = preview(context, single, &errand)?;
-    real_pass(context, single, errand, shown, &[])
+    let display = preview(context, single, &errand)?;
+    real_pass(context, single, errand, display, &[])
 }
 
 /// Previews the word: the plan and its steps.
@@ -111,27 +111,27 @@ pub fn ask_and_carry_out(
 ) -> Result<Report> {
     let _lock = begin(context)?;
     let errand = errand(context, false);
-    let shown = preview(context, single, &errand)?;
-    audience.show_plan(&shown.0)?;
+    let display = preview(context, single, &errand)?;
+    audience.show_plan(&display.0)?;
     let again = || preview(context, single, &errand).map(|(_, steps)| (steps, None));
-    let approval = approval::approve((&shown.0, &shown.1), question, answers, audience, &again)
+    let approval = approval::approve((&display.0, &display.1), question, answers, audience, &again)
         .map_err(|error| context.by_signal(error))?;
-    real_pass(context, single, errand, shown, &approval.said)
+    real_pass(context, single, errand, display, &approval.answers)
 }
 
 fn real_pass(
     context: &Context,
     single: &Single,
     errand: Errand,
-    (shown, steps): (Report, Vec<Step>),
-    said: &[(String, String)],
+    (display, steps): (Report, Vec<Step>),
+    answers: &[(String, String)],
 ) -> Result<Report> {
-    if !shown
+    if !display
         .operations
         .iter()
         .any(|operation| operation.outcome == Outcome::Planned)
     {
-        return Ok(plan::nothing_to_do(shown, false));
+        return Ok(plan::nothing_to_do(display, false));
     }
     let host = &context.host;
     let request = single.request();
@@ -141,10 +141,10 @@ fn real_pass(
     let active = Active::of_run(&errand, &request);
     history.activate(&active)?;
     audit.run_started(json!({
-        "kind": shown.kind, "plan": shown.plan, "stories": [], "about": shown.about, "word": single.word,
-        "user": shown.user, "host": shown.host, "asked": active.asked,
+        "kind": display.kind, "plan": display.plan, "stories": [], "about": display.about, "word": single.word,
+        "user": display.user, "host": display.host, "asked": active.asked,
     }))?;
-    for (question, answer) in said {
+    for (question, answer) in answers {
         audit.answered(question, answer)?;
     }
     let pass = Pass::Real {
@@ -157,10 +157,10 @@ fn real_pass(
         &session,
         &request,
         &errand,
-        shown.started.clone(),
+        display.started.clone(),
         Flags::default(),
     );
-    report.plan.clone_from(&shown.plan);
+    report.plan.clone_from(&display.plan);
     report.mode = Mode::Real;
     report.outcome = result
         .as_ref()

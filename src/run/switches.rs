@@ -38,7 +38,7 @@ pub fn switch_off(session: &Session, story: &Story) -> Result<()> {
                 ));
                 continue;
             }
-            let values = vec![place.shown.clone().into(), key.clone().into(), false.into()];
+            let values = vec![place.display.clone().into(), key.clone().into(), false.into()];
             change(session, "set_yaml", values)?;
         }
         Ok(())
@@ -163,9 +163,9 @@ fn change(session: &Session, name: &str, values: Vec<Dynamic>) -> Result<()> {
         return Err(Error::bug(format!("`{name}` changes nothing")));
     };
     let arguments = word.accept(values)?;
-    let said = arguments.said(word.name);
-    match session.proposed(&said, |view| propose(&arguments, view)) {
-        Ok(proposals) => session.carry_out(&said, proposals).map(|_| ()),
+    let call = arguments.call(word.name);
+    match session.proposed(&call, |view| propose(&arguments, view)) {
+        Ok(proposals) => session.carry_out(&call, proposals).map(|_| ()),
         Err(error) if matches!(error.kind(), Kind::Failed | Kind::Invalid) => {
             session.warn(&format!("{}: it was not switched off there", error.message()));
             Ok(())

@@ -20,7 +20,7 @@ impl Context {
     pub fn confine(&self, mode: Mode) -> Result<Option<String>> {
         let (wall, warning) = self.wall_of(mode)?;
         confine::require_alone()?;
-        self.host.eyes.keep_open()?;
+        self.host.broker.keep_open()?;
         let python = self.python();
         let mut open: Vec<_> = self.host.files.open_roots().collect();
         open.extend(python.iter().map(AsFd::as_fd));
@@ -39,7 +39,7 @@ impl Context {
     pub fn confine_watching(&self, before: impl FnOnce() -> Result<()>) -> Result<Option<String>> {
         let (wall, warning) = self.wall_of(Mode::Real)?;
         confine::require_alone()?;
-        self.host.eyes.keep_open()?;
+        self.host.broker.keep_open()?;
         before()?;
         let log = |channel: &crate::workspace::alerts_config::Channel| channel.log.is_some();
         if self.workspace.config().alerts.channels.iter().any(log) {
@@ -47,13 +47,13 @@ impl Context {
             self.host.records.directory(&logs)?;
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let own: Vec<OwnedFd> = [crate::workspace::STATE, crate::workspace::LOGS]
+        let maintenance: Vec<OwnedFd> = [crate::workspace::STATE, crate::workspace::LOGS]
             .iter()
-            .filter_map(|own| {
-                rustix::fs::open(self.workspace.root().join(own), flags, FileMode::empty()).ok()
+            .filter_map(|maintenance| {
+                rustix::fs::open(self.workspace.root().join(maintenance), flags, FileMode::empty()).ok()
             })
             .collect();
-        wall.put_up(&own.iter().map(AsFd::as_fd).collect::<Vec<_>>())?;
+        wall.put_up(&maintenance.iter().map(AsFd::as_fd).collect::<Vec<_>>())?;
         Ok(warning)
     }
 

@@ -162,12 +162,12 @@ impl Catalogue {
         let additions = &workspace.config().stories;
         let mut own: BTreeMap<String, String> = BTreeMap::new();
         for path in own_scripts(&workspace.root().join(STORIES))? {
-            let shown = workspace.show(&path).shown;
+            let display = workspace.show(&path).display;
             trust::check_script(&path, Some(workspace.root()))?;
             let text = crate::workspace::text(&path, LIMIT).map_err(|error| {
-                Error::script(format!("cannot read story `{shown}`: {error}")).caused_by(error)
+                Error::script(format!("cannot read story `{display}`: {error}")).caused_by(error)
             })?;
-            let story = match Script::compile(&reader, &shown, Origin::File(path), &text) {
+            let story = match Script::compile(&reader, &display, Origin::File(path), &text) {
                 // A library beside the stories.
                 Ok(script) if script.header.is_empty() => continue,
                 Ok(script) => Story::of(script, additions),
@@ -180,16 +180,16 @@ impl Catalogue {
                     continue;
                 }
             };
-            if let Some(before) = own.insert(story.id.clone(), shown.clone()) {
+            if let Some(before) = own.insert(story.id.clone(), display.clone()) {
                 return Err(Error::script(format!(
-                    "story {} stands in both `{before}` and `{shown}`",
+                    "story {} stands in both `{before}` and `{display}`",
                     story.id
                 ))
                 .hint("give one of them another id"));
             }
             if found.contains_key(&story.id) {
                 self.warnings.push(format!(
-                    "story {} comes from `{shown}`, not from the program",
+                    "story {} comes from `{display}`, not from the program",
                     story.id
                 ));
             }

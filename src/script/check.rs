@@ -43,7 +43,7 @@ pub struct Checked {
     /// The paths that its STORY names, with the line of each.
     pub header: Vec<(usize, Judged)>,
     /// The words that it says, by place.
-    pub words: Vec<Said>,
+    pub words: Vec<WordCall>,
     /// What the person should know before it runs, with the line of each.
     pub warnings: Vec<(usize, &'static str)>,
     /// What would break it.
@@ -66,7 +66,7 @@ pub struct Imported {
 }
 
 /// One word as a script says it.
-pub struct Said {
+pub struct WordCall {
     /// The word.
     pub word: &'static Primitive,
     /// Its place and its arguments.
@@ -78,7 +78,7 @@ pub struct Said {
 impl Checked {
     /// Every answer of the policy.
     pub fn answers(&self) -> impl Iterator<Item = &Judged> {
-        let words = self.words.iter().flat_map(|said| &said.judged);
+        let words = self.words.iter().flat_map(|called| &called.judged);
         self.header.iter().map(|(_, judged)| judged).chain(words)
     }
 
@@ -95,7 +95,7 @@ impl Checked {
 /// # Errors
 /// [`Kind::Usage`] where the file can't be read; all else stands in [`Checked::problems`].
 pub fn check(view: &View, policy: &Policy, path: &Path) -> Result<Vec<Checked>> {
-    let shown = path.display().to_string();
+    let display = path.display().to_string();
     let script = match super::read(path) {
         Err(error) if error.kind() == Kind::Script => Err(error),
         read => Ok(read?),
@@ -114,7 +114,7 @@ pub fn check(view: &View, policy: &Policy, path: &Path) -> Result<Vec<Checked>> 
     };
     let mut checked = vec![match script {
         Ok(script) => checker.script(&script),
-        Err(error) => broken(shown, error),
+        Err(error) => broken(display, error),
     }];
     let beside: Vec<_> = checker
         .modules
@@ -261,7 +261,7 @@ impl Checker<'_> {
                 checked.problems.push(failure.at(script.position(call.position)));
                 continue;
             }
-            for (word, call) in said(self.target(calls, call), call) {
+            for (word, call) in called(self.target(calls, call), call) {
                 if word.name == dry_run::WORD.name {
                     let line = call.position.line().unwrap_or(0);
                     checked.warnings.push((line, dry_run::WARNING));
@@ -273,7 +273,7 @@ impl Checker<'_> {
                         Err(error) => checked.problems.push(error.at(script.position(call.position))),
                     }
                 }
-                checked.words.push(Said { word, call, judged });
+                checked.words.push(WordCall { word, call, judged });
             }
         }
         checked
@@ -299,7 +299,7 @@ impl Checker<'_> {
             match self.target(&module.calls, call) {
                 Target::Own => self.reach(module, &call.name, seen, words),
                 Target::Of(other) => self.reach(other, &call.name, seen, words),
-                target => words.extend(said(target, call).iter().map(|(word, _)| word.name)),
+                target => words.extend(called(target, call).iter().map(|(word, _)| word.name)),
             }
         }
     }
@@ -424,7 +424,7 @@ impl Checker<'_> {
 }
 
 /// The words of a call: its own, or those that it hands on by name, whose arguments only the run can tell.
-fn said(target: Target<'_>, call: &Call) -> Vec<(&'static Primitive, Call)> {
+fn called(target: Target<'_>, call: &Call) -> Vec<(&'static Primitive, Call)> {
     match target {
         Target::Word(word) => vec![(word, call.clone())],
         Target::Engine | Target::Unknown => {

@@ -156,17 +156,23 @@ pub fn judge(claim: &Claim, view: &View, policy: &Policy) -> Result<Judged> {
             (path.clone(), answer)
         }
         Claim::Backup(path) => {
-            let answer = reached(view, path)
-                .and_then(|place| policy.check(&[Capability::Backup { source: place.shown }], view));
+            let answer = reached(view, path).and_then(|place| {
+                policy.check(
+                    &[Capability::Backup {
+                        source: place.display,
+                    }],
+                    view,
+                )
+            });
             (path.clone(), answer)
         }
         Claim::Flags => {
             let place = workspace.flags_file();
-            asked(&place.shown, view.write(&place, false))
+            asked(&place.display, view.write(&place, false))
         }
         Claim::Environment => {
             let place = workspace.env_file();
-            asked(&place.shown, view.write(&place, false))
+            asked(&place.display, view.write(&place, false))
         }
         Claim::Command(program) => asked(
             program,

@@ -7,7 +7,7 @@ use rhai::{EvalAltResult, ParseError};
 use super::calls::Calls;
 use super::nearest_word;
 use crate::base::error::{Error, Position, Result};
-use crate::base::redact::told;
+use crate::base::redact::rendered;
 use crate::pass::Session;
 use crate::pass::thrown::thrown;
 use crate::primitives;
@@ -51,7 +51,7 @@ pub fn explain(script: &Script, error: &EvalAltResult) -> Error {
             if let Some(at) = other.rfind(" (line ") {
                 other.truncate(at);
             }
-            Error::script(told(&lower_first(&other)))
+            Error::script(rendered(&lower_first(&other)))
         }
     };
     failure.at(place)

@@ -116,11 +116,11 @@ fn located(error: Error, session: &Session, context: &NativeCallContext<'_>) -> 
     if catchable(&error) {
         return error;
     }
-    error.at(said_at(session, context))
+    error.at(call_site(session, context))
 }
 
 /// Where a word is said.
-fn said_at(session: &Session, context: &NativeCallContext<'_>) -> Position {
+fn call_site(session: &Session, context: &NativeCallContext<'_>) -> Position {
     let (file, at) = (context.call_source().unwrap_or_default(), context.call_position());
     if let Some(story) = session
         .view
@@ -172,7 +172,7 @@ fn register(engine: &mut Engine, session: &Rc<Session>, word: &'static Primitive
                     let error = session.view.allowance.explain(error);
                     raise(located(error, &session, &context))
                 };
-                session.watch.said(said_at(&session, &context));
+                session.watch.called_at(call_site(&session, &context));
                 let act = || {
                     let _span = tracing::debug_span!("word", name = word.name).entered();
                     let arguments = word
@@ -186,7 +186,7 @@ fn register(engine: &mut Engine, session: &Rc<Session>, word: &'static Primitive
                             Ok(value)
                         }
                         Action::Change(propose) => session
-                            .change(&arguments.said(word.name), |view| propose(&arguments, view))
+                            .change(&arguments.call(word.name), |view| propose(&arguments, view))
                             .and_then(|value| primitives::to_script(&value))
                             .map_err(raise),
                         Action::Tell(tell) => tell(

@@ -304,7 +304,7 @@ impl Checking<'_> {
             Shape::Texts | Shape::Paths | Shape::PathList | Shape::Entries(_) => {}
         }
         let Some(array) = value.read_lock::<rhai::Array>() else {
-            let what = format!("`{name}` is {}, and takes {}", counted(value), shape.told());
+            let what = format!("`{name}` is {}, and takes {}", counted(value), shape.rendered());
             return self.wrong(way, false, what, format!("{name}: [...]"));
         };
         for (index, item) in array.iter().enumerate() {
@@ -438,7 +438,7 @@ fn locate(script: &Script, way: &[Turn], at_key: bool) -> rhai::Position {
 impl Shape {
     /// For messages and the reference page.
     #[must_use]
-    pub const fn told(self) -> &'static str {
+    pub const fn rendered(self) -> &'static str {
         match self {
             Self::Id => "a name",
             Self::Text => "a text",
@@ -515,7 +515,7 @@ pub fn reference() -> String {
             let line = format!(
                 "- `{}` ({}{required}): {}",
                 field.name,
-                field.shape.told(),
+                field.shape.rendered(),
                 field.about
             );
             page.push_str(&format!("{line}\n"));

@@ -140,15 +140,15 @@ pub fn end(session: &Session, story: &Story) {
     let named = missed.iter().filter(|(word, _)| word.is_none());
     let named: Vec<String> = named.map(|(_, text)| format!("`{text}`")).collect();
     if !named.is_empty() {
-        let mut shown: Vec<&str> = named.iter().map(String::as_str).take(SHOWN).collect();
+        let mut display: Vec<&str> = named.iter().map(String::as_str).take(SHOWN).collect();
         let more = format!("{} more", named.len().saturating_sub(SHOWN));
         if named.len() > SHOWN {
-            shown.push(&more);
+            display.push(&more);
         }
         session.warn(&format!(
             "story {}: nothing matches {}",
             story.id,
-            shown.join(", ")
+            display.join(", ")
         ));
     }
     for (word, text) in missed.into_iter().take(SHOWN) {

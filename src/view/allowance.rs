@@ -27,7 +27,7 @@ const WORDS: u8 = 3;
 pub struct Allowance {
     over: AtomicU8,
     deadline: Mutex<Option<Instant>>,
-    said: AtomicU64,
+    written: AtomicU64,
     words: u64,
 }
 
@@ -38,7 +38,7 @@ impl Allowance {
         Self {
             over: AtomicU8::new(WITHIN),
             deadline: Mutex::new(None),
-            said: AtomicU64::new(0),
+            written: AtomicU64::new(0),
             words: limits.output,
         }
     }
@@ -88,11 +88,14 @@ impl Allowance {
     #[must_use]
     pub fn say(&self, bytes: usize) -> bool {
         let cost = (bytes as u64).saturating_add(SAYING);
-        let said = self.said.fetch_add(cost, Ordering::Relaxed).saturating_add(cost);
-        if said > self.words {
+        let written = self
+            .written
+            .fetch_add(cost, Ordering::Relaxed)
+            .saturating_add(cost);
+        if written > self.words {
             self.exceed(WORDS);
         }
-        said <= self.words
+        written <= self.words
     }
 
     /// What was used up, as a failure that no script can catch.

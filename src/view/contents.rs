@@ -86,7 +86,7 @@ impl View {
     /// [`Kind::Configuration`] where the file is no mapping.
     pub fn flags(&self) -> Result<Option<Flags>> {
         let position = || Position {
-            file: self.workspace.flags_file().shown,
+            file: self.workspace.flags_file().display,
             line: 0,
             column: 0,
             source: None,

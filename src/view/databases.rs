@@ -93,8 +93,12 @@ impl View {
         let head = self.head(main)?;
         let found = self.database_by(main, &head)?;
         if let Some(found) = &found {
-            let sides: Vec<&str> = found.sides.iter().map(|(side, _)| side.shown.as_str()).collect();
-            debug!(database = main.shown, ?sides, "database recognised");
+            let sides: Vec<&str> = found
+                .sides
+                .iter()
+                .map(|(side, _)| side.display.as_str())
+                .collect();
+            debug!(database = main.display, ?sides, "database recognised");
         }
         if found.is_none()
             && let Known::Unknown(why) = head

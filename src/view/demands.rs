@@ -166,7 +166,7 @@ impl View {
         {
             self.claim(&entry, to, self.going(&entry, aside)?)?;
         }
-        Ok(route.remark(&|path| self.workspace.show(path).shown))
+        Ok(route.remark(&|path| self.workspace.show(path).display))
     }
 
     /// What goes along with a move, when some of it is out of the way already.

@@ -25,7 +25,7 @@ impl View {
     /// As [`View::stat`].
     pub fn fact(&self, place: &Place) -> Result<Fact> {
         Ok(Fact {
-            about: place.shown.clone(),
+            about: place.display.clone(),
             seen: self.seen(&place.absolute)?,
             path: Some(place.absolute.clone()),
         })

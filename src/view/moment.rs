@@ -108,7 +108,7 @@ impl Moment {
         if let Some(known) = self.open_files.borrow().as_ref() {
             return Ok(Arc::clone(known));
         }
-        let seen = Arc::new(host.eyes.open_files()?);
+        let seen = Arc::new(host.broker.open_files()?);
         *self.open_files.borrow_mut() = Some(Arc::clone(&seen));
         Ok(seen)
     }

@@ -197,32 +197,32 @@ impl View {
 
     /// Sources that stand only in the pretended world, or with other contents: path, and contents where they can be known.
     fn pretended_sources(&self, skipped: &[&str]) -> Result<Vec<(String, Option<Vec<u8>>)>> {
-        let shown = |path: &Path| {
-            let shown = path.strip_prefix(self.workspace.root()).ok()?.to_str()?;
+        let display = |path: &Path| {
+            let display = path.strip_prefix(self.workspace.root()).ok()?.to_str()?;
             let is_apart = skipped
                 .iter()
-                .any(|skipped| Path::new(shown).starts_with(skipped));
-            (!is_apart && !Index::skips(shown)).then(|| shown.to_owned())
+                .any(|skipped| Path::new(display).starts_with(skipped));
+            (!is_apart && !Index::skips(display)).then(|| display.to_owned())
         };
         let is_new = |node: &Node| matches!(node, Node::Text(_) | Node::From(_));
         let tops: Vec<PathBuf> = {
             let overlay = self.overlay();
             let nodes = overlay
                 .nodes()
-                .filter(|(path, node)| is_new(node) && shown(path).is_some());
+                .filter(|(path, node)| is_new(node) && display(path).is_some());
             nodes.map(|(path, _)| path.clone()).collect()
         };
         let mut sources = BTreeMap::new();
         for top in tops {
             self.walk(&top, &mut |path, stat| {
-                if let Some(shown) = shown(path)
+                if let Some(display) = display(path)
                     && stat.kind == EntryKind::File
-                    && Index::is_source(&shown)
+                    && Index::is_source(&display)
                 {
                     let bytes = self
                         .read(&self.workspace.show(path), crate::host::files::TEXT_LIMIT)
                         .ok();
-                    sources.insert(shown, bytes);
+                    sources.insert(display, bytes);
                 }
                 Ok(())
             })?;
@@ -236,7 +236,7 @@ impl View {
     /// What the system says.
     pub fn references_that_stay(&self, place: &Place) -> Result<Vec<Reference>> {
         let index = self.index()?;
-        self.staying(index.references_to(&place.shown))
+        self.staying(index.references_to(&place.display))
     }
 
     /// Which of the paths must stay because something that stays needs them, and what: directly, or through another
@@ -253,7 +253,7 @@ impl View {
             let mut error = None;
             self.walk(&place.absolute, &mut |path, stat| {
                 if stat.kind == EntryKind::File {
-                    for reference in index.references_to(&self.workspace.show(path).shown) {
+                    for reference in index.references_to(&self.workspace.show(path).display) {
                         match self.workspace.place(&reference.file) {
                             Ok(source) if !source.absolute.starts_with(&place.absolute) => {
                                 sources.push((source.absolute, reference));
@@ -274,14 +274,14 @@ impl View {
         loop {
             let mut grown = false;
             for (place, sources) in &references {
-                if required.contains_key(&place.shown) {
+                if required.contains_key(&place.display) {
                     continue;
                 }
                 let mut needed_by: Vec<String> = Vec::new();
                 for (source, reference) in sources {
                     let stays = !Self::leaves(source, &leaving) && self.still_says(reference)?;
                     debug!(
-                        path = place.shown,
+                        path = place.display,
                         by = reference.file,
                         line = reference.line,
                         stays,
@@ -297,7 +297,7 @@ impl View {
                     }
                 }
                 if !needed_by.is_empty() {
-                    required.insert(place.shown.clone(), needed_by);
+                    required.insert(place.display.clone(), needed_by);
                     leaving.remove(&place.absolute);
                     grown = true;
                 }

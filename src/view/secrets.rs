@@ -239,7 +239,7 @@ impl View {
             self.secrets
                 .given
                 .borrow_mut()
-                .push((place.shown.clone(), text.to_owned()));
+                .push((place.display.clone(), text.to_owned()));
         }
     }
 

@@ -88,8 +88,8 @@ impl View {
         let mut left_out = Vec::new();
         self.walk(&place.absolute, &mut |path, stat| {
             let inside = path.strip_prefix(&place.absolute).unwrap_or(path);
-            let shown = self.workspace.show(path).shown;
-            if !is_copied(Path::new(&shown), stat.kind, inside.components().count())? {
+            let display = self.workspace.show(path).display;
+            if !is_copied(Path::new(&display), stat.kind, inside.components().count())? {
                 left_out.push(inside.to_path_buf());
             }
             Ok(())

@@ -94,7 +94,7 @@ impl View {
     pub(super) fn found_of_any(&self, queries: &[Query]) -> Result<Vec<Found>> {
         let open = if queries.iter().any(|query| query.holds.is_some()) {
             let known = self.moment()?;
-            Some(known.map_or_else(|| self.host.eyes.open_files().map(Arc::new), Ok)?)
+            Some(known.map_or_else(|| self.host.broker.open_files().map(Arc::new), Ok)?)
         } else {
             None
         };
@@ -132,7 +132,7 @@ impl View {
             return Ok(Found::default());
         };
         self.look(Look::Processes, "the processes")?;
-        let found = self.host.eyes.find(&query, &self.scope(), open);
+        let found = self.host.broker.find(&query, &self.scope(), open);
         let mut found = found.map_err(Error::of_looking)?;
         let has_ended = |pid: i32, ticks: u64| self.overlay().has_ended(pid, ticks);
         found
@@ -156,7 +156,7 @@ impl View {
         let root = self.workspace.root();
         let mut writes: Vec<PathBuf> = self
             .host
-            .eyes
+            .broker
             .written_by(pids.collect())?
             .into_iter()
             .filter(|path| path.starts_with(root) && path != root)
@@ -182,7 +182,7 @@ impl View {
         }
         let Some(process) = self
             .host
-            .eyes
+            .broker
             .look(pid)?
             .filter(|process| process.started_ticks == started_ticks)
         else {

@@ -201,13 +201,13 @@ fn check_characters(text: &str) -> Result<()> {
 
 fn invalid(text: &str, why: &str) -> Error {
     // What stands before the last `@` may be credentials.
-    let shown = match text.rsplit_once('@') {
+    let display = match text.rsplit_once('@') {
         Some((_, after)) => format!("***@{after}"),
         None => text.to_owned(),
     };
     Error::invalid(format!(
         "`{}` is no `http` or `https` address: {why}",
-        shown.escape_debug()
+        display.escape_debug()
     ))
     .hint(EXAMPLE)
 }

@@ -342,17 +342,17 @@ impl AlertsConfig {
             return Err("alerts.keep_sent must be at most 10000".to_owned());
         }
         for (index, channel) in self.channels.iter().enumerate() {
-            let shown = channel.name.escape_debug();
+            let display = channel.name.escape_debug();
             channel
                 .check(commands)
-                .map_err(|why| format!("alerts.channels `{shown}`: {why}"))?;
+                .map_err(|why| format!("alerts.channels `{display}`: {why}"))?;
             if self
                 .channels
                 .iter()
                 .take(index)
                 .any(|other| other.name == channel.name)
             {
-                return Err(format!("alerts.channels names `{shown}` twice"));
+                return Err(format!("alerts.channels names `{display}` twice"));
             }
         }
         Ok(())

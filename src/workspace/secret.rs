@@ -56,9 +56,9 @@ impl Source {
     pub fn read(&self, root: &Path) -> Result<Secret> {
         let text = match self {
             Self::File(path) => {
-                let shown = path.display();
+                let display = path.display();
                 let cannot = |why: &dyn std::fmt::Display| {
-                    Error::failed(format!("cannot read the secret in `{shown}`: {why}")).hint(
+                    Error::failed(format!("cannot read the secret in `{display}`: {why}")).hint(
                         "make the file readable for this user alone, or name another one in `rollback.yaml`",
                     )
                 };

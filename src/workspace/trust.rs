@@ -126,9 +126,9 @@ impl Judge {
         if allowed()?.iter().any(|allowed| path.starts_with(allowed)) {
             return Ok(());
         }
-        let shown = obeyed.strip_prefix(root).unwrap_or(obeyed).display();
+        let display = obeyed.strip_prefix(root).unwrap_or(obeyed).display();
         Err(Error::denied(format!(
-            "`{shown}` is not obeyed, because a stranger can write it: `{}` {why}",
+            "`{display}` is not obeyed, because a stranger can write it: `{}` {why}",
             path.display()
         ))
         .hint(format!(
@@ -143,9 +143,9 @@ impl Judge {
         // A path that is gone, or that we may not even look at, is obeyed by nobody.
         let seen = std::fs::symlink_metadata(path).ok()?;
         let mode = seen.mode() & 0o7777;
-        let told = |what: String| Some(format!("{what} (mode {mode:04o})"));
+        let rendered = |what: String| Some(format!("{what} (mode {mode:04o})"));
         if !self.trusted.contains(&seen.uid()) {
-            return told(format!("belongs to user `{}`", self.accounts().user(seen.uid())));
+            return rendered(format!("belongs to user `{}`", self.accounts().user(seen.uid())));
         }
         if seen.file_type().is_symlink() {
             return None;
@@ -155,7 +155,7 @@ impl Judge {
             return None;
         }
         if mode & OTHERS_WRITE != 0 {
-            return told("may be written by everyone".to_owned());
+            return rendered("may be written by everyone".to_owned());
         }
         if mode & GROUP_WRITES == 0 {
             return None;
@@ -164,16 +164,16 @@ impl Judge {
         let (users, groups) = match access_list(path) {
             Ok(Some(list)) => (list.users.clone(), list.groups(seen.gid())),
             Ok(None) => (Vec::new(), vec![seen.gid()]),
-            Err(why) => return told(format!("has an access list that cannot be read ({why})")),
+            Err(why) => return rendered(format!("has an access list that cannot be read ({why})")),
         };
         if let Some(user) = users.iter().find(|user| !self.trusted.contains(user)) {
             let user = self.accounts().user(*user);
-            return told(format!("may be written by user `{user}`, by its access list"));
+            return rendered(format!("may be written by user `{user}`, by its access list"));
         }
         groups.iter().find_map(|gid| {
             let group = self.accounts().group(*gid);
             match self.accounts().members(*gid) {
-                None => told(format!(
+                None => rendered(format!(
                     "may be written by group `{group}`, and who is in it cannot be told"
                 )),
                 Some(members) => members
@@ -181,7 +181,7 @@ impl Judge {
                     .find(|member| !self.trusted.contains(member))
                     .and_then(|member| {
                         let member = self.accounts().user(*member);
-                        told(format!(
+                        rendered(format!(
                             "may be written by group `{group}`, which `{member}` is in"
                         ))
                     }),

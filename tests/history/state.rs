@@ -81,8 +81,8 @@ fn nothing_in_the_state_directory_can_hide_a_run_or_hang_a_command() {
                 assert_eq!(then, now, "{why}");
             }
             assert_eq!(whole.len(), now["runs"].as_array().unwrap().len(), "{why}");
-            let shown = within_a_minute(&sandbox, &["show", &first, "--json"], &why);
-            assert_eq!(shown.code, Some(0), "{why}\n{}", shown.transcript());
+            let display = within_a_minute(&sandbox, &["show", &first, "--json"], &why);
+            assert_eq!(display.code, Some(0), "{why}\n{}", display.transcript());
             for arguments in [
                 &["undo", "-n"][..],
                 &["prune", "--keep-last", "1", "-n"],
@@ -117,20 +117,20 @@ fn a_run_whose_report_is_lost_is_made_anew_from_the_log_and_taken_back() {
             )),
             text => drop(sandbox.write(&report, text)),
         }
-        let shown = sandbox.run(&["show", &run, "--json"]).assert_code(0).json();
+        let display = sandbox.run(&["show", &run, "--json"]).assert_code(0).json();
         assert_eq!(
-            (&shown["kind"], &shown["outcome"]),
+            (&display["kind"], &display["outcome"]),
             (&"rollback".into(), &"done".into()),
-            "{shown:#}"
+            "{display:#}"
         );
-        assert_eq!(shown["stories"], serde_json::json!(["9.1"]));
+        assert_eq!(display["stories"], serde_json::json!(["9.1"]));
         assert!(
-            shown["warnings"]
+            display["warnings"]
                 .to_string()
                 .contains("made anew from the audit log"),
-            "{shown:#}"
+            "{display:#}"
         );
-        let words: Vec<&Value> = shown["operations"]
+        let words: Vec<&Value> = display["operations"]
             .as_array()
             .unwrap()
             .iter()
@@ -139,7 +139,7 @@ fn a_run_whose_report_is_lost_is_made_anew_from_the_log_and_taken_back() {
         assert_eq!(
             words,
             ["set_flag", "retire_dir", "remove_path", "write_text"],
-            "{shown:#}"
+            "{display:#}"
         );
         let undone = sandbox.run(&["undo", "--yes", "--json"]).assert_code(0).json();
         assert_eq!(undone["undoes"], run.as_str());

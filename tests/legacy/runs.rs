@@ -147,16 +147,16 @@ fn row_04_a_dry_run_changes_nothing_and_says_so() {
     assert_eq!(off.len(), 6, "{off:?}");
     assert!(operations(&report, "remove_paths", "done").is_empty());
     for arguments in [&["run", "1.3", "-n"][..], &["plan", "1.3"], &["plan", "all"]] {
-        let shown = sandbox.run(arguments).assert_code(0);
+        let display = sandbox.run(arguments).assert_code(0);
         assert!(
-            shown.stdout.contains("nothing has been changed"),
+            display.stdout.contains("nothing has been changed"),
             "{}",
-            shown.transcript()
+            display.transcript()
         );
         assert!(
-            !shown.stdout.to_lowercase().contains("completed"),
+            !display.stdout.to_lowercase().contains("completed"),
             "{}",
-            shown.transcript()
+            display.transcript()
         );
     }
     assert_unchanged(&before, &sandbox.snapshot(&[]));
@@ -305,8 +305,8 @@ fn row_27_a_report_tells_what_happened() {
 #[test]
 fn row_28_the_command_line_does_what_it_says() {
     let sandbox = deployed();
-    let shown = sandbox.run(&["rollback", "1.3", "-n"]).assert_code(0);
-    assert!(shown.stdout.contains("Story 1.3"), "{}", shown.transcript());
+    let display = sandbox.run(&["rollback", "1.3", "-n"]).assert_code(0);
+    assert!(display.stdout.contains("Story 1.3"), "{}", display.transcript());
     let nothing = sandbox.run(&[]).assert_code(2);
     assert!(nothing.stderr.contains("Usage"), "{}", nothing.transcript());
     let all = report(&sandbox, &["plan", "all"], 0);
@@ -384,8 +384,8 @@ fn row_30_runs_are_remembered_taken_back_and_kept_apart() {
             .any(|one| one["run"] == run["run"] && one["outcome"] == "done"),
         "{history}"
     );
-    let shown = report(&sandbox, &["show", text(&run, "run")], 0);
-    assert_eq!(text(&shown, "reason"), "the numbers are wrong");
+    let display = report(&sandbox, &["show", text(&run, "run")], 0);
+    assert_eq!(text(&display, "reason"), "the numbers are wrong");
 
     let backup = run["backups"]
         .as_array()

@@ -241,7 +241,7 @@ pub fn day(number: u64, scenario: Scenario) -> Tally {
     let mut told_in_time = vec![false; services.len()];
     let mut last_rollback: Option<i64> = None;
     // A clock that is set: an hour ahead at noon, and an hour back in the evening.
-    let shown = |at: i64| {
+    let display = |at: i64| {
         let jump = match scenario {
             Scenario::ClockJump if (43_200_000..72_000_000).contains(&at) => 3_600_000,
             _ => 0,
@@ -267,22 +267,22 @@ pub fn day(number: u64, scenario: Scenario) -> Tally {
                     continue;
                 }
                 if scenario == Scenario::Nonsense {
-                    nonsense(&mut watch, &mut random, shown(at), shown(to));
+                    nonsense(&mut watch, &mut random, display(at), display(to));
                 }
                 let event = Event {
-                    at: Known::Yes(shown(at)),
+                    at: Known::Yes(display(at)),
                     service: Some(service.name.as_str().into()),
                     level: Known::Yes(if error { Level::Error } else { Level::Info }),
                     ..Event::default()
                 };
-                watch.event(&event, None, shown(to));
+                watch.event(&event, None, display(to));
             }
         }
         powers.uptime = Some(Uptime {
             boot: "simulated".to_owned(),
             ms: to,
         });
-        for told in watch.judge(&powers, shown(to)) {
+        for told in watch.judge(&powers, display(to)) {
             let Some(place) = services
                 .iter()
                 .position(|service| Some(&service.name) == told.service.as_ref())
@@ -353,7 +353,7 @@ pub fn day(number: u64, scenario: Scenario) -> Tally {
 
 /// Lines that are no events, and events without a number.
 fn nonsense(watch: &mut Watch, random: &mut Random, at: i64, now: i64) {
-    let time = rollback_manager::monitor::told::timestamp(at);
+    let time = rollback_manager::monitor::export::timestamp(at);
     let line = match random.next() % 5 {
         0 => "{\"duration\":NaN}".to_owned(),
         1 => format!("{{\"timestamp\":\"{time}\",\"service\":\"service-1\",\"duration\":\"NaN\"}}"),

@@ -361,17 +361,17 @@ fn go_by_whole_name(stack: &Stack, engine: &Engine) {
         .status()
         .unwrap();
     assert!(restored.success());
-    let shown = ["run", "--rm", "--network", "none", "--volume", "airbyte-data:/v"];
-    let shown = engine
+    let display = ["run", "--rm", "--network", "none", "--volume", "airbyte-data:/v"];
+    let display = engine
         .docker(
             &[
-                &shown[..],
+                &display[..],
                 &["metrics/airbyte:1", "cat", "/v/rows", "/v/state/cursor"],
             ]
             .concat(),
         )
         .unwrap();
-    assert_eq!(shown, "from the source\n7");
+    assert_eq!(display, "from the source\n7");
 
     // The container that read it in stays, and so does what it mounts.
     let plan = deployment.json(&[&volumes[..], &["-n"]].concat(), 0);

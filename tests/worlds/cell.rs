@@ -245,8 +245,8 @@ fn left_over(scene: &Scene, wrong: &mut Vec<String>) {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if name.starts_with(".rollback-") && name != ".rollback-manifest.jsonl" {
-                let shown = path.strip_prefix(scene.sandbox.root()).unwrap().display();
-                wrong.push(format!("a temporary file is left: {shown}"));
+                let display = path.strip_prefix(scene.sandbox.root()).unwrap().display();
+                wrong.push(format!("a temporary file is left: {display}"));
             } else if !path.is_symlink() && path.is_dir() {
                 open.push(path);
             }

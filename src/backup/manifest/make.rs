@@ -7,7 +7,7 @@ use super::{Entry, Footer, Header, TOP, Tally, to_line};
 use crate::audit::permit::Permit;
 use crate::backup::MANIFEST;
 use crate::base::error::{Error, Result};
-use crate::host::files::{EntryKind, Expect, Files, Survey, Walked, shown};
+use crate::host::files::{EntryKind, Expect, Files, Survey, Walked, display};
 
 /// Paths that one thread takes at a time, where their contents are read and where not.
 pub(in crate::backup) const READ: usize = 16;
@@ -50,7 +50,7 @@ pub fn make(
 ) -> Result<Footer> {
     let before = files
         .stat(directory)?
-        .ok_or_else(|| Error::not_found(format!("`{}` does not exist", shown(directory))))?;
+        .ok_or_else(|| Error::not_found(format!("`{}` does not exist", display(directory))))?;
     let top = match header.kind {
         EntryKind::Directory => Some(Entry::of_top(files, directory)?.to_line()?),
         _ => None,
@@ -103,7 +103,7 @@ fn lines(
         let Some(walked) = found else { return Ok(()) };
         if walked.stat.mount_point {
             return Err(
-                Error::denied(format!("`{}` is a mount point", shown(walked.path)))
+                Error::denied(format!("`{}` is a mount point", display(walked.path)))
                     .hint("unmount it: a backup does not reach into other file systems"),
             );
         }

@@ -182,8 +182,8 @@ fn every_word_of_the_table_makes_a_key_secret_in_every_form() {
                     (format!("run --{key}=va,lue x"), format!("run --{key}={MASK} x")),
                     (format!("h?{key}=va,lue&x"), format!("h?{key}={MASK}")),
                 ] {
-                    let told = redact(&text);
-                    assert!(told.starts_with(&masked), "{text}: {told}");
+                    let rendered = redact(&text);
+                    assert!(rendered.starts_with(&masked), "{text}: {rendered}");
                 }
                 let mut document = json!({ &key: "value", "list": ["run", format!("--{key}"), "va lue"] });
                 redact_value(&mut document);
@@ -253,14 +253,14 @@ fn every_kind_of_token_of_the_tables_is_masked_wherever_it_stands() {
                 ("(", ")"),
                 ("a=%3D", "&b"),
             ] {
-                let told = redact(&format!("{before}{token}{after}"));
-                assert!(told.contains(MASK), "{told}");
+                let rendered = redact(&format!("{before}{token}{after}"));
+                assert!(rendered.contains(MASK), "{rendered}");
                 // Nothing of it is left, not even where another rule had a part.
                 let left = token
                     .as_bytes()
                     .windows(8)
-                    .any(|part| told.as_bytes().windows(8).any(|told| told == part));
-                assert!(!left, "{told}");
+                    .any(|part| rendered.as_bytes().windows(8).any(|rendered| rendered == part));
+                assert!(!left, "{rendered}");
             }
             assert!(is_secret("name", &token), "{token}");
         }
@@ -270,7 +270,7 @@ fn every_kind_of_token_of_the_tables_is_masked_wherever_it_stands() {
 #[test]
 fn of_a_long_text_as_much_is_told_as_of_one_that_just_fits() {
     let text = "a b ".repeat(LONGEST);
-    assert!(told(&text).starts_with(&text[..LONGEST]));
+    assert!(rendered(&text).starts_with(&text[..LONGEST]));
 }
 
 #[test]
@@ -292,10 +292,17 @@ fn a_secret_at_the_cut_of_a_long_text_is_not_told_in_part() {
         for cut in [LONGEST, LONGEST + MARGIN] {
             for at in (cut - length - 2..cut + 2).step_by(1 + length / 12) {
                 let after = "y".repeat(2 * LONGEST);
-                let told = told(&format!("{} {before}{secret}@host {after}", "x".repeat(at)));
-                let is_told = told.as_bytes().windows(8).any(|told| parts.contains(&told));
-                assert!(!is_told, "{at}: {}", &told[told.len().saturating_sub(200)..]);
-                assert!(told.len() <= LONGEST + 100, "{}", told.len());
+                let rendered = rendered(&format!("{} {before}{secret}@host {after}", "x".repeat(at)));
+                let is_told = rendered
+                    .as_bytes()
+                    .windows(8)
+                    .any(|rendered| parts.contains(&rendered));
+                assert!(
+                    !is_told,
+                    "{at}: {}",
+                    &rendered[rendered.len().saturating_sub(200)..]
+                );
+                assert!(rendered.len() <= LONGEST + 100, "{}", rendered.len());
             }
         }
     }

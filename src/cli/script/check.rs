@@ -16,7 +16,7 @@ use crate::gate::policy::Policy;
 use crate::host::confine::Mode;
 use crate::primitives::from_script;
 use crate::script::calls::Given;
-use crate::script::check::{self, Checked, Imported, Said};
+use crate::script::check::{self, Checked, Imported, WordCall};
 use crate::script::claims::{Answer, Judged};
 
 /// Looks scripts through, confined like a dry run.
@@ -150,24 +150,24 @@ fn header_rows(checked: &Checked) -> Vec<Vec<String>> {
     rows
 }
 
-fn word_row(said: &Said) -> Vec<String> {
+fn word_row(called: &WordCall) -> Vec<String> {
     /// Longer calls are cut: the line number leads to the whole.
     const WIDTH: usize = 100;
-    let given: Vec<String> = said.call.given.iter().map(ToString::to_string).collect();
-    let mut call = redact(&format!("{}({})", said.word.name, given.join(", ")));
+    let given: Vec<String> = called.call.given.iter().map(ToString::to_string).collect();
+    let mut call = redact(&format!("{}({})", called.word.name, given.join(", ")));
     if let Some((cut, _)) = call.char_indices().nth(WIDTH) {
         call.truncate(cut);
         call.push_str(" ...");
     }
     let mut answers: Vec<String> = Vec::new();
-    for judged in &said.judged {
+    for judged in &called.judged {
         let answer = redact(&judged.answer.to_string());
         if !answers.contains(&answer) {
             answers.push(answer);
         }
     }
     vec![
-        line(said.call.position.line().unwrap_or(0)),
+        line(called.call.position.line().unwrap_or(0)),
         call,
         answers.join("; "),
     ]
@@ -228,9 +228,9 @@ fn script_json(checked: &Checked) -> Value {
     })
 }
 
-fn word_json(said: &Said) -> Value {
-    let parameters = said.word.parameters.iter();
-    let arguments = parameters.zip(&said.call.given).map(|(parameter, given)| {
+fn word_json(called: &WordCall) -> Value {
+    let parameters = called.word.parameters.iter();
+    let arguments = parameters.zip(&called.call.given).map(|(parameter, given)| {
         json!({
             "name": parameter.name,
             "computed": !given.is_literal(),
@@ -239,12 +239,12 @@ fn word_json(said: &Said) -> Value {
         })
     });
     json!({
-        "line": said.call.position.line().unwrap_or(0),
-        "column": said.call.position.position().unwrap_or(0),
-        "functions": said.call.inside,
-        "word": said.word.name,
+        "line": called.call.position.line().unwrap_or(0),
+        "column": called.call.position.position().unwrap_or(0),
+        "functions": called.call.inside,
+        "word": called.word.name,
         "arguments": arguments.collect::<Vec<_>>(),
-        "policy": said.judged.iter().map(judged_json).collect::<Vec<_>>(),
+        "policy": called.judged.iter().map(judged_json).collect::<Vec<_>>(),
     })
 }
 

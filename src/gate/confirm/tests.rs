@@ -83,7 +83,7 @@ fn without_a_person_the_command_line_approves_just_what_it_says() {
         ] {
             let approved = approve(&plan(risk, Outcome::Planned), "Go on?", &answers(said), None);
             if let Ok(approval) = &approved {
-                assert!(!approval.asked && approval.said.len() == 1, "{risk:?} {said}");
+                assert!(!approval.asked && approval.answers.len() == 1, "{risk:?} {said}");
             }
             let approved = approved.map(|_| ()).map_err(|error| error.kind());
             assert_eq!(approved, expected, "{risk:?} {said}");
@@ -93,7 +93,7 @@ fn without_a_person_the_command_line_approves_just_what_it_says() {
     for outcome in [Outcome::NotPresent, Outcome::Kept, Outcome::Unknown] {
         let plan = plan(Risk::Irreversible, outcome);
         let approval = approve(&plan, "Go on?", &answers(""), None).unwrap();
-        assert!(approval.said.is_empty() && !approval.asked);
+        assert!(approval.answers.is_empty() && !approval.asked);
         let other = approve(&plan, "Go on?", &answers("--confirm plan-2"), None).unwrap_err();
         assert_eq!(other.kind(), Kind::Changed);
     }

@@ -159,9 +159,9 @@ fn cut(label: &str, width: usize) -> String {
     }
     let mut cut = label.to_owned();
     while cut.pop().is_some() {
-        let shown = format!("{cut}…");
-        if fits(&shown) {
-            return shown;
+        let display = format!("{cut}…");
+        if fits(&display) {
+            return display;
         }
     }
     cut
@@ -213,8 +213,11 @@ mod tests {
         assert_eq!(cut("1.3  DuckDB", 40), "1.3  DuckDB");
         assert_eq!(cut("1.3  DuckDB analytics", 20), "1.3  DuckDB …");
         for width in 20..60 {
-            let shown = cut(&"データ".repeat(20), width);
-            assert!(columns(&shown) + BOX < width && shown.len() < width, "{shown}");
+            let display = cut(&"データ".repeat(20), width);
+            assert!(
+                columns(&display) + BOX < width && display.len() < width,
+                "{display}"
+            );
         }
     }
 }

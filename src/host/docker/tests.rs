@@ -57,11 +57,11 @@ fn finds_containers_of_docker_by_whole_words_and_project() {
             .containers("airbyte", None)
             .unwrap(),
     );
-    let shown: Vec<_> = found
+    let display: Vec<_> = found
         .iter()
         .map(|one| format!("{} {} {}", one.id, one.name, one.state))
         .collect();
-    assert_eq!(shown, ["aa1 airbyte-db running", "aa4 cache exited"]);
+    assert_eq!(display, ["aa1 airbyte-db running", "aa4 cache exited"]);
     assert_eq!(found[0].labels["x"], "1,2");
 }
 
@@ -109,9 +109,9 @@ fn finds_images_of_both_engines() {
 {"ID":"sha256:5","Repository":"ghcr.io/airbyte/worker","Tag":"1"}
 [{"Id":"6","Names":["docker.io/airbyte/server:2","localhost:5000/other:3"],"RepoTags":null},{"Id":"7","RepoTags":["localhost/airbyte:latest"]}]"#;
     let found = known(Stub::printing(output).engine.images("airbyte", None).unwrap());
-    let shown: Vec<_> = found.iter().map(Image::reference).collect();
+    let display: Vec<_> = found.iter().map(Image::reference).collect();
     assert_eq!(
-        shown,
+        display,
         [
             "airbyte/worker:0.5",
             "docker.io/airbyte/server:2",

@@ -73,8 +73,8 @@ impl Engine {
     ) -> Result<String> {
         let ran = run(permit, &self.invocation(words).timeout(self.deadline), cancel)?;
         let ran = self.succeeded(volume, ran)?;
-        let said = String::from_utf8_lossy(&ran.stdout);
-        let last = said.lines().last().unwrap_or_default().trim();
+        let output = String::from_utf8_lossy(&ran.stdout);
+        let last = output.lines().last().unwrap_or_default().trim();
         Ok(last.to_owned())
     }
 

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::resolve::failure;
-use super::{EntryKind, Stat, shown};
+use super::{EntryKind, Stat, display};
 use crate::base::error::{Error, Result};
 
 /// Extended attributes by name, sorted.
@@ -277,7 +277,7 @@ fn set_attributes(subject: &Subject<'_>, wanted: &Attributes, path: &Path) -> Re
                 format_args!(
                     "keep the extended attribute `{}` of `{}`",
                     name.to_string_lossy(),
-                    shown(path)
+                    display(path)
                 ),
                 &error.into(),
             )

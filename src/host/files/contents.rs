@@ -16,9 +16,9 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use super::crew::{hands, lock};
+use super::display;
 use super::look::changed_meanwhile;
 use super::resolve::failure;
-use super::shown;
 use crate::base::error::{Error, Result};
 
 /// What one read asks for: small enough to stay in a processor's own cache between reading, hashing and writing.
@@ -195,7 +195,9 @@ fn read_with_room<'a>(
     let length = loop {
         match file.read_at(chunk, position) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            read => break read.map_err(|error| Error::io(format_args!("read `{}`", shown(path)), &error))?,
+            read => {
+                break read.map_err(|error| Error::io(format_args!("read `{}`", display(path)), &error))?;
+            }
         }
     };
     if length == 0 {
@@ -276,18 +278,18 @@ fn next_data(source: &File, path: &Path, position: u64, limit: u64) -> Result<(u
 }
 
 pub(super) fn writing(path: &Path, error: &std::io::Error) -> Error {
-    Error::io(format_args!("write `{}`", shown(path)), error).hint("make room on the disk, then try again")
+    Error::io(format_args!("write `{}`", display(path)), error).hint("make room on the disk, then try again")
 }
 
 pub(super) fn reading_back(path: &Path, error: &std::io::Error) -> Error {
     match error.kind() {
         std::io::ErrorKind::UnexpectedEof => differs(path),
-        _ => Error::io(format_args!("read back `{}`", shown(path)), error),
+        _ => Error::io(format_args!("read back `{}`", display(path)), error),
     }
 }
 
 pub(super) fn differs(path: &Path) -> Error {
-    Error::failed(format!("the copy `{}` differs from its original", shown(path)))
+    Error::failed(format!("the copy `{}` differs from its original", display(path)))
         .hint("check the disk; the original was not touched")
 }
 

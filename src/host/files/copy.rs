@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::trace;
 
 use super::walk::{DEPTH_LIMIT, too_deep};
-use super::{EntryKind, Files, is_temporary, shown};
+use super::{EntryKind, Files, display, is_temporary};
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Result};
 
@@ -62,7 +62,7 @@ pub(crate) fn is_copied(path: &Path, kind: EntryKind, depth: usize) -> Result<bo
         EntryKind::Socket if depth > 0 => Ok(false),
         EntryKind::Socket | EntryKind::Device => Err(Error::failed(format!(
             "`{}` is a {}, which can't be copied",
-            shown(path),
+            display(path),
             kind.name()
         ))
         .hint("leave it out, or move the whole within its file system: that keeps it")),
@@ -79,7 +79,7 @@ impl Files {
         if stat.kind != EntryKind::File {
             return Err(Error::invalid(format!(
                 "`{}` is a {}, not a regular file",
-                shown(from),
+                display(from),
                 stat.kind.name()
             )));
         }
@@ -124,8 +124,8 @@ impl Files {
         if to.starts_with(from) {
             return Err(Error::invalid(format!(
                 "`{}` can't be copied into itself (`{}`)",
-                shown(from),
-                shown(to)
+                display(from),
+                display(to)
             )));
         }
         let source = self.existing_place(from)?;
@@ -133,7 +133,7 @@ impl Files {
         let target = self.changeable(to)?;
         let hollow = across && self.is_hollow(to)?;
         if target.stat()?.is_some() && !hollow {
-            return Err(Error::exists(format!("`{}` exists already", shown(to)))
+            return Err(Error::exists(format!("`{}` exists already", display(to)))
                 .hint("move it out of the way, or choose another name"));
         }
         let durable = durable::Durable::new(target.parent.as_fd(), to, hollow)?;
@@ -174,7 +174,7 @@ impl Files {
             Err(left) => Err(error
                 .context(format!(
                     "an unfinished copy is left at `{}` ({})",
-                    shown(to),
+                    display(to),
                     left.message()
                 ))
                 .after_changes()),

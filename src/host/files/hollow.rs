@@ -14,7 +14,7 @@ use super::look::names;
 use super::remove::{open_up, unlink};
 use super::resolve::{absent, failure, open_directory, stat_at, stat_open};
 use super::walk::{DEPTH_LIMIT, too_deep};
-use super::{CopyOutcome, EntryKind, Files, Stat, shown};
+use super::{CopyOutcome, EntryKind, Files, Stat, display};
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Kind, Result};
 
@@ -152,7 +152,7 @@ impl Files {
             error
                 .hint(format!(
                     "its copy is complete; what is left of the original stands at `{}`",
-                    shown(top)
+                    display(top)
                 ))
                 .after_changes()
         })
@@ -205,7 +205,7 @@ fn same<T: PartialEq>(one: Result<T>, other: Result<T>) -> bool {
 }
 
 fn changed(path: &Path) -> Error {
-    Error::changed(format!("`{}` changed after it was copied", shown(path)))
+    Error::changed(format!("`{}` changed after it was copied", display(path)))
         .hint("stop the program that writes to it, then try again")
 }
 

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags};
 use rustix::io::Errno;
 
 use super::resolve::{absent, failure, nanoseconds, stat_at, stat_open};
-use super::{EntryKind, Files, Listed, Meter, Stat, contents, shown};
+use super::{EntryKind, Files, Listed, Meter, Stat, contents, display};
 use crate::base::error::{Error, Result};
 
 impl Files {
@@ -85,7 +85,7 @@ impl Files {
         // One byte more than allowed tells a file that has grown since.
         file.take(limit.saturating_add(1))
             .read_to_end(&mut contents)
-            .map_err(|error| Error::io(format_args!("read `{}`", shown(path)), &error))?;
+            .map_err(|error| Error::io(format_args!("read `{}`", display(path)), &error))?;
         let length = contents.len() as u64;
         if length > limit {
             return Err(too_large(path, length, limit));
@@ -102,7 +102,7 @@ impl Files {
         let mut head = Vec::new();
         file.take(count)
             .read_to_end(&mut head)
-            .map_err(|error| Error::io(format_args!("read `{}`", shown(path)), &error))?;
+            .map_err(|error| Error::io(format_args!("read `{}`", display(path)), &error))?;
         Ok(head)
     }
 
@@ -179,7 +179,7 @@ impl Files {
             let read = (&file)
                 .take(left.min(PART as u64))
                 .read_to_end(&mut part)
-                .map_err(|error| Error::io(format_args!("read `{}`", shown(path)), &error))?;
+                .map_err(|error| Error::io(format_args!("read `{}`", display(path)), &error))?;
             if read == 0 {
                 return Err(changed_meanwhile(path));
             }
@@ -206,7 +206,7 @@ impl Files {
 fn too_large(path: &Path, size: u64, limit: u64) -> Error {
     Error::invalid(format!(
         "`{}` has {size} bytes; the limit is {limit}",
-        shown(path)
+        display(path)
     ))
 }
 
@@ -218,7 +218,7 @@ pub(super) fn open_file_at(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) ->
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
     let open: OwnedFd =
         rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(|error| match error {
-            Errno::LOOP => Error::changed(format!("`{}` was replaced by a symbolic link", shown(path))),
+            Errno::LOOP => Error::changed(format!("`{}` was replaced by a symbolic link", display(path))),
             error => failure("open", path, error),
         })?;
     let stat = stat_open(open.as_fd(), path)?;
@@ -232,7 +232,7 @@ fn refuse_irregular(stat: &Stat, path: &Path) -> Result<()> {
     }
     Err(Error::invalid(format!(
         "`{}` is a {}, not a regular file",
-        shown(path),
+        display(path),
         stat.kind.name()
     )))
 }
@@ -243,7 +243,7 @@ pub(super) fn open_known(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> R
     rustix::fs::openat(parent, name, flags, Mode::empty())
         .map(File::from)
         .map_err(|error| match error {
-            Errno::LOOP => Error::changed(format!("`{}` was replaced by a symbolic link", shown(path))),
+            Errno::LOOP => Error::changed(format!("`{}` was replaced by a symbolic link", display(path))),
             Errno::NOENT => absent(path),
             error => failure("open", path, error),
         })
@@ -272,13 +272,13 @@ pub(super) fn digest_open(
 }
 
 pub(super) fn changed_meanwhile(path: &Path) -> Error {
-    Error::changed(format!("`{}` changed while it was read", shown(path)))
+    Error::changed(format!("`{}` changed while it was read", display(path)))
         .hint("stop the program that writes to it, then try again")
 }
 
 pub(super) fn read_link_at(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<PathBuf> {
     let target = rustix::fs::readlinkat(parent, name, Vec::new()).map_err(|error| match error {
-        Errno::INVAL => Error::invalid(format!("`{}` is not a symbolic link", shown(path))),
+        Errno::INVAL => Error::invalid(format!("`{}` is not a symbolic link", display(path))),
         error => failure("read the symbolic link", path, error),
     })?;
     Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))

@@ -15,7 +15,7 @@ use super::crew::{self, Heap};
 use super::look::listing;
 use super::resolve::{failure, on_other_mount, open_directory_on_mount, stat_at};
 use super::walk::{DEPTH_LIMIT, refuse_depth, too_deep};
-use super::{EntryKind, Files, Meter, shown};
+use super::{EntryKind, Files, Meter, display};
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Kind, Result};
 
@@ -32,7 +32,7 @@ impl Files {
         let place = self.changeable(path)?;
         let stat = place.existing()?;
         if stat.kind == EntryKind::Directory {
-            return Err(Error::invalid(format!("`{}` is a directory", shown(path))));
+            return Err(Error::invalid(format!("`{}` is a directory", display(path))));
         }
         if stat.mount_point {
             return Err(on_other_mount(path));

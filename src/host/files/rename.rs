@@ -9,7 +9,7 @@ use tracing::{debug, trace};
 use super::attributes::set_mtime_at;
 use super::claim::rename_new;
 use super::resolve::{absent, aside_name, failure, on_other_mount, temporary_name};
-use super::{Cause, CopyOutcome, EntryKind, Files, Mounts, Route, shown};
+use super::{Cause, CopyOutcome, EntryKind, Files, Mounts, Route, display};
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Result};
 
@@ -45,8 +45,8 @@ impl Files {
         if to.starts_with(from) {
             return Err(Error::invalid(format!(
                 "`{}` can't be moved into itself (`{}`)",
-                shown(from),
-                shown(to)
+                display(from),
+                display(to)
             )));
         }
         let before = source.existing()?;
@@ -58,12 +58,12 @@ impl Files {
             Err(Errno::XDEV) => return Ok(Renamed::CrossDevice),
             Err(Errno::NOENT) => return Err(absent(from)),
             Err(Errno::EXIST | Errno::NOTEMPTY) => {
-                return Err(Error::exists(format!("`{}` exists already", shown(to)))
+                return Err(Error::exists(format!("`{}` exists already", display(to)))
                     .hint("move it out of the way, or choose another name"));
             }
             Err(Errno::BUSY) => return Err(on_other_mount(from)),
             Err(error) => {
-                return Err(failure(&format!("move to `{}` from", shown(to)), from, error));
+                return Err(failure(&format!("move to `{}` from", display(to)), from, error));
             }
         }
         // Some file systems count the new `..` of a moved directory as a change of its contents.
@@ -145,7 +145,7 @@ impl Files {
                     Err(left) => error
                         .context(format!(
                             "a copy that nobody needs is left at `{}` ({})",
-                            shown(to),
+                            display(to),
                             left.message()
                         ))
                         .after_changes(),
@@ -184,7 +184,7 @@ impl Files {
         let error = match compared {
             Ok(()) => return Ok(Some(temporary)),
             Err(error) if error.changed_something() => {
-                return Err(error.hint(format!("the original is now `{}`", shown(&temporary))));
+                return Err(error.hint(format!("the original is now `{}`", display(&temporary))));
             }
             Err(error) => error,
         };
@@ -193,7 +193,7 @@ impl Files {
             Ok(Renamed::CrossDevice) => Err(on_other_mount(from).after_changes()),
             Err(stuck) => Err(stuck
                 .context(error.message())
-                .hint(format!("the original is now `{}`", shown(&aside)))
+                .hint(format!("the original is now `{}`", display(&aside)))
                 .after_changes()),
         }
     }
@@ -202,7 +202,7 @@ impl Files {
         let changed = |relative: &Path| {
             Error::changed(format!(
                 "`{}` changed after it was copied",
-                shown(&super::below(from, relative))
+                display(&super::below(from, relative))
             ))
             .hint("stop the program that writes to it, then try again")
         };
@@ -236,7 +236,7 @@ fn refuse_incomplete(from: &Path, outcome: &CopyOutcome) -> Result<()> {
         None => Ok(()),
         Some(left) => Err(Error::failed(format!(
             "`{}` can't be moved by copying: its copy would lack its kind or owner",
-            shown(&super::below(from, left))
+            display(&super::below(from, left))
         ))
         .hint("remove it, run as its owner, or use a directory on the same file system")),
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, StatxTimestamp};
 use rustix::io::Errno;
 
-use super::{EntryKind, Files, Stat, shown};
+use super::{EntryKind, Files, Stat, display};
 use crate::base::broken::{Own, is_down};
 use crate::base::error::{Error, Result};
 
@@ -58,7 +58,7 @@ impl Files {
         for path in roots {
             if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
                 return Err(
-                    Error::invalid(format!("the root `{}` is not an absolute path", shown(path)))
+                    Error::invalid(format!("the root `{}` is not an absolute path", display(path)))
                         .hint("name the directory from `/` on, without `..`"),
                 );
             }
@@ -101,14 +101,14 @@ impl Files {
         if !path.is_absolute() {
             return Err(Error::denied(format!(
                 "`{}` is not an absolute path",
-                shown(path)
+                display(path)
             )));
         }
         if path
             .components()
             .any(|part| !matches!(part, Component::RootDir | Component::Normal(_)))
         {
-            return Err(Error::denied(format!("`{}` has `..` in it", shown(path)))
+            return Err(Error::denied(format!("`{}` has `..` in it", display(path)))
                 .hint("name the path directly, without `..`"));
         }
         self.roots
@@ -117,7 +117,11 @@ impl Files {
             .max_by_key(|(root, _)| root.path.components().count())
             .map(|(root, rest)| (root, rest.components().collect()))
             .ok_or_else(|| {
-                Error::denied(format!("`{}` lies outside the allowed directories", shown(path))).hint(
+                Error::denied(format!(
+                    "`{}` lies outside the allowed directories",
+                    display(path)
+                ))
+                .hint(
                     "add its directory to `policy.write` in `rollback.yaml` if it belongs to this workspace",
                 )
             })
@@ -138,7 +142,7 @@ impl Files {
         self.refuse_roots(path)?;
         self.resolve(path, Purpose::Change)?.ok_or_else(|| {
             went_away(path).unwrap_or_else(|| {
-                Error::not_found(format!("the directory of `{}` does not exist", shown(path)))
+                Error::not_found(format!("the directory of `{}` does not exist", display(path)))
             })
         })
     }
@@ -147,13 +151,13 @@ impl Files {
         match self.roots.iter().find(|root| root.path.starts_with(path)) {
             Some(root) if root.path == path => Err(Error::denied(format!(
                 "`{}` is the workspace or an allowed directory itself",
-                shown(path)
+                display(path)
             ))
             .hint("name what is to be changed inside it")),
             Some(root) => Err(Error::denied(format!(
                 "`{}` holds the allowed directory `{}`",
-                shown(path),
-                shown(&root.path)
+                display(path),
+                display(&root.path)
             ))
             .hint("name what is to be changed inside it")),
             None => Ok(()),
@@ -232,7 +236,7 @@ impl Place {
 /// Opens a directory for reading that is no link; it may be on another mount than its parent.
 pub(super) fn open_directory(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<OwnedFd> {
     open_beneath(parent, Path::new(name), DIRECTORY, BENEATH).map_err(|error| match error {
-        Errno::NOTDIR | Errno::LOOP => Error::invalid(format!("`{}` is not a directory", shown(path))),
+        Errno::NOTDIR | Errno::LOOP => Error::invalid(format!("`{}` is not a directory", display(path))),
         Errno::NOENT => absent(path),
         error => failure("open the directory", path, error),
     })
@@ -248,7 +252,7 @@ pub(super) fn open_directory_on_mount(parent: BorrowedFd<'_>, name: &OsStr, path
 
 /// A mount point inside a tree that was to be handled as a whole.
 pub(super) fn on_other_mount(path: &Path) -> Error {
-    Error::denied(format!("`{}` is a mount point", shown(path)))
+    Error::denied(format!("`{}` is a mount point", display(path)))
         .hint("unmount it, or leave it out: what is mounted inside a tree is never touched")
 }
 
@@ -284,17 +288,17 @@ fn through_a_link(root: &Root, above: &Path, path: &Path) -> Error {
     match link {
         Some((link, target)) => Error::denied(format!(
             "`{}` passes through the symbolic link `{}`, which points to `{}`",
-            shown(path),
-            shown(&link),
-            shown(Path::new(&*target.to_string_lossy()))
+            display(path),
+            display(&link),
+            display(Path::new(&*target.to_string_lossy()))
         )),
-        None => Error::denied(format!("`{}` passes through a symbolic link", shown(path))),
+        None => Error::denied(format!("`{}` passes through a symbolic link", display(path))),
     }
     .hint("name the path without the link, where it lies inside the allowed directories")
 }
 
 pub(super) fn absent(path: &Path) -> Error {
-    went_away(path).unwrap_or_else(|| Error::not_found(format!("`{}` does not exist", shown(path))))
+    went_away(path).unwrap_or_else(|| Error::not_found(format!("`{}` does not exist", display(path))))
 }
 
 /// For a path at or below a temporary of ours, whose name says nothing to people.
@@ -302,7 +306,7 @@ fn went_away(path: &Path) -> Option<Error> {
     let own = path.ancestors().find(|above| super::is_temporary(above))?;
     let message = format!(
         "what was being written in `{}` went away meanwhile: it was removed, or the directory was",
-        shown(own.parent()?)
+        display(own.parent()?)
     );
     Some(Error::not_found(message).hint("stop the program that changes this directory, then try again"))
 }
@@ -323,7 +327,7 @@ pub(super) fn failure(doing: &str, path: &Path, error: Errno) -> Error {
         Errno::NAMETOOLONG => Some("the name or the whole path is too long for the system"),
         _ => None,
     };
-    let error = Error::io(format_args!("{doing} `{}`", shown(path)), &error.into());
+    let error = Error::io(format_args!("{doing} `{}`", display(path)), &error.into());
     match hint {
         Some(hint) => error.hint(hint),
         None => error,

@@ -14,7 +14,7 @@ use super::look::names;
 use super::mounts::is_data;
 use super::resolve::{Place, absent, failure, on_other_mount, open_directory};
 use super::walk::{DEPTH_LIMIT, too_deep};
-use super::{EntryKind, Files, Stat, shown};
+use super::{EntryKind, Files, Stat, display};
 use crate::base::error::{Error, Result};
 
 /// Whoever changes a directory makes, takes away and lists names in it, and syncs it.
@@ -67,7 +67,7 @@ impl Files {
         if met.stat.kind != EntryKind::Directory {
             return Err(Error::invalid(format!(
                 "`{}` is not a directory",
-                shown(directory)
+                display(directory)
             )));
         }
         met.allows(CHANGE, "no name can be made or taken away in")?;
@@ -90,7 +90,7 @@ impl Files {
         if leaves && met.stat.kind == EntryKind::Device {
             return Err(Error::denied(format!(
                 "`{}` is a device: the walls around this program let none get to another directory",
-                shown(entry)
+                display(entry)
             ))
             .hint("move or remove it by hand, or name the directory that holds it"));
         }
@@ -188,7 +188,7 @@ impl<'a> Met<'a> {
             Err(Errno::PERM) if rights.contains(Access::WRITE_OK) => Err(self.frozen("immutable", "i")),
             Err(error @ Errno::ACCESS) => Err(Error::denied(format!(
                 "{otherwise} `{}` ({} of {}, mode {:04o}): {} lacks the right {}: {error}",
-                shown(self.path),
+                display(self.path),
                 self.stat.kind.name(),
                 owner(self.stat.uid),
                 self.stat.mode,
@@ -197,11 +197,11 @@ impl<'a> Met<'a> {
             ))
             .hint(format!(
                 "give the right with `chmod` or `chown` on `{}`, or run as its owner",
-                shown(self.path)
+                display(self.path)
             ))),
             Err(error @ Errno::ROFS) => Err(Error::denied(format!(
                 "{otherwise} `{}`: {error}",
-                shown(self.path)
+                display(self.path)
             ))
             .hint("what is mounted read-only can't be changed; mount it writable, then try again")),
             Err(error) => Err(failure("ask for rights on", self.path, error)),
@@ -211,9 +211,9 @@ impl<'a> Met<'a> {
     fn frozen(&self, attribute: &str, letter: &str) -> Error {
         Error::denied(format!(
             "`{}` is {attribute}: nobody, root included, can move, remove or replace it or change names in it",
-            shown(self.path)
+            display(self.path)
         ))
-        .hint(format!("`chattr -{letter} {}` takes the attribute away", shown(self.path)))
+        .hint(format!("`chattr -{letter} {}` takes the attribute away", display(self.path)))
     }
 
     /// Whether the name can be taken out of a directory whose names may be changed.
@@ -233,9 +233,9 @@ impl<'a> Met<'a> {
         }
         Err(Error::denied(format!(
             "`{}` belongs to {}, and `{}` is sticky (mode {:04o}): {} can't move, remove or replace it there: {}",
-            shown(self.path),
+            display(self.path),
             owner(self.stat.uid),
-            shown(above.path),
+            display(above.path),
             above.stat.mode,
             user(),
             Errno::PERM,
@@ -257,7 +257,7 @@ impl<'a> Met<'a> {
         }
         Err(Error::denied(format!(
             "`{}` belongs to another user ({}, group {group}): {} can't give a copy of it that owner: {}",
-            shown(self.path),
+            display(self.path),
             owner(self.stat.uid),
             user(),
             Errno::PERM,
@@ -296,7 +296,7 @@ impl<'a> Met<'a> {
         if self.stat.mount_point && !is_data(directory.as_fd(), self.path)? {
             return Err(Error::denied(format!(
                 "`{}` is mounted there by the system and holds no data",
-                shown(self.path)
+                display(self.path)
             ))
             .hint("unmount it, or leave it out"));
         }
@@ -323,7 +323,7 @@ impl<'a> Met<'a> {
         if matches!(self.stat.kind, EntryKind::Socket | EntryKind::Device) {
             return Err(Error::denied(format!(
                 "`{}` is a {}: it can't be moved by copying",
-                shown(self.path),
+                display(self.path),
                 self.stat.kind.name()
             ))
             .hint("remove it, or use a directory on the same file system"));

@@ -673,14 +673,14 @@ fn what_is_mounted_inside_a_tree_is_safe() {
         Ok(run) => run,
         Err(error) => return skipped(&format!("no `unshare` ({error})")),
     };
-    let told = String::from_utf8_lossy(&run.stdout);
-    if !told.contains("running 1 test") {
+    let rendered = String::from_utf8_lossy(&run.stdout);
+    if !rendered.contains("running 1 test") {
         return skipped(&format!(
             "no mount namespace ({})",
             String::from_utf8_lossy(&run.stderr)
         ));
     }
-    assert!(run.status.success(), "{told}");
+    assert!(run.status.success(), "{rendered}");
     assert_eq!(fs::read(scene.path("seen")).unwrap(), b"whole");
     assert_eq!(fs::read(precious).unwrap(), b"p");
     assert_eq!(fs::read(scene.path("tree/a")).unwrap(), b"1");

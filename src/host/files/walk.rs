@@ -8,7 +8,7 @@ use rustix::fs::FileType;
 
 use super::look::{changed_meanwhile, digest_open, listing, names, open_known, read_link_at};
 use super::resolve::{open_directory_on_mount, stat_at, stat_open};
-use super::{EntryKind, Files, Meter, Stat, attributes, shown};
+use super::{EntryKind, Files, Meter, Stat, attributes, display};
 use crate::base::error::{Error, Kind, Result};
 
 /// Directories inside directories that recursion handles; each level holds a descriptor or two.
@@ -79,7 +79,7 @@ impl<'a> Walked<'a> {
         if self.stat.kind != EntryKind::File {
             return Err(Error::invalid(format!(
                 "`{}` is a {}, not a regular file",
-                shown(self.path),
+                display(self.path),
                 self.stat.kind.name()
             )));
         }
@@ -170,7 +170,7 @@ pub(super) fn too_deep(path: &Path) -> Error {
         Kind::Limit,
         format!(
             "`{}` is nested more than {DEPTH_LIMIT} directories deep",
-            shown(path)
+            display(path)
         ),
     )
     .hint("move the deep part out of the way")

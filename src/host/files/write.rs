@@ -14,7 +14,7 @@ use super::attributes::{self, imitate, set_mode_at, set_mtime_at};
 use super::claim::rename_new;
 use super::look::digest_at;
 use super::resolve::{Place, absent, failure, open_directory_on_mount, stat_open, temporary_name};
-use super::{EntryKind, Files, Stat, shown};
+use super::{EntryKind, Files, Stat, display};
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Kind, Result};
 use crate::workspace::STATE;
@@ -72,7 +72,7 @@ impl Files {
                 Some(stat) => {
                     return Err(Error::exists(format!(
                         "`{}` is a {}, not a directory",
-                        shown(above),
+                        display(above),
                         stat.kind.name()
                     )));
                 }
@@ -238,7 +238,7 @@ impl Files {
         if line.last() != Some(&b'\n') {
             return Err(Error::bug(format!(
                 "the line for `{}` has no line feed",
-                shown(path)
+                display(path)
             )));
         }
         let place = self.changeable(path)?;
@@ -262,7 +262,7 @@ impl Files {
             return Err(Error::failed(format!(
                 "only {written} of {} bytes could be appended to `{}`",
                 line.len(),
-                shown(path)
+                display(path)
             ))
             .hint("make room on the disk, then try again")
             .after_changes());
@@ -294,7 +294,7 @@ impl Files {
         if place.existing()?.kind == EntryKind::Symlink {
             return Err(Error::invalid(format!(
                 "`{}` is a symbolic link and has no mode",
-                shown(path)
+                display(path)
             )));
         }
         set_mode_at(place.parent.as_fd(), &place.name, mode, path)?;
@@ -334,7 +334,7 @@ fn refuse_irregular(stat: &Stat, path: &Path) -> Result<()> {
     }
     Err(Error::invalid(format!(
         "`{}` is a {}, not a regular file",
-        shown(path),
+        display(path),
         stat.kind.name()
     ))
     .hint("name the file itself"))
@@ -345,7 +345,10 @@ pub(super) fn expected(place: &Place, expect: &Expect) -> Result<Option<Stat>> {
     let before = place.stat()?;
     if let Some(stat) = &before {
         if *expect == Expect::Absent {
-            return Err(Error::exists(format!("`{}` exists already", shown(&place.path))));
+            return Err(Error::exists(format!(
+                "`{}` exists already",
+                display(&place.path)
+            )));
         }
         refuse_irregular(stat, &place.path)?;
     }
@@ -357,10 +360,11 @@ pub(super) fn expected(place: &Place, expect: &Expect) -> Result<Option<Stat>> {
                 Err(error) => return Err(error),
             };
         if !unchanged {
-            return Err(
-                Error::changed(format!("`{}` was changed by another program", shown(&place.path)))
-                    .hint("look at it again, then repeat"),
-            );
+            return Err(Error::changed(format!(
+                "`{}` was changed by another program",
+                display(&place.path)
+            ))
+            .hint("look at it again, then repeat"));
         }
     }
     Ok(before)
@@ -380,7 +384,7 @@ fn create_temporary(place: &Place) -> Result<(std::ffi::OsString, File)> {
 }
 
 fn writing(place: &Place, error: &std::io::Error) -> Error {
-    Error::io(format_args!("write beside `{}`", shown(&place.path)), error)
+    Error::io(format_args!("write beside `{}`", display(&place.path)), error)
 }
 
 /// Gives a file that was written mode, owner and attributes, and brings it to the disk.
@@ -392,7 +396,7 @@ fn complete(place: &Place, temporary: &OsStr, file: &File, replaced: Option<&Sta
             let kept = attributes::read_at(parent, &place.name, stat, &place.path)?;
             if !imitate(parent, temporary, stat, &kept, &place.path)? {
                 return Err(
-                    Error::failed(format!("`{}` belongs to another user", shown(&place.path)))
+                    Error::failed(format!("`{}` belongs to another user", display(&place.path)))
                         .hint("run as its owner: a rewritten file would change hands"),
                 );
             }
@@ -411,7 +415,7 @@ pub(super) fn put_in_place(
     // A file that appeared since would lose its mode and owner, even where its contents may be replaced.
     if now.is_some() && before.is_none() {
         return Err(
-            Error::changed(format!("`{}` has appeared meanwhile", shown(&place.path)))
+            Error::changed(format!("`{}` has appeared meanwhile", display(&place.path)))
                 .hint("look at it again, then repeat"),
         );
     }
@@ -422,7 +426,7 @@ pub(super) fn put_in_place(
         rustix::fs::renameat(parent, temporary, parent, &place.name)
     };
     renamed.map_err(|error| match error {
-        Errno::EXIST => Error::exists(format!("`{}` exists already", shown(&place.path))),
+        Errno::EXIST => Error::exists(format!("`{}` exists already", display(&place.path))),
         error => failure("put in place", &place.path, error),
     })
 }
@@ -430,7 +434,7 @@ pub(super) fn put_in_place(
 /// Opens a directory that was just made in an open one, so that nothing else can be meant.
 pub(super) fn make_directory_at(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<OwnedFd> {
     rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700)).map_err(|error| match error {
-        Errno::EXIST => Error::exists(format!("`{}` exists already", shown(path))),
+        Errno::EXIST => Error::exists(format!("`{}` exists already", display(path))),
         error => failure("make the directory", path, error),
     })?;
     open_directory_on_mount(parent, name, path)

@@ -61,13 +61,13 @@ impl Installer {
     /// # Errors
     /// What the system says.
     pub fn of_environment(tree: &dyn Tree, environment: &Path, root: &Path) -> Result<Known<Self>> {
-        let shown = environment.strip_prefix(root).unwrap_or(environment).display();
+        let display = environment.strip_prefix(root).unwrap_or(environment).display();
         let python = pip::python(environment);
         if let Ok(Some((_, Node::Disk(disk)))) = tree::follow(tree, &python)
             && let Err(why) = accessat(CWD, &disk, Access::EXEC_OK, AtFlags::EACCESS)
         {
             return Ok(Known::Unknown(format!(
-                "the interpreter of the environment `{shown}` can't be started: {}",
+                "the interpreter of the environment `{display}` can't be started: {}",
                 std::io::Error::from(why)
             )));
         }
@@ -80,7 +80,7 @@ impl Installer {
                 environment: environment.to_path_buf(),
             }),
             Err(_) => Known::Unknown(format!(
-                "neither pip in the environment `{shown}` nor uv is at hand"
+                "neither pip in the environment `{display}` nor uv is at hand"
             )),
         })
     }

@@ -311,19 +311,24 @@ pub fn complaint(messages: &[u8]) -> Option<String> {
             .or_else(|| line.strip_prefix("npm ERR! "))
     });
     let mut code = None;
-    let mut said = None;
+    let mut message = None;
     for line in lines.map(str::trim) {
         let about_logs = line.starts_with("Log files were not written") || line.starts_with("A complete log");
         match line.strip_prefix("code ") {
             Some(given) => code = code.or(Some(given)),
-            None if !line.is_empty() && !about_logs => said = said.or(Some(line)),
+            None if !line.is_empty() && !about_logs => message = message.or(Some(line)),
             None => {}
         }
     }
-    let said = said.map(|said| said.strip_prefix(code.unwrap_or_default()).unwrap_or(said).trim());
-    match (code, said) {
-        (Some(code), Some(said)) => Some(format!("{code}: {said}")),
-        (code, said) => code.or(said).map(str::to_owned),
+    let message = message.map(|message| {
+        message
+            .strip_prefix(code.unwrap_or_default())
+            .unwrap_or(message)
+            .trim()
+    });
+    match (code, message) {
+        (Some(code), Some(message)) => Some(format!("{code}: {message}")),
+        (code, message) => code.or(message).map(str::to_owned),
     }
 }
 

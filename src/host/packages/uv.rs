@@ -59,16 +59,16 @@ pub fn install(
 #[must_use]
 pub fn complaint(messages: &[u8]) -> Option<String> {
     let messages = String::from_utf8_lossy(messages);
-    let said = |signs: [&str; 2]| {
+    let message = |signs: [&str; 2]| {
         messages.lines().find_map(|line| {
             let line = line.trim();
-            let said = signs.iter().find_map(|sign| line.strip_prefix(sign))?.trim();
-            (!said.is_empty()).then(|| said.to_owned())
+            let message = signs.iter().find_map(|sign| line.strip_prefix(sign))?.trim();
+            (!message.is_empty()).then(|| message.to_owned())
         })
     };
-    let error = said(["error:", "×"])?;
+    let error = message(["error:", "×"])?;
     let error = error.trim_end_matches(':');
-    Some(match said(["cause:", "╰─▶"]) {
+    Some(match message(["cause:", "╰─▶"]) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_owned(),
     })
@@ -80,9 +80,9 @@ mod tests {
 
     #[test]
     fn a_complaint_names_the_error_and_its_cause() {
-        let said = "Using Python 3.11.7 environment at: .\nerror: No solution found\n  cause: Because x was not found\n\nhint: y\n";
+        let message = "Using Python 3.11.7 environment at: .\nerror: No solution found\n  cause: Because x was not found\n\nhint: y\n";
         assert_eq!(
-            complaint(said.as_bytes()).as_deref(),
+            complaint(message.as_bytes()).as_deref(),
             Some("No solution found: Because x was not found")
         );
         let older = "  × No solution found when resolving dependencies:\n  ╰─▶ Because there is no version\n";

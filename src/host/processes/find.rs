@@ -9,7 +9,7 @@ use serde::Serialize;
 use tracing::{Level, debug, enabled};
 
 use super::command::{Command, is_interpreter, resolve, same_interpreter};
-use super::holders::Tree;
+use super::in_use::Tree;
 use super::open::{OpenFiles, Opened};
 use super::pid_file::PidFile;
 use super::query::{Query, Scope};
@@ -170,7 +170,7 @@ impl Found {
 impl PassedOver {
     /// "process 7 (`tail -f x`) was left alone: why".
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn rendered(&self) -> String {
         match self.pid {
             Some(pid) if self.command.is_empty() => format!("process {pid} was left alone: {}", self.why),
             Some(pid) => format!("process {pid} (`{}`) was left alone: {}", self.command, self.why),
@@ -293,7 +293,7 @@ impl<'a> Lens<'a> {
     fn may_match(&self, table: &Table, seen: &Seen) -> Option<Refusal> {
         let wanted = self.query.command.as_ref().and_then(|words| words.first());
         let wanted = OsStr::new(wanted.or(self.query.name.as_ref())?);
-        if seen.command().len() != 1 || !seen.told(table).hidden {
+        if seen.command().len() != 1 || !seen.title(table).hidden {
             return None;
         }
         let executable = table.executable(seen).and_then(Path::file_name)?;
@@ -351,7 +351,7 @@ impl<'a> Lens<'a> {
             return true;
         }
         let cwd = || self.cwd_of(table, seen);
-        seen.told(table).lines.iter().any(|words| {
+        seen.title(table).lines.iter().any(|words| {
             let Some(line) = Command::parse(words) else {
                 return false;
             };
@@ -504,7 +504,7 @@ impl Root {
             return false;
         }
         let cwd = table.cwd(seen);
-        seen.told(table).lines.iter().any(|line| {
+        seen.title(table).lines.iter().any(|line| {
             let script = Command::parse(line).and_then(|command| command.script());
             let paths = line
                 .iter()

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::holders::{Access, mapped};
+use super::in_use::{Access, mapped};
 use super::table::{Seen, Table};
 use crate::base::error::{Error, Result};
 

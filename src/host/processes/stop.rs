@@ -11,7 +11,7 @@ use serde::Serialize;
 use tracing::debug;
 
 use super::table::{Seen, Table};
-use super::{Eyes, Process};
+use super::{Broker, Process};
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Result};
 
@@ -51,7 +51,7 @@ pub enum Ended {
 /// `Failed` where the kernel has no pidfds or `/proc` cannot be read.
 pub fn stop(
     permit: &Permit,
-    eyes: &Eyes,
+    broker: &Broker,
     process: &Process,
     how: &Stop,
     cancelled: &AtomicBool,
@@ -62,7 +62,7 @@ pub fn stop(
         ?how,
         "process is to end"
     );
-    stop_other(permit, eyes, process, how, cancelled, &Table::open()?)
+    stop_other(permit, broker, process, how, cancelled, &Table::open()?)
 }
 
 /// Refuses this run, what has started it, and the first process.
@@ -80,7 +80,7 @@ fn require_other(table: &Table, process: &Process) -> Result<()> {
 
 fn stop_other(
     _permit: &Permit,
-    eyes: &Eyes,
+    broker: &Broker,
     process: &Process,
     how: &Stop,
     cancelled: &AtomicBool,
@@ -96,7 +96,7 @@ fn stop_other(
         Err(Errno::SRCH) => return Ok(Ended::Gone),
         Err(error) => {
             // The number may have become that of a thread, which has no pidfd.
-            if !matches!(eyes.standing(process)?, Standing::Same { .. }) {
+            if !matches!(broker.standing(process)?, Standing::Same { .. }) {
                 return Ok(Ended::Gone);
             }
             return Err(Error::failed(format!("cannot open {}: {error}", about()))
@@ -111,7 +111,7 @@ fn stop_other(
         return Ok(Ended::Gone);
     }
     // Only now: the handle keeps the number from being given away unnoticed.
-    let stopped = match eyes.standing(process)? {
+    let stopped = match broker.standing(process)? {
         Standing::Gone => return Ok(Ended::Gone),
         Standing::Other(why) => {
             return Ok(if target.ends_within(Duration::ZERO)? {
@@ -307,7 +307,7 @@ mod tests {
     fn end(process: &Process, grace: Duration, kill: bool) -> Result<Ended> {
         stop(
             &Permit::for_tests(),
-            &Eyes::default(),
+            &Broker::default(),
             process,
             &Stop { grace, kill },
             &AtomicBool::new(false),
@@ -479,7 +479,7 @@ mod tests {
         let calm = AtomicBool::new(false);
         let error = stop_other(
             &Permit::for_tests(),
-            &Eyes::default(),
+            &Broker::default(),
             &process,
             &how,
             &calm,

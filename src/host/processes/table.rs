@@ -16,7 +16,7 @@ use rustix::time::ClockId;
 
 use super::command::Command;
 use super::reach::Ours;
-use super::title::Told;
+use super::title::Title;
 use super::{Disposition, Process};
 use crate::base::error::{Error, Result};
 use crate::workspace::accounts::Accounts;
@@ -48,11 +48,11 @@ impl Table {
     /// `/proc` is not mounted, or shows another process namespace than the one in which signals are sent.
     pub fn open() -> Result<Self> {
         let own = rustix::process::getpid().as_raw_nonzero().get();
-        let shown = std::fs::read_link("/proc/self").map_err(|error| {
+        let display = std::fs::read_link("/proc/self").map_err(|error| {
             Error::io("read `/proc`", &error)
                 .hint("mount the proc file system: processes cannot be seen without it")
         })?;
-        if shown.to_str() != Some(own.to_string().as_str()) {
+        if display.to_str() != Some(own.to_string().as_str()) {
             return Err(Error::failed("`/proc` shows the processes of another namespace")
                 .hint("mount a proc file system of this process namespace, or run outside the container"));
         }
@@ -211,8 +211,8 @@ impl Table {
         let stat = seen.stat().filter(|stat| stat.is_alive() && !stat.is_kernel())?;
         let uid = seen.owner()?.effective;
         let command = seen.command();
-        let told = seen.told(self);
-        let name = told
+        let title = seen.title(self);
+        let name = title
             .lines
             .first()
             .and_then(|line| Command::parse(line))
@@ -221,7 +221,7 @@ impl Table {
                 |command| command.name().to_string_lossy().into_owned(),
             );
         let ours = self.means_our_files(seen);
-        let script = ours.then(|| told.script(self.cwd(seen))).flatten();
+        let script = ours.then(|| title.script(self.cwd(seen))).flatten();
         let process = Process {
             pid: seen.pid,
             started_ticks: stat.started_ticks,
@@ -253,7 +253,7 @@ pub(super) struct Seen {
     pub pid: i32,
     directory: OnceCell<Option<OwnedFd>>,
     command: OnceCell<Vec<OsString>>,
-    told: OnceCell<Told>,
+    title: OnceCell<Title>,
     stat: OnceCell<Option<Stat>>,
     cwd: OnceCell<Option<PathBuf>>,
     executable: OnceCell<Option<PathBuf>>,
@@ -273,7 +273,7 @@ impl Seen {
             pid,
             directory: OnceCell::new(),
             command: command.map(OnceCell::from).unwrap_or_default(),
-            told: OnceCell::new(),
+            title: OnceCell::new(),
             stat: OnceCell::new(),
             cwd: OnceCell::new(),
             executable: OnceCell::new(),
@@ -295,8 +295,8 @@ impl Seen {
     }
 
     /// What it runs, read once.
-    pub fn told(&self, table: &Table) -> &Told {
-        self.told.get_or_init(|| Told::of(table, self))
+    pub fn title(&self, table: &Table) -> &Title {
+        self.title.get_or_init(|| Title::of(table, self))
     }
 
     /// A variable of the environment that it was started with; `None` where it has none of that name, or we may not look.

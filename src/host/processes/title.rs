@@ -14,14 +14,14 @@ const OPEN: [&str; 4] = ["npm", "npx", "pnpm", "yarn"];
 
 /// What a process runs, as far as it can be told.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct Title {
     /// The command lines that it may be known by.
     pub lines: Vec<Vec<OsString>>,
     /// None of them tells for sure which program it is.
     pub hidden: bool,
 }
 
-impl Told {
+impl Title {
     /// Reads the command line of a process, and what stands behind a title.
     pub fn of(table: &Table, seen: &Seen) -> Self {
         let argv = seen.command();
@@ -62,10 +62,10 @@ impl Told {
                     hidden: false,
                 };
             }
-            let told = Command::parse(&words)
+            let rendered = Command::parse(&words)
                 .is_some_and(|command| command.is_module() || command.script().is_some_and(is_file));
             return Self {
-                hidden: !told,
+                hidden: !rendered,
                 lines: vec![words],
             };
         }

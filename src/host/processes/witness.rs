@@ -41,7 +41,7 @@ pub enum Does {
 impl Witness {
     /// "process 7 (`node duck.js`) runs `services/duck.js`", with the name that the file has for people.
     #[must_use]
-    pub fn told(&self, file: &str) -> String {
+    pub fn rendered(&self, file: &str) -> String {
         let does = match self.does {
             Does::Runs => "runs",
             Does::Writes => "writes",
@@ -124,7 +124,7 @@ fn does(
     is_gone: &dyn Fn(&Path) -> bool,
 ) -> Option<(Does, PathBuf)> {
     let cwd = table.cwd(seen);
-    let script = seen.told(table).script(cwd);
+    let script = seen.title(table).script(cwd);
     let program = table.executable(seen).map(Path::to_path_buf);
     if let Some(path) = script.into_iter().chain(program).find(|path| is_gone(path)) {
         return Some((Does::Runs, path));

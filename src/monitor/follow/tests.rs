@@ -246,17 +246,17 @@ fn links_are_followed_and_one_of_which_nobody_can_tell_is_told() {
         std::os::unix::fs::symlink(own, logs.path(name)).expect("a link to itself");
     }
     let problems = logs.follower.poll(9000, 0, &mut Lines::default());
-    let told: Vec<&str> = problems
+    let rendered: Vec<&str> = problems
         .iter()
         .filter_map(|problem| problem.split('`').nth(1))
         .collect();
-    assert_eq!(told, ["logs/api/own.log", "logs/shut"], "{problems:?}");
+    assert_eq!(rendered, ["logs/api/own.log", "logs/shut"], "{problems:?}");
 }
 
 #[test]
 fn the_start_of_a_window_is_found_in_a_sorted_log_and_not_guessed_in_another() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let stamp = |second: i64| crate::monitor::told::timestamp(second * 1000);
+    let stamp = |second: i64| crate::monitor::export::timestamp(second * 1000);
     let text = |seconds: &mut dyn Iterator<Item = i64>| -> String {
         seconds
             .map(|second| {

@@ -323,9 +323,9 @@ fn a_share_of_lines_that_tell_nothing_is_no_verdict_from_the_configured_share_on
             assert_eq!(reads.lines, 80 + bad, "{kind}");
             assert_eq!(
                 bad > 0,
-                reads.told().contains(&format!("{bad} {kind}")),
+                reads.rendered().contains(&format!("{bad} {kind}")),
                 "{}",
-                reads.told()
+                reads.rendered()
             );
         }
     }
@@ -444,14 +444,14 @@ fn series_of_one_selector_are_judged_one_by_one_the_worst_first() {
         let gauge = format!("prometheus/disk{{mount=\"{mount}\"}}");
         watch.memory.metrics.gauge(&gauge, NOW, value);
     }
-    let told = watch.judge(&powers(), NOW);
-    let seen: Vec<_> = told
+    let rendered = watch.judge(&powers(), NOW);
+    let seen: Vec<_> = rendered
         .iter()
-        .map(|told| {
+        .map(|rendered| {
             (
-                told.service.as_deref(),
-                told.judgement.verdict,
-                told.judgement.value,
+                rendered.service.as_deref(),
+                rendered.judgement.verdict,
+                rendered.judgement.value,
             )
         })
         .collect();
@@ -472,10 +472,10 @@ fn series_of_one_selector_are_judged_one_by_one_the_worst_first() {
         .memory
         .metrics
         .gauge("prometheus/disk{mount=\"a\"}", NOW + 400_000, 0.4);
-    let told = watch.judge(&powers(), NOW + 400_000);
-    let seen: Vec<_> = told
+    let rendered = watch.judge(&powers(), NOW + 400_000);
+    let seen: Vec<_> = rendered
         .iter()
-        .map(|told| (told.service.as_deref(), told.judgement.verdict))
+        .map(|rendered| (rendered.service.as_deref(), rendered.judgement.verdict))
         .collect();
     assert_eq!(
         seen,
@@ -511,9 +511,9 @@ fn a_breach_that_had_too_few_samples_when_it_began_has_not_lasted() {
     let trigger = "metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 10s, min_samples: 20";
     let mut watch = watch(trigger);
     events(&mut watch, (0, 21), |_| true, NO_TIME);
-    let told = judge(&mut watch, 20);
+    let rendered = judge(&mut watch, 20);
     assert_eq!(
-        (told.judgement.verdict, told.judgement.sustained),
+        (rendered.judgement.verdict, rendered.judgement.sustained),
         (Verdict::Breach, false)
     );
     events(&mut watch, (21, 32), |_| true, NO_TIME);

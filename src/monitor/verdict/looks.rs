@@ -4,8 +4,8 @@ use super::{
     Before, Judgement, Lasting, Reading, STEPS, conclude, gauge_name, inconclusive, is_bad, is_beyond, wilson,
 };
 use crate::monitor::metrics::Metrics;
-use crate::monitor::shown::{number, percent, plural, time};
 use crate::monitor::trigger::{Limit, Trigger};
+use crate::monitor::units::{number, percent, plural, time};
 use crate::monitor::window::Gauge;
 use crate::workspace::monitor_config::Metric;
 
@@ -94,7 +94,7 @@ impl<'a> Looks<'a> {
             back = (back + step).min(trigger.sustained);
         };
         let value = reading.value.unwrap_or_default();
-        let told = match trigger.metric {
+        let rendered = match trigger.metric {
             Metric::Memory => format!("{} of the memory is in use", percent(value)),
             #[expect(
                 clippy::cast_possible_truncation,
@@ -123,7 +123,7 @@ impl<'a> Looks<'a> {
                 sure: self.is_sure(&reading, threshold),
                 alarmed: self.before.alarmed,
             },
-            &told,
+            &rendered,
         )
     }
 

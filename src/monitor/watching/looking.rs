@@ -52,7 +52,7 @@ impl Watching {
                 port: watched.port,
                 ..Query::default()
             };
-            let looked = self.context.host.eyes.find(&query, &scope, None);
+            let looked = self.context.host.broker.find(&query, &scope, None);
             let (found, passed_over) = match looked {
                 Ok(found) => (found.processes, found.passed_over),
                 Err(error) => {
@@ -62,7 +62,7 @@ impl Watching {
             };
             let doubts = passed_over.iter().filter(|passed| passed.doubtful);
             problems.extend(
-                doubts.map(|passed| format!("processes of `{}`: {}", watched.service, passed.told())),
+                doubts.map(|passed| format!("processes of `{}`: {}", watched.service, passed.rendered())),
             );
             let metrics = &mut self.watch.memory.metrics;
             if found.is_empty() {

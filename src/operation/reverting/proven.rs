@@ -29,7 +29,7 @@ pub fn differences(view: &View, undo: &Undo) -> Result<Vec<Difference>> {
             for each in moves {
                 moved(view, each, &mut found)?;
             }
-            for manifest in drop.iter().filter(|shown| shown.ends_with(MANIFEST)) {
+            for manifest in drop.iter().filter(|display| display.ends_with(MANIFEST)) {
                 backed_up(view, moves, manifest, &mut found)?;
             }
         }

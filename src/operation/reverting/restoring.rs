@@ -23,7 +23,7 @@ impl Put {
     /// # Errors
     /// What the view says.
     pub fn of(view: &View, file: &Saved) -> Result<Self> {
-        let place = |shown: &str| own_place(&view.workspace, shown);
+        let place = |display: &str| own_place(&view.workspace, display);
         Ok(Self {
             digest: view.digest(&place(&file.saved)?).ok(),
             names: view.other_names(&place(&file.path)?)?.spelled(),

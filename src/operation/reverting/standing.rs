@@ -24,8 +24,8 @@ pub enum Ready {
 }
 
 /// A path of an undo record: it was made by us, so it may lie in `.rollback` or the backups.
-pub(super) fn own_place(workspace: &Workspace, shown: &str) -> Result<Place> {
-    workspace.place(shown)
+pub(super) fn own_place(workspace: &Workspace, display: &str) -> Result<Place> {
+    workspace.place(display)
 }
 
 pub(super) fn contents(view: &View, workspace: &Workspace, file: &Saved) -> Result<Ready> {
@@ -76,8 +76,8 @@ pub(super) fn as_made(view: &View, created: &Place, was: Option<&Portrait>) -> R
 
 /// Whether directories that were made for the operation are still there, with nothing of anybody else's in them.
 pub(super) fn is_left(view: &View, workspace: &Workspace, made: &[String]) -> Result<bool> {
-    for shown in made {
-        let own = own_place(workspace, shown)?;
+    for display in made {
+        let own = own_place(workspace, display)?;
         let kind = view.stat(&own.absolute)?.map(|stat| stat.kind);
         if kind == Some(EntryKind::Directory) && view.list(&own.absolute)?.is_empty() {
             return Ok(true);
@@ -90,8 +90,8 @@ pub(super) fn is_left(view: &View, workspace: &Workspace, made: &[String]) -> Re
 pub(super) fn only_for(view: &View, created: &Place, made: &[String]) -> Result<Vec<Place>> {
     let mut only = Vec::new();
     let mut inner = created.clone();
-    for shown in made.iter().rev() {
-        let directory = own_place(&view.workspace, shown)?;
+    for display in made.iter().rev() {
+        let directory = own_place(&view.workspace, display)?;
         let is_directory = view
             .stat(&directory.absolute)?
             .is_some_and(|stat| stat.kind == EntryKind::Directory);

@@ -17,9 +17,9 @@ pub(super) fn now(view: &View, workspace: &Workspace, undo: &Undo) -> Result<Vec
         return Ok(Vec::new());
     };
     let mut now = Vec::new();
-    for (shown, _) in times {
-        if let Some(stat) = view.stat(&own_place(workspace, shown)?.absolute)? {
-            now.push((shown.clone(), stat.mtime_ns));
+    for (display, _) in times {
+        if let Some(stat) = view.stat(&own_place(workspace, display)?.absolute)? {
+            now.push((display.clone(), stat.mtime_ns));
         }
     }
     Ok(now)
@@ -36,15 +36,15 @@ pub fn put_times(
     times: &[(String, i64)],
 ) -> Result<Option<String>> {
     let mut left = Vec::new();
-    for (shown, nanoseconds) in times {
-        let place = own_place(workspace, shown)?;
+    for (display, nanoseconds) in times {
+        let place = own_place(workspace, display)?;
         if files.stat(&place.absolute)?.is_none() {
             continue;
         }
         if files.may_set_times(&place.absolute)? {
             files.set_mtime(permit, &place.absolute, *nanoseconds)?;
         } else {
-            left.push(format!("`{shown}`"));
+            left.push(format!("`{display}`"));
         }
     }
     Ok((!left.is_empty()).then(|| {

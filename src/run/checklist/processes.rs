@@ -38,13 +38,13 @@ pub(super) fn none_runs(session: &Session, story: &Story) -> Result<Option<Findi
         !finding.wrong.iter().any(|wrong| wrong.starts_with(&named))
     });
     for witness in &witnesses.found {
-        let told = witness.told(&view.workspace.show(&witness.path).shown);
+        let rendered = witness.rendered(&view.workspace.show(&witness.path).display);
         match witness.does {
-            Does::Runs => finding.wrong.push(told),
-            Does::Writes if !view.errand.options.allow_open => finding.wrong.push(told),
-            Does::Writes | Does::Reads => finding.remarks.push(told),
+            Does::Runs => finding.wrong.push(rendered),
+            Does::Writes if !view.errand.options.allow_open => finding.wrong.push(rendered),
+            Does::Writes | Does::Reads => finding.remarks.push(rendered),
             Does::WorksIn => finding.unknown.push(format!(
-                "{told}, which went: whether it belongs to the story can't be told"
+                "{rendered}, which went: whether it belongs to the story can't be told"
             )),
         }
     }

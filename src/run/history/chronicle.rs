@@ -21,7 +21,7 @@ const SWEEPS: &str = "\"op\":\"recover\"";
 pub struct Chronicle {
     directory: PathBuf,
     /// Each run, in the order in which they began.
-    pub runs: Vec<Told>,
+    pub runs: Vec<Logged>,
     places: HashMap<String, usize>,
     log_id: String,
     /// What was pruned of the stores of runs, and when.
@@ -30,7 +30,7 @@ pub struct Chronicle {
 
 /// A run as far as the log tells it.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct Logged {
     /// The run.
     pub run: String,
     /// Number of its first record.
@@ -74,25 +74,26 @@ impl Chronicle {
                 return;
             };
             let known = chronicle.places.get(front.run).copied();
-            if let Some(told) = known.and_then(|place| chronicle.runs.get_mut(place)) {
-                front.ts.clone_into(&mut told.last);
+            if let Some(rendered) = known.and_then(|place| chronicle.runs.get_mut(place)) {
+                front.ts.clone_into(&mut rendered.last);
             }
             let whole = || serde_json::from_slice::<Map<String, Value>>(line).unwrap_or_default();
             match front.event {
                 "run_started" => {
                     let start = whole();
-                    let told = chronicle.told(&front);
-                    if told.start.is_empty() {
-                        told.start = start;
+                    let rendered = chronicle.logged(&front);
+                    if rendered.start.is_empty() {
+                        rendered.start = start;
                     }
                 }
-                "run_finished" => chronicle.told(&front).end = Some(whole()),
+                "run_finished" => chronicle.logged(&front).end = Some(whole()),
                 "operation_finished" => {
-                    let told = chronicle.told(&front);
-                    told.has_done |= !told.is_swept;
+                    let rendered = chronicle.logged(&front);
+                    rendered.has_done |= !rendered.is_swept;
                 }
                 "operation_begun" => {
-                    chronicle.told(&front).is_swept = memchr::memmem::find(line, SWEEPS.as_bytes()).is_some();
+                    chronicle.logged(&front).is_swept =
+                        memchr::memmem::find(line, SWEEPS.as_bytes()).is_some();
                     if memchr::memmem::find(line, b"\"op\":\"prune\"").is_some() {
                         let begun = whole();
                         let target = text(&begun, "target").to_owned();
@@ -105,14 +106,14 @@ impl Chronicle {
         Ok(chronicle)
     }
 
-    fn told(&mut self, front: &record::Front<'_>) -> &mut Told {
+    fn logged(&mut self, front: &record::Front<'_>) -> &mut Logged {
         front.log.clone_into(&mut self.log_id);
         let place = *self.places.entry(front.run.to_owned()).or_insert_with(|| {
-            self.runs.push(Told {
+            self.runs.push(Logged {
                 run: front.run.to_owned(),
                 seq: front.seq,
                 last: front.ts.to_owned(),
-                ..Told::default()
+                ..Logged::default()
             });
             self.runs.len() - 1
         });
@@ -122,7 +123,7 @@ impl Chronicle {
 
     /// What the log tells of a run.
     #[must_use]
-    pub fn get(&self, run: &str) -> Option<&Told> {
+    pub fn get(&self, run: &str) -> Option<&Logged> {
         self.runs.get(*self.places.get(run)?)
     }
 
@@ -139,7 +140,7 @@ impl Chronicle {
     /// Whether a run did something: one that was cut off in its first operation, and settled, did not.
     #[must_use]
     pub fn has_done(&self, run: &str) -> bool {
-        self.get(run).is_none_or(|told| told.has_done)
+        self.get(run).is_none_or(|rendered| rendered.has_done)
     }
 
     /// Where a run stands that only its index tells of: before the first of the log, unless its end is known to be in
@@ -157,9 +158,9 @@ impl Chronicle {
     ///
     /// # Errors
     /// What the system says.
-    pub fn rebuild(&self, told: &Told) -> Result<Report> {
+    pub fn rebuild(&self, rendered: &Logged) -> Result<Report> {
         let mut operations: Vec<OperationRecord> = Vec::new();
-        segments::read_run(&self.directory, &told.run, |record| {
+        segments::read_run(&self.directory, &rendered.run, |record| {
             let n = record
                 .get("n")
                 .and_then(Value::as_u64)
@@ -186,11 +187,11 @@ impl Chronicle {
                 _ => {}
             }
         })?;
-        let start = &told.start;
-        let end = told.end.clone().unwrap_or_default();
-        Ok(told.corrected(Report {
+        let start = &rendered.start;
+        let end = rendered.end.clone().unwrap_or_default();
+        Ok(rendered.corrected(Report {
             schema: "rollback.report/1".to_owned(),
-            run: told.run.clone(),
+            run: rendered.run.clone(),
             plan: text(start, "plan").to_owned(),
             kind: RunKind::default(),
             mode: Mode::Real,
@@ -199,8 +200,8 @@ impl Chronicle {
             trigger: owned(start, "trigger").unwrap_or_else(|| "manual".to_owned()),
             user: text(start, "user").to_owned(),
             host: text(start, "host").to_owned(),
-            started: owned(start, "ts").unwrap_or_else(|| told.last.clone()),
-            finished: told.last.clone(),
+            started: owned(start, "ts").unwrap_or_else(|| rendered.last.clone()),
+            finished: rendered.last.clone(),
             outcome: RunOutcome::Interrupted,
             exit_code: crate::base::exit_code::ExitCode::Unfinished.number(),
             operations,
@@ -212,8 +213,8 @@ impl Chronicle {
                  flags, backups and what was left alone are not in it"
                     .to_owned(),
             ],
-            next: vec![format!("rollback undo {}", told.run)],
-            audit_head: told.end.is_some().then(|| AuditHead {
+            next: vec![format!("rollback undo {}", rendered.run)],
+            audit_head: rendered.end.is_some().then(|| AuditHead {
                 log_id: text(&end, "log").to_owned(),
                 seq: end.get("seq").and_then(Value::as_u64).unwrap_or_default(),
                 hash: text(&end, "hash").to_owned(),
@@ -246,7 +247,7 @@ fn begun(record: &Map<String, Value>, n: u32) -> OperationRecord {
     }
 }
 
-impl Told {
+impl Logged {
     /// Whether its end is in the log.
     #[must_use]
     pub fn is_closed(&self) -> bool {

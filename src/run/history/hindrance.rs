@@ -34,7 +34,7 @@ pub fn of(view: &View, moves: &[Move]) -> Result<Hindrance> {
     Ok(Hindrance {
         stands: view.sized(&from)?,
         kept: view.sized(&to)?,
-        path: from.shown,
+        path: from.display,
     })
 }
 

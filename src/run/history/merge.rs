@@ -94,8 +94,8 @@ pub fn saved_text(history: &History, view: &View, path: &str, digest: &str) -> R
             places.extend(of_this.map(|file| file.saved));
         }
     })?;
-    for shown in places.iter().rev() {
-        let Ok(bytes) = view.read(&view.workspace.place(shown)?, TEXT_LIMIT) else {
+    for display in places.iter().rev() {
+        let Ok(bytes) = view.read(&view.workspace.place(display)?, TEXT_LIMIT) else {
             continue;
         };
         if blake3::hash(&bytes).to_hex().as_str() == digest {

@@ -242,7 +242,7 @@ fn sweep(context: &Context, active: &Active, begun: &Begun, audit: &mut AuditLog
     if left.paths.is_empty() {
         return Ok(left.fates(true));
     }
-    let names: Vec<&str> = left.paths.iter().map(|place| place.shown.as_str()).collect();
+    let names: Vec<&str> = left.paths.iter().map(|place| place.display.as_str()).collect();
     let names = names.join(", ");
     let undo = Undo::Nothing {
         why: "it was a temporary of the program's own".to_owned(),

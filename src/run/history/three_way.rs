@@ -128,7 +128,7 @@ pub fn merge(common: &str, one: &str, other: &str) -> Option<String> {
 /// Which lines of the changed text differ from the common one: "line 3", "lines 3 and 7-9"; "nothing" where none does.
 #[must_use]
 pub fn changed_lines(common: &str, changed: &str) -> String {
-    let mut told: Vec<String> = changes(common, changed)
+    let mut rendered: Vec<String> = changes(common, changed)
         .into_iter()
         .map(|change| match change.at.len() {
             0 => format!("what stood before {}", change.at.start + 1),
@@ -136,16 +136,16 @@ pub fn changed_lines(common: &str, changed: &str) -> String {
             _ => format!("{}-{}", change.at.start + 1, change.at.end),
         })
         .collect();
-    let lead = match told.as_slice() {
+    let lead = match rendered.as_slice() {
         [] => return "nothing".to_owned(),
         [one] if !one.contains('-') && !one.contains(' ') => "line",
         _ => "lines",
     };
-    let last = told.pop().unwrap_or_default();
-    if told.is_empty() {
+    let last = rendered.pop().unwrap_or_default();
+    if rendered.is_empty() {
         return format!("{lead} {last}");
     }
-    format!("{lead} {} and {last}", told.join(", "))
+    format!("{lead} {} and {last}", rendered.join(", "))
 }
 
 #[cfg(test)]

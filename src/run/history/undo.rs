@@ -176,25 +176,25 @@ pub fn carry_out(
     };
     let (preview, explanation, error) = undoing.rehearse(&errand)?;
     let steps = preview.journal.borrow().steps.clone();
-    let mut shown = undoing.report(&preview, &errand, explanation);
-    shown.plan = plan::id(&shown, &steps, &[], request);
+    let mut display = undoing.report(&preview, &errand, explanation);
+    display.plan = plan::id(&display, &steps, &[], request);
     if let Some(error) = error {
-        shown.outcome = plan::outcome_of(&error);
-        shown.exit_code = error.exit_code().number();
-        shown.error = Some(FailureRecord::of("", &error));
-        return Ok(shown);
+        display.outcome = plan::outcome_of(&error);
+        display.exit_code = error.exit_code().number();
+        display.error = Some(FailureRecord::of("", &error));
+        return Ok(display);
     }
-    if !shown
+    if !display
         .operations
         .iter()
         .any(|operation| operation.outcome == Outcome::Planned)
     {
-        return Ok(undoing.nothing(shown));
+        return Ok(undoing.nothing(display));
     }
     if request.dry_run {
-        return Ok(shown);
+        return Ok(display);
     }
-    audience.show_plan(&shown)?;
+    audience.show_plan(&display)?;
     let question = if request.only.is_empty() {
         format!("Take back run {}?", undone.run)
     } else {
@@ -205,11 +205,12 @@ pub fn carry_out(
         let steps = session.journal.borrow().steps.clone();
         Ok((steps, error))
     };
-    let approval = match approval::approve((&shown, &steps), &question, &request.answers, audience, &again) {
+    let approval = match approval::approve((&display, &steps), &question, &request.answers, audience, &again)
+    {
         Ok(approval) => approval,
-        Err(error) => return Ok(plan::not_begun(shown, &context.by_signal(error))),
+        Err(error) => return Ok(plan::not_begun(display, &context.by_signal(error))),
     };
-    undoing.real_pass((&shown, steps), errand, &approval.said, audience.listener())
+    undoing.real_pass((&display, steps), errand, &approval.answers, audience.listener())
 }
 
 /// An undo of one run, in whichever pass.
@@ -253,15 +254,15 @@ impl Undoing<'_> {
     }
 
     /// An undo of which nothing would be done: that is an end of a recovery, and else no success.
-    fn nothing(&self, mut shown: Report) -> Report {
+    fn nothing(&self, mut display: Report) -> Report {
         if self.request.kind == RunKind::Recover {
             if !self.request.dry_run {
-                shown.warnings.push("there is nothing to take back".to_owned());
-                shown = plan::nothing_to_do(shown, false);
+                display.warnings.push("there is nothing to take back".to_owned());
+                display = plan::nothing_to_do(display, false);
             }
-            return shown;
+            return display;
         }
-        let explanation = shown.explanation.clone().unwrap_or_default();
+        let explanation = display.explanation.clone().unwrap_or_default();
         let left: Vec<String> = explanation
             .cannot
             .iter()
@@ -278,17 +279,17 @@ impl Undoing<'_> {
                 left.join("; ")
             ))
         };
-        let mode = shown.mode;
-        let mut shown = plan::not_begun(shown, &error);
-        shown.mode = if self.request.dry_run { mode } else { Mode::Real };
-        shown
+        let mode = display.mode;
+        let mut display = plan::not_begun(display, &error);
+        display.mode = if self.request.dry_run { mode } else { Mode::Real };
+        display
     }
 
     fn real_pass(
         &self,
-        (shown, steps): (&Report, Vec<Step>),
+        (display, steps): (&Report, Vec<Step>),
         errand: Errand,
-        said: &[(String, String)],
+        answers: &[(String, String)],
         listener: Box<dyn Listener>,
     ) -> Result<Report> {
         let (context, request, undone) = (self.context, self.request, self.undone);
@@ -303,11 +304,11 @@ impl Undoing<'_> {
         let active = Active::of_undo(&errand, undone, request);
         self.history.activate(&active)?;
         audit.run_started(json!({
-            "kind": shown.kind, "undoes": undone.run, "plan": shown.plan, "stories": undone.stories,
-            "about": shown.about, "reason": request.options.reason, "trigger": request.options.trigger, "user": shown.user,
-            "host": shown.host, "asked": active.asked,
+            "kind": display.kind, "undoes": undone.run, "plan": display.plan, "stories": undone.stories,
+            "about": display.about, "reason": request.options.reason, "trigger": request.options.trigger, "user": display.user,
+            "host": display.host, "asked": active.asked,
         }))?;
-        for (question, answer) in said {
+        for (question, answer) in answers {
             audit.answered(question, answer)?;
         }
         let pass = Pass::Real {
@@ -315,15 +316,15 @@ impl Undoing<'_> {
             audit: Box::new(audit),
         };
         let session = context.session(errand.clone(), pass, Questions::Yes, listener)?;
-        if let Some(warning) = alerts::begun(context, shown, &errand.run) {
+        if let Some(warning) = alerts::begun(context, display, &errand.run) {
             session.warn(&warning);
         }
         let explanation = RefCell::default();
         let result = self.replay(&session, &explanation);
         let result = result.map_err(|error| context.by_signal(error));
         let mut report = self.report(&session, &errand, explanation.take());
-        report.started.clone_from(&shown.started);
-        report.plan.clone_from(&shown.plan);
+        report.started.clone_from(&display.started);
+        report.plan.clone_from(&display.plan);
         report.mode = Mode::Real;
         match &result {
             Ok(()) => {
@@ -413,7 +414,7 @@ impl Undoing<'_> {
         explanation: &RefCell<Explanation>,
     ) -> Result<()> {
         let about = about(begun);
-        let told = || explanation.borrow_mut();
+        let rendered = || explanation.borrow_mut();
         let remark = |why: &str| Remark::new(&about, why);
         let (revert, ready) = Revert::new(&session.view, begun.undo.clone())?;
         let settled = |outcome: Outcome, why: &str| {
@@ -426,7 +427,7 @@ impl Undoing<'_> {
             ))
         };
         let act = |proposal: &Proposal| {
-            told().takes_back.push(remark("").target);
+            rendered().takes_back.push(remark("").target);
             session.submit(proposal)
         };
         let force = self.request.answers.force;
@@ -442,11 +443,11 @@ impl Undoing<'_> {
                 _ => settled(Outcome::NotPresent, &why),
             },
             Ready::Never(why) | Ready::Lost(why) => {
-                told().cannot.push(remark(&why));
+                rendered().cannot.push(remark(&why));
                 settled(Outcome::Kept, &why)
             }
             Ready::Lacking(why) if force => {
-                told().cannot.push(remark(&why));
+                rendered().cannot.push(remark(&why));
                 settled(Outcome::Unknown, &why)
             }
             Ready::Lacking(why) => Err(Error::not_found(format!("`{about}` can't be taken back: {why}"))
@@ -455,18 +456,18 @@ impl Undoing<'_> {
                 let hindered = hindrance::of(&session.view, moves)?;
                 if recovers && force {
                     let why = hindered.left();
-                    told().cannot.push(remark(&why));
+                    rendered().cannot.push(remark(&why));
                     return settled(Outcome::Kept, &why);
                 }
                 Err(hindered.error(&about, &why, &self.undone.run, recovers))
             }
             Ready::ChangedSince(_) if self.stands_in_later_ones(session, begun)? => {
                 let why = "later operations added to it";
-                told().stays.push(remark(why));
+                rendered().stays.push(remark(why));
                 settled(Outcome::Kept, why)
             }
             Ready::ChangedSince(_) if let Some((edit, stays)) = self.merged(session, begun)? => {
-                told()
+                rendered()
                     .changed_since
                     .push(remark(&format!("{stays}, which stays")));
                 match edit {
@@ -481,7 +482,7 @@ impl Undoing<'_> {
             ready @ (Ready::Yes | Ready::ChangedSince(_)) => {
                 if let Ready::ChangedSince(why) = ready {
                     let why = format!("{why}; what it is now goes into the store of this undo");
-                    told().changed_since.push(remark(&why));
+                    rendered().changed_since.push(remark(&why));
                 }
                 act(&Proposal::act(
                     "undo",
@@ -517,7 +518,7 @@ impl Undoing<'_> {
         }
         let edit = Edit::new(view, &place, Some(&now), merged.text.into_bytes())?;
         let summary = format!("take the change out of `{place}`, and keep what came after it");
-        let mut proposal = Proposal::act("undo", place.shown, summary, edit);
+        let mut proposal = Proposal::act("undo", place.display, summary, edit);
         proposal.why = Some(format!("changed since: {}", merged.stays));
         Ok(Some((Some(proposal), merged.stays)))
     }

@@ -48,9 +48,9 @@ fn an_unknown_key_at_any_depth_is_told_at_its_place_with_the_nearest() {
             (1, 70),
         ),
     ] {
-        let (message, told, at) = one(source);
+        let (message, rendered, at) = one(source);
         assert!(message.ends_with(what), "{message}");
-        assert_eq!((told.as_str(), at), (hint, place), "{source}");
+        assert_eq!((rendered.as_str(), at), (hint, place), "{source}");
     }
 }
 

@@ -59,15 +59,15 @@ pub(crate) fn send(
         certificates: certificates.as_deref(),
     };
     let answer = post(&request)?;
-    let said = match answer.text.trim() {
+    let message = match answer.text.trim() {
         "" => format!("HTTP {}", answer.status),
         text => format!("HTTP {}: {text}", answer.status),
     };
     if (200..300).contains(&answer.status) {
-        return Ok(said);
+        return Ok(message);
     }
     Err(Refusal {
-        why: said,
+        why: message,
         answered: true,
         retry_after: answer.retry_after,
     })

@@ -25,7 +25,7 @@ use crate::host::files::resolve::{
 };
 use crate::host::files::walk::{DEPTH_LIMIT, too_deep};
 use crate::host::files::write::make_directory_at;
-use crate::host::files::{EntryKind, Stat, below, shown};
+use crate::host::files::{EntryKind, Stat, below, display};
 
 /// Names that one thread takes at a time.
 const BATCH: usize = 64;
@@ -419,7 +419,7 @@ impl Tree<'_> {
             Some(linked) if linked.same_thing(&first.copy) => Ok(first.digest),
             _ => Err(Error::changed(format!(
                 "`{}` was replaced while it was copied",
-                shown(&copy_path)
+                display(&copy_path)
             ))),
         }
     }
@@ -480,7 +480,7 @@ impl Tree<'_> {
                 .read_exact_at(whole, 0)
                 .map_err(|error| match error.kind() {
                     std::io::ErrorKind::UnexpectedEof => changed_meanwhile(path),
-                    _ => Error::io(format_args!("read `{}`", shown(path)), &error),
+                    _ => Error::io(format_args!("read `{}`", display(path)), &error),
                 })?;
             target
                 .write_all_at(whole, 0)

@@ -23,7 +23,7 @@ fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn shown(packages: &Packages) -> Vec<String> {
+fn display(packages: &Packages) -> Vec<String> {
     let one = |package: &Package| {
         format!(
             "{}@{} {}",
@@ -83,7 +83,7 @@ fn reads_what_is_there_with_links_scopes_and_nested_packages() {
     std::os::unix::fs::symlink("..", root.join("node_modules/w")).unwrap();
     std::os::unix::fs::symlink("nowhere", root.join("node_modules/dangling")).unwrap();
     assert_eq!(
-        shown(&installed(&Disk, root).unwrap()),
+        display(&installed(&Disk, root).unwrap()),
         ["@s/c@2.0.0 a", "a@1.0.0 b d peer", "link@3.0.0 a", "w@ a"]
     );
 }
@@ -250,7 +250,7 @@ fn the_real_npm_takes_out_what_was_foretold_and_puts_it_back_offline() {
     assert!(ran.succeeded(), "{}", ran.failure());
     let mut expected = before.clone();
     expected.retain(|name, _| !going.contains(name) && name != "b");
-    assert_eq!(shown(&installed(&Disk, &place).unwrap()), shown(&expected));
+    assert_eq!(display(&installed(&Disk, &place).unwrap()), display(&expected));
     assert_eq!(
         declared(&Disk, &place).unwrap().into_keys().collect::<Vec<_>>(),
         ["stays"]
@@ -263,7 +263,7 @@ fn the_real_npm_takes_out_what_was_foretold_and_puts_it_back_offline() {
     std::fs::write(place.join("package.json"), &manifest).unwrap();
     let ran = project.install();
     assert!(ran.succeeded(), "{}", ran.failure());
-    assert_eq!(shown(&installed(&Disk, &place).unwrap()), shown(&before));
+    assert_eq!(display(&installed(&Disk, &place).unwrap()), display(&before));
     assert_eq!(std::fs::read(place.join("package.json")).unwrap(), manifest);
 }
 

@@ -155,9 +155,9 @@ fn a_real_environment() {
     let before = installed(&Disk, &place).unwrap();
     assert!(before["second-one"].automatic && !before["first-one"].automatic);
     assert_eq!(requires(&before, "first-one"), "second-one");
-    let told = look(&pip(&place, outside, "list").arguments(["--format=json"]), None).unwrap();
-    let told: Vec<serde_json::Value> = serde_json::from_slice(&told.stdout).unwrap();
-    let told: BTreeMap<String, &str> = told
+    let rendered = look(&pip(&place, outside, "list").arguments(["--format=json"]), None).unwrap();
+    let rendered: Vec<serde_json::Value> = serde_json::from_slice(&rendered.stdout).unwrap();
+    let rendered: BTreeMap<String, &str> = rendered
         .iter()
         .map(|one| {
             (
@@ -170,7 +170,7 @@ fn a_real_environment() {
         .values()
         .map(|package| (package.name.clone(), package.version.as_str()))
         .collect();
-    assert_eq!(ours, told);
+    assert_eq!(ours, rendered);
 
     let command = uninstall(
         &place,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::Told;
+use super::Assessment;
 use super::ledger::Step;
 use super::metrics::Metrics;
 use super::trigger::Trigger;
@@ -19,7 +19,7 @@ use crate::workspace::monitor_config::Wanted;
 pub fn document(round: &Round, metrics: &Metrics, warnings: &[String]) -> Value {
     json!({
         "schema": "rollback.monitor/1", "at": timestamp(round.at),
-        "triggers": round.told.iter().map(trigger).collect::<Vec<_>>(),
+        "triggers": round.rendered.iter().map(trigger).collect::<Vec<_>>(),
         "incidents": round.incidents.iter().map(|incident| json!({
             "pattern": incident.pattern, "severity": incident.severity, "address": redact(&incident.address),
             "count": incident.count, "why": redact(&incident.why), "new": incident.new,
@@ -28,29 +28,29 @@ pub fn document(round: &Round, metrics: &Metrics, warnings: &[String]) -> Value 
     })
 }
 
-fn trigger(told: &Told) -> Value {
-    let judgement = &told.judgement;
-    let action = match (judgement.verdict, told.trigger.action) {
+fn trigger(rendered: &Assessment) -> Value {
+    let judgement = &rendered.judgement;
+    let action = match (judgement.verdict, rendered.trigger.action) {
         (Verdict::Breach, Wanted::Alert) => "alert",
         (Verdict::Breach, Wanted::Rollback) => "rollback",
         _ => "none",
     };
-    let (done, held_back) = match &told.step {
+    let (done, held_back) = match &rendered.step {
         Step::Nothing => ("nothing", None),
         Step::Alert(held) => ("alerted", held.clone()),
         Step::Rollback(_) => ("rolled-back", None),
         Step::Recovery => ("recovered", None),
     };
     json!({
-        "name": told.trigger.name, "service": told.service.as_deref().map(redact),
-        "metric": told.trigger.metric.name(), "value": judgement.value.filter(|value| value.is_finite()),
+        "name": rendered.trigger.name, "service": rendered.service.as_deref().map(redact),
+        "metric": rendered.trigger.metric.name(), "value": judgement.value.filter(|value| value.is_finite()),
         "threshold": judgement.threshold, "samples": judgement.samples, "verdict": judgement.verdict,
         "why": redact(&judgement.why), "action": action, "sustained": judgement.sustained, "held_ms": judgement.held,
         "intake": judgement.reads.as_ref().map(|reads| json!({
             "lines": reads.lines, "unreadable": reads.unreadable, "untimed": reads.untimed, "future": reads.future,
-            "unlevelled": reads.unlevelled, "lost": reads.lost(told.trigger.metric),
+            "unlevelled": reads.unlevelled, "lost": reads.lost(rendered.trigger.metric),
         })),
-        "done": done, "held_back": held_back, "story": told.trigger.story,
+        "done": done, "held_back": held_back, "story": rendered.trigger.story,
     })
 }
 
@@ -81,21 +81,25 @@ pub fn exposition(
             let _ = writeln!(text, "rollback_monitor_{name}{labels} {value}");
         }
     };
-    let of = |told: &Told| {
+    let of = |rendered: &Assessment| {
         format!(
             "{{trigger=\"{}\",service=\"{}\"}}",
-            label(&told.trigger.name),
-            label(told.service.as_deref().unwrap_or_default())
+            label(&rendered.trigger.name),
+            label(rendered.service.as_deref().unwrap_or_default())
         )
     };
-    let each = |value: &dyn Fn(&Told) -> f64| -> Vec<(String, f64)> {
-        round.told.iter().map(|told| (of(told), value(told))).collect()
+    let each = |value: &dyn Fn(&Assessment) -> f64| -> Vec<(String, f64)> {
+        round
+            .rendered
+            .iter()
+            .map(|rendered| (of(rendered), value(rendered)))
+            .collect()
     };
     family(
         "verdict",
         "gauge",
         "0 healthy, 1 breach, -1 inconclusive",
-        each(&|told| match told.judgement.verdict {
+        each(&|rendered| match rendered.judgement.verdict {
             Verdict::Healthy => 0.0,
             Verdict::Breach => 1.0,
             Verdict::Inconclusive => -1.0,
@@ -105,13 +109,13 @@ pub fn exposition(
         "value",
         "gauge",
         "Value of the trigger's metric",
-        each(&|told| told.judgement.value.unwrap_or(f64::NAN)),
+        each(&|rendered| rendered.judgement.value.unwrap_or(f64::NAN)),
     );
     family(
         "threshold",
         "gauge",
         "Threshold of the trigger",
-        each(&|told| told.judgement.threshold),
+        each(&|rendered| rendered.judgement.threshold),
     );
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let count = |count: u64| count as f64;
@@ -119,7 +123,7 @@ pub fn exposition(
         "samples",
         "gauge",
         "Samples that the value rests on",
-        each(&|told| count(told.judgement.samples)),
+        each(&|rendered| count(rendered.judgement.samples)),
     );
     let mut events = Vec::new();
     let mut errors = Vec::new();

@@ -50,7 +50,7 @@ impl Holder {
 
     /// "process 7 (`tail -f x`) reads `x`", with the name that the file has for people.
     #[must_use]
-    pub fn told(&self, file: &str) -> String {
+    pub fn rendered(&self, file: &str) -> String {
         let does = match (self.access, self.lock) {
             (Access::Write, _) => "writes",
             (Access::Read, Some(Access::Write)) => "holds an exclusive lock on",

@@ -50,9 +50,9 @@ pub fn carry_out(
     let preview = rehearse()?;
     let started = context.host.clock.timestamp();
     let steps = preview.journal.borrow().steps.clone();
-    let mut shown = plan::report(&preview, &request, &errand, started, Flags::default());
-    shown.plan = plan::id(&shown, &steps, &[], &request);
-    let approval = approve(&shown).map_err(|error| context.by_signal(error))?;
+    let mut display = plan::report(&preview, &request, &errand, started, Flags::default());
+    display.plan = plan::id(&display, &steps, &[], &request);
+    let approval = approve(&display).map_err(|error| context.by_signal(error))?;
     if approval.asked {
         approval::still_so(&steps, &|| {
             let session = rehearse()?;
@@ -68,13 +68,13 @@ pub fn carry_out(
     start.insert("kind".to_owned(), json!(kind));
     start.insert("word".to_owned(), word.into());
     start.insert("about".to_owned(), about.into());
-    start.insert("plan".to_owned(), shown.plan.clone().into());
+    start.insert("plan".to_owned(), display.plan.clone().into());
     start.insert("stories".to_owned(), json!([]));
-    start.insert("user".to_owned(), shown.user.clone().into());
-    start.insert("host".to_owned(), shown.host.clone().into());
+    start.insert("user".to_owned(), display.user.clone().into());
+    start.insert("host".to_owned(), display.host.clone().into());
     start.extend(more);
     audit.run_started(Value::Object(start))?;
-    for (question, answer) in approval.said {
+    for (question, answer) in approval.answers {
         audit.answered(&question, &answer)?;
     }
     let pass = Pass::Real {
@@ -83,9 +83,9 @@ pub fn carry_out(
     };
     let session = context.session(errand.clone(), pass, Questions::Yes, listener)?;
     let result = act(&session).map_err(|error| context.by_signal(error));
-    let started = shown.started.clone();
+    let started = display.started.clone();
     let mut report = plan::report(&session, &request, &errand, started, Flags::default());
-    report.plan.clone_from(&shown.plan);
+    report.plan.clone_from(&display.plan);
     report.mode = Mode::Real;
     report.outcome = result
         .as_ref()

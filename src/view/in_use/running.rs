@@ -28,9 +28,9 @@ impl View {
         }
         let mut doubts: Vec<String> = Vec::new();
         for passed in all.passed_over.iter().filter(|passed| passed.doubtful) {
-            let told = passed.told();
-            if !doubts.contains(&told) {
-                doubts.push(told);
+            let rendered = passed.rendered();
+            if !doubts.contains(&rendered) {
+                doubts.push(rendered);
             }
         }
         Ok(if all.processes.is_empty() && !doubts.is_empty() {
@@ -65,7 +65,7 @@ impl View {
     /// What the system says.
     pub fn witnesses(&self, gone: &[PathBuf]) -> Result<Witnesses> {
         self.look(Look::Processes, "who still has to do with what went")?;
-        let all = self.host.eyes.witnesses(gone, self.moment()?);
+        let all = self.host.broker.witnesses(gone, self.moment()?);
         let mut all = all.map_err(Error::of_looking)?;
         all.found.retain(|witness| {
             let process = &witness.process;
@@ -89,7 +89,7 @@ impl View {
         self.look(Look::Processes, "who keeps the processes")?;
         let scope = self.scope();
         let keeper = |process| {
-            let keeper = self.host.eyes.keeper(process, &scope, ending.clone());
+            let keeper = self.host.broker.keeper(process, &scope, ending.clone());
             keeper.map_err(Error::of_looking)
         };
         processes.iter().map(keeper).collect()
@@ -104,7 +104,7 @@ impl View {
             return Ok(Known::Yes(None));
         };
         self.look(Look::Processes, file.display())?;
-        let named = self.host.eyes.named_by(&real).map_err(Error::of_looking)?;
+        let named = self.host.broker.named_by(&real).map_err(Error::of_looking)?;
         Ok(named.map(|process| {
             process.filter(|process| !self.overlay().has_ended(process.pid, process.started_ticks))
         }))

@@ -77,11 +77,11 @@ fn holders(path: &Path, open: Option<&OpenFiles>) -> Result<Vec<Holder>> {
 
 /// Looks at processes: directly, or through the thread that stands before the wall.
 #[derive(Debug, Default)]
-pub struct Eyes {
+pub struct Broker {
     outside: OnceLock<Sender<Question>>,
 }
 
-impl Eyes {
+impl Broker {
     /// Starts the thread. Must be called before the program is confined.
     ///
     /// # Errors

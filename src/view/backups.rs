@@ -76,16 +76,16 @@ impl View {
 
     /// Makes sure that backups can stand there: in a directory, or where one can be made.
     fn require_place_of_backups(&self, backups: &Path) -> Result<()> {
-        let shown = self.workspace.show(backups);
+        let display = self.workspace.show(backups);
         match self.stat(backups)?.map(|stat| stat.kind) {
-            None => self.absent_parents(&shown).map(|_| ()),
+            None => self.absent_parents(&display).map(|_| ()),
             Some(EntryKind::Directory) => Ok(()),
             Some(EntryKind::Symlink) => Err(Error::denied(format!(
-                "`{shown}`, the place of backups, is a symbolic link"
+                "`{display}`, the place of backups, is a symbolic link"
             ))
             .hint("make it a real directory, or name another as backups.dir in `rollback.yaml`")),
             Some(other) => Err(Error::exists(format!(
-                "`{shown}`, the place of backups, is a {}, not a directory",
+                "`{display}`, the place of backups, is a {}, not a directory",
                 other.name()
             ))
             .hint("move it aside, or name another place as backups.dir in `rollback.yaml`")),

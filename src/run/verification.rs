@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use super::proving::{self, Opens};
-use super::{Context, own};
+use super::{Context, maintenance};
 use crate::backup::catalogue::{self, Listed};
 use crate::backup::manifest;
 use crate::backup::verify::{self, Depth, Problem};
@@ -204,7 +204,7 @@ pub fn check(context: &Context, listed: Listed, level: Level, only_look: bool) -
 /// `Corrupt` where the backup is not what its manifest says.
 pub fn seal(context: &Context, listed: &Listed) -> Result<()> {
     let backup = context.workspace.show(&directory(context, listed));
-    own::carry_out(
+    maintenance::carry_out(
         context,
         (RunKind::Backup, "seal"),
         &format!("seal `{}`", listed.name),
@@ -214,7 +214,7 @@ pub fn seal(context: &Context, listed: &Listed) -> Result<()> {
         &|session| {
             session.submit(&Proposal::act(
                 "seal",
-                backup.shown.clone(),
+                backup.display.clone(),
                 format!(
                     "add the digests of all files to the manifest of `{}`",
                     listed.name
@@ -231,7 +231,7 @@ fn trial(context: &Context, listed: &Listed) -> Result<()> {
     let backup = context.workspace.show(&directory(context, listed));
     let place = context.workspace.state().join("trial").join(&listed.name);
     let trial = context.workspace.show(&place);
-    own::carry_out(
+    maintenance::carry_out(
         context,
         (RunKind::Backup, "trial-restore"),
         &format!("put `{}` back on trial", listed.name),
@@ -241,7 +241,7 @@ fn trial(context: &Context, listed: &Listed) -> Result<()> {
         &|session| {
             session.submit(&Proposal::act(
                 "trial_restore",
-                backup.shown.clone(),
+                backup.display.clone(),
                 format!("restore `{}` on trial into `{trial}`", listed.name),
                 TrialRestore {
                     backup: backup.clone(),

@@ -47,7 +47,7 @@ impl View {
         self.look(Look::Processes, path.display())?;
         let mut all: Vec<Holder> = Vec::new();
         for (place, real) in places {
-            let held = self.host.eyes.holders(&real, self.moment()?);
+            let held = self.host.broker.holders(&real, self.moment()?);
             for mut holder in held.map_err(Error::of_looking)? {
                 if let Ok(inside) = holder.path.strip_prefix(&real) {
                     let now: PathBuf = place.join(inside).components().collect();
