@@ -15,7 +15,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command};
 
 use nix::sched::CloneFlags;
-use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::fs::{CWD, Mode as FileMode, OFlags, openat};
+use rustix::mount::{MountPropagationFlags, OpenTreeFlags, mount_change, open_tree};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal};
@@ -49,6 +50,17 @@ fn report(order: &Order) -> Step<File> {
         .append(true)
         .open(order.place(REPORT))
         .map_err(Refused::io("open the report"))
+}
+
+/// The report, by a mount of its own that is nowhere: a file that is open for writing would keep the mount on which it is
+/// from being made read-only.
+fn apart(order: &Order) -> Step<File> {
+    let step = "open the report";
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let layer = open_tree(CWD, &order.layer, flags).map_err(Refused::by(step))?;
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let report = openat(&layer, REPORT, flags, FileMode::empty()).map_err(Refused::by(step))?;
+    Ok(File::from(report))
 }
 
 fn tell(report: &mut File, told: &Told) -> Step<()> {
@@ -110,6 +122,9 @@ fn outer(order: &Order) -> Step<()> {
     }
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(Refused::by("part the mounts from those outside"))?;
+    if order.rights.own_users {
+        hand_on_rights()?;
+    }
     // Another user namespace may have taken this away.
     die_with(order.parent, order.parent_started)?;
     let pid = rustix::process::getpid().as_raw_nonzero().get();
@@ -123,6 +138,22 @@ fn outer(order: &Order) -> Step<()> {
         .spawn()
         .map_err(Refused::io("start the first process of the namespace"))?;
     until_it_ends(child, &mut signals)
+}
+
+/// Who is not root in a user namespace loses with the next program what it may there, but for this.
+fn hand_on_rights() -> Step<()> {
+    let step = "keep the rights in a user namespace";
+    let has = rustix::thread::capabilities(None).map_err(Refused::by(step))?;
+    let inheritable = has.permitted;
+    rustix::thread::set_capabilities(None, CapabilitySets { inheritable, ..has })
+        .map_err(Refused::by(step))?;
+    for capability in (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number)) {
+        if has.permitted.contains(capability) {
+            rustix::thread::configure_capability_in_ambient_set(capability, true)
+                .map_err(Refused::by(step))?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits; asks the command to end where we were asked, and ends all of it where we were told to.
@@ -154,7 +185,7 @@ fn until_it_ends(mut child: Child, signals: &mut Signals) -> Step<()> {
 fn first(order: &Order) -> Step<()> {
     die_with(order.parent, order.parent_started)?;
     rustix::process::setsid().map_err(Refused::by("leave the terminal"))?;
-    let mut report = report(order)?;
+    let mut report = apart(order)?;
     loopback_up()?;
     let open = mounts::make(order)?;
     confine(&open)?;
