@@ -19,7 +19,7 @@ mod watch;
 pub use find::find_program;
 use find::safe_entries;
 pub use invocation::{Invocation, Ran};
-pub(in crate::host) use watch::Watch;
+pub(crate) use watch::Watch;
 pub use watch::{OUTPUT_LIMIT, Sink};
 
 /// The variables that pass from our environment to a program's.
@@ -122,7 +122,7 @@ fn start(invocation: &Invocation, cancel: Option<&AtomicBool>, sink: Option<&mut
 }
 
 /// Refuses what can't be started, or must not be, before anything is.
-pub(in crate::host) fn check(invocation: &Invocation, cancel: Option<&AtomicBool>) -> Result<()> {
+pub(crate) fn check(invocation: &Invocation, cancel: Option<&AtomicBool>) -> Result<()> {
     let shown = invocation.program.display();
     if !invocation.program.is_absolute() || !invocation.cwd.is_dir() {
         return Err(Error::failed(format!(
@@ -146,13 +146,13 @@ pub(in crate::host) fn check(invocation: &Invocation, cancel: Option<&AtomicBool
 }
 
 /// What is told where the system starts no program.
-pub(in crate::host) fn cannot_start(program: &Path, error: &std::io::Error) -> Error {
+pub(crate) fn cannot_start(program: &Path, error: &std::io::Error) -> Error {
     Error::io(format_args!("start `{}`", program.display()), error)
         .hint("check that the file can be executed, and that its interpreter is installed")
 }
 
 /// What a program reads: nothing, or a file in memory, which can't fill up and hold both of us as a pipe could.
-pub(in crate::host) fn input(invocation: &Invocation) -> std::io::Result<Stdio> {
+pub(crate) fn input(invocation: &Invocation) -> std::io::Result<Stdio> {
     let Some(bytes) = &invocation.input else {
         return Ok(Stdio::null());
     };
@@ -172,7 +172,7 @@ fn command(invocation: &Invocation) -> Command {
 
 /// A program with the environment, the pipes and the process group that an invocation has.
 #[expect(clippy::disallowed_methods, reason = "this is the place where programs start")]
-pub(in crate::host) fn dressed(program: &Path, invocation: &Invocation) -> Command {
+pub(crate) fn dressed(program: &Path, invocation: &Invocation) -> Command {
     let mut command = Command::new(program);
     let entries = safe_entries(&invocation.root, &std::env::var_os("PATH").unwrap_or_default());
     command

@@ -32,7 +32,7 @@ mod walk;
 mod write;
 
 pub use attributes::Attributes;
-pub(in crate::host) use attributes::imitate_directory;
+pub(crate) use attributes::imitate_directory;
 pub(crate) use copy::is_copied;
 pub use copy::{Copied, CopyOutcome, Record};
 pub use demand::{Demand, Mounts};

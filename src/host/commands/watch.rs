@@ -31,7 +31,7 @@ const ROUNDS_AFTER_END: u32 = 64;
 pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
 
 /// A child that is never left alone: dropping it ends its process group and reaps it.
-pub(in crate::host) struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     child: Child,
     group: Pid,
     program: &'a Path,
@@ -106,7 +106,7 @@ enum Stop {
 }
 
 impl<'a> Watch<'a> {
-    pub(in crate::host) fn over(child: Child, invocation: &'a Invocation, began: Instant) -> Self {
+    pub(crate) fn over(child: Child, invocation: &'a Invocation, began: Instant) -> Self {
         let group = Pid::from_child(&child);
         Self {
             child,
@@ -121,13 +121,13 @@ impl<'a> Watch<'a> {
     }
 
     /// The signal by which a child that understands it ends at once, with all that it answers for.
-    pub(in crate::host) fn forced_by(mut self, force: Signal) -> Self {
+    pub(crate) fn forced_by(mut self, force: Signal) -> Self {
         self.force = force;
         self
     }
 
     /// What is done now and then while the child runs.
-    pub(in crate::host) fn pulse(mut self, pulse: &'a mut dyn FnMut()) -> Self {
+    pub(crate) fn pulse(mut self, pulse: &'a mut dyn FnMut()) -> Self {
         self.pulse = Some(pulse);
         self
     }
@@ -137,7 +137,7 @@ impl<'a> Watch<'a> {
         let _ = kill_process_group(self.group, signal);
     }
 
-    pub(in crate::host) fn wait_for_end(
+    pub(crate) fn wait_for_end(
         mut self,
         cancel: Option<&AtomicBool>,
         sink: Option<&mut Sink<'_>>,

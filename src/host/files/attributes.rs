@@ -219,11 +219,7 @@ pub(super) fn imitate_open(
 ///
 /// # Errors
 /// What the system says.
-pub(in crate::host) fn imitate_directory(
-    open: BorrowedFd<'_>,
-    like: BorrowedFd<'_>,
-    path: &Path,
-) -> Result<bool> {
+pub(crate) fn imitate_directory(open: BorrowedFd<'_>, like: BorrowedFd<'_>, path: &Path) -> Result<bool> {
     let (now, wanted) = (
         super::resolve::stat_open(open, path)?,
         super::resolve::stat_open(like, path)?,

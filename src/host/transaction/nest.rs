@@ -343,7 +343,7 @@ mod tests {
         }
         std::fs::write(dead.join("0/work/work/file"), "x").unwrap();
         for closed in ["0/work/work", "0/work", "0"] {
-            std::fs::set_permissions(dead.join(closed), PermissionsExt::from_mode(0)).unwrap();
+            std::fs::set_permissions(dead.join(closed), PermissionsExt::from_mode(0o0)).unwrap();
         }
         let lock = directory(&held).unwrap();
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
@@ -360,7 +360,7 @@ mod tests {
         std::fs::create_dir(top.path().join("d")).unwrap();
         std::fs::write(top.path().join("d/f"), "x").unwrap();
         std::fs::set_permissions(top.path().join("d/f"), PermissionsExt::from_mode(0o4)).unwrap();
-        std::fs::set_permissions(top.path().join("d"), PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(top.path().join("d"), PermissionsExt::from_mode(0o0)).unwrap();
         let modes = loosen(top.path()).unwrap();
         assert_eq!(
             modes.into_iter().collect::<Vec<_>>(),

@@ -48,7 +48,9 @@ impl Outside {
             .name("stage".to_owned())
             .spawn(move || {
                 let mut workshop = Workshop::default();
-                ordered.into_iter().for_each(|job| job(&mut workshop));
+                for job in ordered {
+                    job(&mut workshop);
+                }
             })
             .map_err(|error| Error::io("start the thread that rehearses commands", &error))?;
         Ok(Self {
