@@ -198,7 +198,7 @@ fn furnished() -> Sandbox {
     sandbox
 }
 
-const WORK: &str = r#"
+const WORK: &str = r"
 set -e
 echo new >created
 mkdir -p made/deep
@@ -240,7 +240,7 @@ mkdir shut
 echo x >shut/in
 chmod 0 shut
 rm 'a name, with: signs\'
-"#;
+";
 
 /// The same script, over a layer and bare on a copy: no difference; and the workspace is as it was.
 #[test]
