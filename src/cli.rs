@@ -11,6 +11,7 @@ use crate::base::panic;
 use crate::base::terminal::Style;
 use crate::cli::output::print;
 use crate::cli::shared::{Everywhere, say};
+use crate::host::transaction;
 use crate::workspace::Workspace;
 
 /// `rollback alert`.
@@ -201,6 +202,9 @@ const STACKS: [usize; 3] = [1 << 30, 256 << 20, 64 << 20];
 /// # Errors
 /// Of kind `Bug` where that thread came to grief, so that nobody has told why.
 pub fn main(arguments: Vec<OsString>) -> Result<u8> {
+    if let Some(code) = transaction::play(&arguments) {
+        return Ok(code);
+    }
     panic::silence();
     for stack in STACKS {
         let arguments = arguments.clone();

@@ -63,6 +63,9 @@ pub mod private;
 /// Looks that a test can take away.
 pub mod sight;
 
+/// Commands that run over a layer of the workspace, and what they changed in it.
+pub mod transaction;
+
 /// Alerts are sent: each channel by itself, all of them within one deadline.
 pub mod delivery;
 

@@ -54,6 +54,7 @@ mod stories;
 mod switches;
 mod tamper;
 mod traced;
+mod transaction;
 mod undo;
 mod unknown;
 #[cfg(feature = "broken-walls")]

@@ -22,6 +22,9 @@ pub enum Mode {
     DryRun,
     /// A command that changes something: it writes below the workspace and the configured directories alone.
     Real,
+    /// A command over a layer: it writes the layer and what is private to it, and speaks to nobody outside. It may listen,
+    /// on a network of its own.
+    Rehearsal,
 }
 
 /// A right that the kernel can withhold. The order is that of the interfaces.
@@ -75,7 +78,8 @@ impl Right {
     pub const fn is_wanted(self, mode: Mode) -> bool {
         match self {
             Self::Files | Self::Moves | Self::Truncation | Self::Devices => true,
-            Self::Listening | Self::Signals | Self::Sockets => matches!(mode, Mode::DryRun),
+            Self::Listening => matches!(mode, Mode::DryRun),
+            Self::Signals | Self::Sockets => matches!(mode, Mode::DryRun | Mode::Rehearsal),
         }
     }
 
@@ -131,7 +135,7 @@ impl Wall {
     #[must_use]
     pub fn on(interface: i32, mode: Mode) -> Self {
         // Interface 1 refuses every move between directories, whatever the rules: no backup could be made under it.
-        let useless = mode == Mode::Real && interface < 2;
+        let useless = mode != Mode::DryRun && interface < 2;
         let (mut holds, mut lacks) = (Vec::new(), Vec::new());
         for (right, since) in Right::ALL {
             match (right.is_wanted(mode), since <= interface && !useless) {
@@ -154,6 +158,7 @@ impl Wall {
         let alone = match self.mode {
             Mode::DryRun => "nothing but rollback itself keeps the dry run dry",
             Mode::Real => "nothing but rollback itself keeps this run inside the workspace",
+            Mode::Rehearsal => "namespaces alone keep the command inside its layer",
         };
         if self.lacks.is_empty() {
             return None;
@@ -164,6 +169,7 @@ impl Wall {
         let what = match self.mode {
             Mode::DryRun => "a dry run",
             Mode::Real => "a real run",
+            Mode::Rehearsal => "a rehearsed command",
         };
         if self.holds.is_empty() {
             return Some(format!(

@@ -32,6 +32,7 @@ mod walk;
 mod write;
 
 pub use attributes::Attributes;
+pub(crate) use attributes::imitate_directory;
 pub(crate) use copy::is_copied;
 pub use copy::{Copied, CopyOutcome, Record};
 pub use demand::{Demand, Mounts};

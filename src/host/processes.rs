@@ -94,6 +94,14 @@ pub enum Disposition {
     Ignored,
 }
 
+/// When a process started, in clock ticks since boot; `None` where it is gone, or only waits to be reaped.
+#[must_use]
+pub fn started(pid: i32) -> Option<u64> {
+    let seen = Seen::open(pid)?;
+    let stat = seen.stat()?;
+    stat.is_alive().then_some(stat.started_ticks)
+}
+
 impl Process {
     /// The command line for people: secrets masked, odd characters escaped, at most 120 characters.
     #[must_use]

@@ -1,5 +1,7 @@
 //! Commands that are started, waited for and ended.
 
+use std::time::Duration;
+
 use super::*;
 use crate::base::error::Kind;
 

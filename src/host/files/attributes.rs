@@ -215,6 +215,18 @@ pub(super) fn imitate_open(
     Ok(owned)
 }
 
+/// Gives an open directory of ours all that another one has but its contents. Returns whether the owner could be kept.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn imitate_directory(open: BorrowedFd<'_>, like: BorrowedFd<'_>, path: &Path) -> Result<bool> {
+    let (now, wanted) = (
+        super::resolve::stat_open(open, path)?,
+        super::resolve::stat_open(like, path)?,
+    );
+    imitate_open(open, &now, &wanted, &read_open(like, path)?, path)
+}
+
 fn imitate_rest(
     subject: &Subject<'_>,
     wanted: &Stat,
