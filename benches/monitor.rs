@@ -21,7 +21,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
-use rollback_manager::monitor::told::timestamp;
+use rollback_manager::monitor::export::timestamp;
 
 const SIZE: u64 = 1 << 30;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rollback");

@@ -38,6 +38,9 @@ pub mod demo;
 /// What happens inside, for whoever looks for a reason.
 pub mod diagnostics;
 
+/// `rollback doctor`.
+pub mod doctor;
+
 /// `rollback feature`.
 pub mod feature;
 
@@ -174,6 +177,8 @@ pub enum Command {
         #[command(subcommand)]
         command: script::Command,
     },
+    /// What this machine can do of what the promises rest on, and why not
+    Doctor,
     /// Directories whose files are obeyed though others can write them
     Trust(trust::Arguments),
     /// Make this directory a workspace
@@ -309,6 +314,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Prune(arguments) => prune::prune(everywhere, arguments),
         Command::Monitor(arguments) => monitor::monitor(everywhere, arguments),
         Command::Script { command } => script::script(everywhere, command),
+        Command::Doctor => doctor::doctor(everywhere),
         Command::Trust(arguments) => trust::trust(everywhere, arguments),
         Command::Init { directory } => init::init(everywhere, directory.as_deref()),
         Command::Demo(arguments) => demo::demo(everywhere, arguments),

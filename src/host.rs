@@ -12,6 +12,9 @@ use crate::base::error::{Error, Result};
 use crate::base::redact::redact;
 use crate::workspace::Workspace;
 
+/// What this machine can do.
+pub mod abilities;
+
 /// Programs: found once, run without a shell.
 pub mod commands;
 

@@ -20,7 +20,7 @@ fn validator(document: &Value) -> jsonschema::Validator {
 
 /// Runs with `--json`; the whole of stdout is one document of the expected schema.
 #[track_caller]
-fn document(sandbox: &Sandbox, schema: &str, code: i32, arguments: &[&str]) -> Value {
+pub fn document(sandbox: &Sandbox, schema: &str, code: i32, arguments: &[&str]) -> Value {
     let mut all = vec!["--json"];
     all.extend(arguments);
     let finished = sandbox.run(&all).assert_code(code);

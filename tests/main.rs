@@ -18,6 +18,7 @@ mod copies;
 mod databases;
 mod diagnostics;
 mod disk;
+mod doctor;
 mod edits;
 mod faults;
 mod figures;

@@ -37,7 +37,7 @@ pub use refusal::Refusal;
 
 use changes::{Trees, below};
 use nest::{Empty, is_full, loosen};
-use order::{OUTER, Order, REPORT, Rights, Progress, UPPER};
+use order::{OUTER, Order, Progress, REPORT, Rights, UPPER};
 use outside::{Outside, Workshop, gone};
 
 /// How often a waiting call looks at the cancellation flag.

@@ -25,7 +25,7 @@ use signal_hook::consts::{SIGCHLD, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::mounts;
-use super::order::{INNER, Order, REPORT, Refused, Progress, ordered};
+use super::order::{INNER, Order, Progress, REPORT, Refused, ordered};
 use crate::host::confine::{Mode, Wall, interface};
 use crate::host::processes::started;
 
