@@ -13,7 +13,8 @@ use rollback_manager::host::commands::Invocation;
 use rollback_manager::host::files::EntryKind;
 use rollback_manager::host::transaction::{Change, Layer, Left, Rehearsal, Stage, What};
 
-use crate::sandbox::Sandbox;
+use crate::disk::{in_namespace, mount};
+use crate::sandbox::{InTime as _, Sandbox};
 use crate::skipped::skipped;
 
 /// Longer than anything here takes.
@@ -55,7 +56,7 @@ fn kernel_allows_it() -> bool {
             overlay,
         ])
         .stderr(std::process::Stdio::null())
-        .status()
+        .status_in_time()
         .is_ok_and(|status| status.success())
 }
 
@@ -254,7 +255,7 @@ fn the_changes_are_those_of_a_bare_run() {
         .arg("-a")
         .arg(sandbox.root())
         .arg(&bare)
-        .status()
+        .status_in_time()
         .unwrap();
     assert!(copied.success());
     let before = sandbox.snapshot(&[]);
@@ -266,7 +267,7 @@ fn the_changes_are_those_of_a_bare_run() {
     let ran = Command::new("/bin/sh")
         .args(["-c", WORK])
         .current_dir(&bare)
-        .status()
+        .status_in_time()
         .unwrap();
     assert!(ran.success());
     let things_after = things(&bare);
@@ -317,10 +318,10 @@ fn the_changes_are_those_of_a_bare_run_for_an_ordinary_user_too() {
             .env("HOME", home.path())
             .env("TMPDIR", home.path())
             .env_remove("XDG_CACHE_HOME");
-        command.output()
+        command.output_in_time()
     };
     if !again(&["--list"]).is_ok_and(|listed| listed.status.success()) {
-        skipped("another user can't start this binary here");
+        skipped("root can't run the binary as another user here");
         return;
     }
     let one = "transaction::the_changes_are_those_of_a_bare_run";
@@ -437,7 +438,7 @@ fn nothing_gets_out() {
     let control = Command::new("/bin/sh")
         .args(["-c", &reaching])
         .current_dir(sandbox.home())
-        .status()
+        .status_in_time()
         .unwrap();
     assert!(control.success());
     let told = sandbox.read("../home/told");
@@ -628,7 +629,7 @@ fn a_kill_in_the_middle_leaves_nothing() {
     wait_until("the command lives on", || running(&word).is_empty());
     assert_eq!(layers(), 1);
     assert_eq!(before, sandbox.snapshot(&[]));
-    assert!(again("echo x >new").status().unwrap().success());
+    assert!(again("echo x >new").status_in_time().unwrap().success());
     assert_eq!(layers(), 0);
     assert_eq!(before, sandbox.snapshot(&[]));
 }
@@ -636,35 +637,16 @@ fn a_kill_in_the_middle_leaves_nothing() {
 /// What is mounted inside would be an empty directory in the layer.
 #[test]
 fn a_workspace_with_a_mount_inside_is_refused() {
-    let sandbox = Sandbox::empty();
-    std::fs::create_dir(sandbox.path("mounted")).unwrap();
-    let script = format!(
-        "mount -t tmpfs none {} && exec \"$0\" \"$@\"",
-        sandbox.path("mounted").display()
-    );
-    let output = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "sh", "-c", &script])
-        .arg(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "transaction::rehearses_for_another_test",
-            "--nocapture",
-        ])
-        .env(ROOT_OF, sandbox.root())
-        .env(SCRIPT_OF, "true")
-        .env_remove(crate::skipped::LIST)
-        .output();
-    let Ok(output) = output else {
-        skipped("there is no `unshare`");
-        return;
-    };
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    if !said.contains("is mounted inside of the workspace") && !kernel_allows_it() {
-        skipped("nothing can be mounted here");
-        return;
-    }
-    assert!(
-        said.contains("/mounted` is mounted inside of the workspace"),
-        "{said}"
-    );
+    in_namespace(|| {
+        let sandbox = Sandbox::empty();
+        let inside = sandbox.path("mounted");
+        std::fs::create_dir(&inside).unwrap();
+        mount(&["-t", "tmpfs", "tmpfs"], &inside);
+        let stage = Stage::prepare_with(&sandbox.root(), Path::new(env!("CARGO_BIN_EXE_rollback"))).unwrap();
+        let refusal = stage.available().unwrap().unwrap_err().to_string();
+        assert!(
+            refusal.contains("/mounted` is mounted inside of the workspace"),
+            "{refusal}"
+        );
+    });
 }
