@@ -420,6 +420,25 @@ fn each_leaves_out_what_is_declined_and_tells_the_truth_about_what_changed() {
     assert_as_before(&before, &sandbox, &[]);
 }
 
+/// What is no yes is none: an answer that nobody gave ends the run before the act that it was about.
+#[test]
+fn each_ends_at_a_question_that_gets_no_answer() {
+    for (key, code) in [("\u{3}", 130), ("\u{4}", 5)] {
+        let sandbox = workspace(REMOVE_BOTH);
+        let before = sandbox.snapshot(RECORDS);
+        let mut person = Person::starts(&sandbox, &["run", "9.1", "--each"]);
+        person
+            .sees(QUESTION)
+            .types("y\n")
+            .sees("reports` (2 files, 11 B)? [y/N] ")
+            .types(key);
+        let screen = person.leaves_with(code);
+        assert!(!screen.contains("drafts` (1 file, 5 B)? [y/N] "), "{screen}");
+        assert!(sandbox.exists("reports/q1.txt"), "{screen}");
+        assert_as_before(&before, &sandbox, &[]);
+    }
+}
+
 /// What comes later rests on it: it can't be left out, and what rests on it is named.
 #[test]
 fn each_says_what_rests_on_a_step_that_is_declined() {

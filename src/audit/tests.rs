@@ -24,6 +24,20 @@ use crate::workspace::Workspace;
 
 mod lives;
 
+/// Kind "a head that a power cut can take is nothing to hold the log against": an outcome is not synced, the next intent is.
+#[test]
+fn the_head_that_is_told_is_that_of_the_last_record_on_the_disk() {
+    let log = Log::empty();
+    let mut audit = log.open();
+    audit.run_started(json!({ "stories": ["1.3"] })).expect("written");
+    let permit = audit.begin(&intent(1)).expect("begun");
+    let begun = audit.head();
+    audit.finish(permit, 1, Ok(None)).expect("finished");
+    assert_eq!(audit.head(), begun);
+    audit.begin(&intent(2)).expect("begun");
+    assert_eq!(audit.head().seq, begun.seq + 2);
+}
+
 /// Records of a log of the matrix.
 const LENGTH: u64 = 50;
 
