@@ -72,6 +72,7 @@ const ROWS: &[(&str, &str, Kind)] = &[
     ("script new", "script new fresh", Changes(0)),
     ("script check", "script check rollback/test.rhai", Data(0)),
     ("script test", "script test rollback/test.rhai", Data(0)),
+    ("doctor", "doctor", Data(0)),
     ("trust", "trust ..", Changes(0)),
     ("trust", "trust", Data(0)),
     ("completions", "completions bash", Data(0)),
