@@ -135,7 +135,7 @@ impl Gate {
     pub fn pass(&mut self, proposal: &Proposal, stale: bool, scene: &Scene, view: &View) -> Result<Passed> {
         let started = Instant::now();
         self.count += 1;
-        let _span = tracing::debug_span!("operation", n = self.count, target = %proposal.target).entered();
+        let _span = debug_span!("operation", n = self.count, target = %proposal.target).entered();
         let mut passed = self.describe(proposal, scene, view);
         let result = match &proposal.act {
             Act::Settled(outcome, needs) => self.settle(*outcome, needs, view, &mut passed),

@@ -203,10 +203,10 @@ impl Watch {
         self.memory.metrics.settle(now);
         self.memory.ledger.settle(now, longest);
         let mut powers = powers.clone();
-        let mut rendered = Vec::new();
+        let mut assessments = Vec::new();
         let watched = self.watched_since();
         for trigger in &self.triggers {
-            let begin = rendered.len();
+            let begin = assessments.len();
             for service in subjects(trigger, &self.memory.metrics) {
                 let service = service.as_deref();
                 let ledger = &mut self.memory.ledger;
@@ -224,7 +224,7 @@ impl Watch {
                 if let Step::Rollback(story) = &step {
                     powers.busy = Some(format!("{story} is being rolled back"));
                 }
-                rendered.push(Assessment {
+                assessments.push(Assessment {
                     trigger: trigger.clone(),
                     service: service.map(str::to_owned),
                     judgement,
@@ -233,15 +233,15 @@ impl Watch {
                 });
             }
             // The worst first.
-            if let Some(own) = rendered.get_mut(begin..) {
-                own.sort_by_key(|rendered: &Assessment| match rendered.judgement.verdict {
+            if let Some(own) = assessments.get_mut(begin..) {
+                own.sort_by_key(|assessment: &Assessment| match assessment.judgement.verdict {
                     Verdict::Breach => 0,
                     Verdict::Inconclusive => 1,
                     Verdict::Healthy => 2,
                 });
             }
         }
-        rendered
+        assessments
     }
 
     /// What was written up to this time (ms) sets nothing off.

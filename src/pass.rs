@@ -414,12 +414,12 @@ impl Session {
             Questions::Nobody => return Err(nobody(question)),
             Questions::Person(person) => person.question(&redact(question))?,
         };
-        let call = matches!(answer, Answer::Yes);
-        self.record_answer(question, if call { "yes" } else { "no" })?;
+        let approved = matches!(answer, Answer::Yes);
+        self.record_answer(question, if approved { "yes" } else { "no" })?;
         if matches!(answer, Answer::Interrupted) {
             return Err(Error::cancelled("interrupted at the question"));
         }
-        Ok(call)
+        Ok(approved)
     }
 
     /// A script's question for a line of text; `default` under `--yes` and in a preview.

@@ -453,8 +453,8 @@ pub fn carry_out(
         let now = preview_as(context, request, preview.errand.clone(), listener)?;
         Ok((now.steps, now.error))
     };
-    let display = (plan, preview.steps.as_slice());
-    let approval = match approval::approve(display, &question, &request.answers, audience, &again) {
+    let planned = (plan, preview.steps.as_slice());
+    let approval = match approval::approve(planned, &question, &request.answers, audience, &again) {
         Ok(approval) => approval,
         Err(error) => return Ok(plan::not_begun(preview.report, &context.by_signal(error))),
     };

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+use crate::disk::{in_namespace, mount};
 use crate::sandbox::{Finished, Sandbox, Service, assert_says};
 
 /// A workspace with a story `9.1` of this body.
@@ -173,6 +174,30 @@ fn a_log_file_is_its_owners_alone_and_no_link() {
         assert!(refused.stderr.contains(path), "{}", refused.stderr);
     }
     assert_eq!(sandbox.read("real.log"), "");
+}
+
+/// Nothing rests on diagnostics: a log file that can't be written is told once, and the run goes on.
+#[test]
+fn a_log_file_without_room_is_told_and_ends_nothing() {
+    in_namespace(|| {
+        let sandbox = workspace("remove_path(\"x\");");
+        sandbox.write("x", "old");
+        let small = sandbox.home().join("small");
+        std::fs::create_dir(&small).unwrap();
+        mount(&["-t", "tmpfs", "-o", "size=4k", "tmpfs"], &small);
+        let log = small.join("diagnostics.log");
+        let log = log.to_str().unwrap();
+        let told = sandbox
+            .run(&["-q", "--log-file", log, "run", "9.1", "--yes"])
+            .assert_code(0);
+        assert_eq!(
+            told.stderr.matches("the log file can't be written").count(),
+            1,
+            "{}",
+            told.stderr
+        );
+        assert!(!sandbox.exists("x"));
+    });
 }
 
 #[test]

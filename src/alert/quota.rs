@@ -107,13 +107,13 @@ mod tests {
     fn no_more_than_the_limit_pass_in_any_window() {
         let (channel, mut quota) = (channel(), Quota::default());
         let mut passed: Vec<u64> = Vec::new();
-        let mut rendered = 0;
+        let mut held = 0;
         let mut held_back = 0;
         for minute in 0..600_u64 {
             match quota.admit(&channel, &format!("g{minute}"), minute * MINUTE) {
                 Verdict::Pass { held_back } => {
                     passed.push(minute);
-                    rendered += held_back;
+                    held += held_back;
                 }
                 Verdict::TooMany => held_back += 1,
                 Verdict::Equal => panic!("no two are equal"),
@@ -124,7 +124,7 @@ mod tests {
             "{passed:?}"
         );
         assert_eq!(passed.len(), 30);
-        assert_eq!(rendered + quota.held_back(), held_back);
+        assert_eq!(held + quota.held_back(), held_back);
     }
 
     #[test]

@@ -117,9 +117,9 @@ fn a_retired_directory_is_whole_and_comes_back_as_it_was() {
     assert_eq!(verified.problems, []);
     assert_eq!((verified.entries, verified.bytes), (sealed.entries, sealed.bytes));
     assert!(verified.digests >= 9, "{}", verified.digests);
-    let rendered = manifest::read(&scene.files, &backup).unwrap();
-    assert_eq!(rendered.header.kind, EntryKind::Directory);
-    assert_eq!(rendered.footer.unwrap().root, sealed.digest.unwrap());
+    let result = manifest::read(&scene.files, &backup).unwrap();
+    assert_eq!(result.header.kind, EntryKind::Directory);
+    assert_eq!(result.footer.unwrap().root, sealed.digest.unwrap());
 
     // By hand, as the procedures do it: the manifest stays behind.
     let names: Vec<_> = fs::read_dir(&backup)
@@ -528,11 +528,11 @@ fn the_catalogue_tells_backups_from_other_directories() {
     scene.file("backups/by_hand/old", "");
     scene.file("backups/broken/.rollback-manifest.jsonl", "{\n");
     let listed = catalogue::list(&scene.files, &scene.path("backups")).unwrap();
-    let rendered: Vec<_> = listed
+    let result: Vec<_> = listed
         .iter()
         .map(|each| (each.name.as_str(), each.complete))
         .collect();
-    assert_eq!(rendered, [("broken", false), ("by_hand", false), ("one", true)]);
+    assert_eq!(result, [("broken", false), ("by_hand", false), ("one", true)]);
     let one = &listed[2];
     assert_eq!((one.entries, one.bytes, one.method.as_str()), (3, 3, "moved"));
     assert_eq!(

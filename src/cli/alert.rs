@@ -214,11 +214,11 @@ fn show(everywhere: &Everywhere, deliveries: &Deliveries, held: &Held) {
     }
     print(&page);
     let style = terminal::Style::of(&std::io::stderr(), everywhere.no_color);
-    let rendered = Deliveries {
+    let deliveries = Deliveries {
         attempts: Vec::new(),
         ..deliveries.clone()
     };
-    for warning in rendered.warnings() {
+    for warning in deliveries.warnings() {
         say(&render::warning(&warning, &style));
     }
 }

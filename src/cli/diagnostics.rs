@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::span::{Attributes, Id, Record};
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -20,7 +20,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
-use crate::base::redact::redact_value;
+use crate::base::redact::{redact, redact_value};
 use crate::base::terminal::escape;
 use crate::cli::shared::{Everywhere, Form, say};
 use crate::host::private;
@@ -46,7 +46,7 @@ pub fn begin(everywhere: &Everywhere) -> Result<()> {
     if let Some(path) = &everywhere.log_file {
         let level =
             of_flags(everywhere.verbose).map_or(LevelFilter::DEBUG, |level| level.max(LevelFilter::DEBUG));
-        let file = Mutex::new(private::append(path)?);
+        let file = Mutex::new(Some(private::append(path)?));
         sinks.push((asked.unwrap_or_else(|| ours(level)), Sink::File(file)));
     }
     if sinks.is_empty() {
@@ -128,7 +128,27 @@ fn read(text: &str) -> Option<Targets> {
 #[derive(Debug)]
 enum Sink {
     Stderr,
-    File(Mutex<File>),
+    /// `None` once it could not be written: that is told, and nothing more is tried.
+    File(Mutex<Option<File>>),
+}
+
+impl Sink {
+    fn write(&self, line: &str) {
+        let Self::File(file) = self else {
+            return say(line);
+        };
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = file
+            .as_mut()
+            .map_or(Ok(()), |file| file.write_all(line.as_bytes()));
+        // Nothing rests on it, so what is at work goes on.
+        if let Err(error) = written {
+            *file = None;
+            say(&format!(
+                "warning: the log file can't be written, and ends here: {error}\n"
+            ));
+        }
+    }
 }
 
 /// Writes spans that end, and events, each to those who asked for them.
@@ -148,85 +168,79 @@ struct Open {
 /// A span that an event lies in, for people and for programs.
 type Around = Vec<(&'static str, Map<String, Value>)>;
 
+/// One thing to tell.
+struct Entry<'a> {
+    /// RFC 3339 in UTC.
+    at: String,
+    level: Level,
+    around: Around,
+    target: &'a str,
+    message: &'a str,
+    fields: Map<String, Value>,
+}
+
 impl Lines {
-    fn write(&self, metadata: &Metadata<'_>, around: &Around, message: &str, fields: &Map<String, Value>) {
-        let target = metadata
-            .target()
-            .strip_prefix(CRATE)
-            .map_or(metadata.target(), |rest| rest.strip_prefix("::").unwrap_or(rest));
-        let level = *metadata.level();
-        let now = Clock::system().timestamp();
+    fn write(&self, metadata: &Metadata<'_>, around: Around, message: &str, fields: Map<String, Value>) {
+        let target = metadata.target();
+        let part = target.strip_prefix(CRATE).unwrap_or(target);
+        let entry = Entry {
+            at: Clock::system().timestamp(),
+            level: *metadata.level(),
+            around,
+            target: part.strip_prefix("::").unwrap_or(part),
+            message,
+            fields,
+        };
         for (targets, sink) in &self.sinks {
-            if !targets.would_enable(metadata.target(), metadata.level()) {
-                continue;
-            }
-            let line = match self.form {
-                Form::Json => json_line(&now, level, around, target, message, fields),
-                Form::Text => {
-                    let at = matches!(sink, Sink::File(_)).then_some(now.as_str());
-                    text(at, level, around, target, message, fields)
-                }
-            };
-            match sink {
-                Sink::Stderr => say(&line),
-                // A disk that is full must not end what is at work: diagnostics are no record.
-                Sink::File(file) => {
-                    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-                    drop(file.write_all(line.as_bytes()));
-                }
+            if targets.would_enable(target, metadata.level()) {
+                sink.write(&match self.form {
+                    Form::Json => entry.json(),
+                    Form::Text => entry.text(matches!(sink, Sink::File(_))),
+                });
             }
         }
     }
 }
 
-fn json_line(
-    at: &str,
-    level: Level,
-    around: &Around,
-    target: &str,
-    message: &str,
-    fields: &Map<String, Value>,
-) -> String {
-    let span = |(name, fields): &(&'static str, Map<String, Value>)| {
-        let mut fields = fields.clone();
-        fields.insert("span".to_owned(), Value::from(*name));
-        Value::Object(fields)
-    };
-    let mut value = json!({
-        "event": "diagnostic", "at": at, "level": level.as_str().to_ascii_lowercase(), "target": target,
-        "message": message, "fields": fields, "spans": around.iter().map(span).collect::<Vec<_>>(),
-    });
-    redact_value(&mut value);
-    format!("{value}\n")
-}
+impl Entry<'_> {
+    fn json(&self) -> String {
+        let span = |(name, fields): &(&'static str, Map<String, Value>)| {
+            let mut fields = fields.clone();
+            fields.insert("span".to_owned(), Value::from(*name));
+            Value::Object(fields)
+        };
+        let mut value = json!({
+            "event": "diagnostic", "at": self.at, "level": self.level.as_str().to_ascii_lowercase(),
+            "target": self.target, "message": self.message, "fields": self.fields,
+            "spans": self.around.iter().map(span).collect::<Vec<_>>(),
+        });
+        redact_value(&mut value);
+        format!("{value}\n")
+    }
 
-/// `debug story{id=1.3}:phase{name=execute}: passed over pid=12 (host::processes::find)`
-fn text(
-    at: Option<&str>,
-    level: Level,
-    around: &Around,
-    target: &str,
-    message: &str,
-    fields: &Map<String, Value>,
-) -> String {
-    let mut line = at.map(|at| format!("{at} ")).unwrap_or_default();
-    let _ = write!(line, "{:<5} ", level.as_str().to_ascii_lowercase());
-    for (at, (name, fields)) in around.iter().enumerate() {
-        let colon = if at == 0 { "" } else { ":" };
-        let _ = write!(line, "{colon}{name}");
-        if !fields.is_empty() {
-            let _ = write!(line, "{{{}}}", listed(fields));
+    /// `debug story{id=1.3}:phase{name=execute}: passed over pid=12 (host::processes::find)`
+    fn text(&self, timed: bool) -> String {
+        let mut line = if timed {
+            format!("{} ", self.at)
+        } else {
+            String::new()
+        };
+        let _ = write!(line, "{:<5} ", self.level.as_str().to_ascii_lowercase());
+        for (at, (name, fields)) in self.around.iter().enumerate() {
+            let colon = if at == 0 { "" } else { ":" };
+            let _ = write!(line, "{colon}{name}");
+            if !fields.is_empty() {
+                let _ = write!(line, "{{{}}}", listed(fields));
+            }
         }
+        let colon = if self.around.is_empty() { "" } else { ": " };
+        let _ = write!(line, "{colon}{}", escape(&redact(self.message)));
+        if !self.fields.is_empty() {
+            let _ = write!(line, " {}", listed(&self.fields));
+        }
+        let _ = writeln!(line, " ({})", self.target);
+        line
     }
-    let colon = if around.is_empty() { "" } else { ": " };
-    let mut message = Value::from(message);
-    redact_value(&mut message);
-    let _ = write!(line, "{colon}{}", escape(message.as_str().unwrap_or_default()));
-    if !fields.is_empty() {
-        let _ = write!(line, " {}", listed(fields));
-    }
-    let _ = writeln!(line, " ({target})");
-    line
 }
 
 /// `key=value key="two words"`, without secrets.
@@ -264,16 +278,6 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         }
     }
 
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        values.record(&mut fields);
-        if let Some(span) = context.span(id)
-            && let Some(open) = span.extensions_mut().get_mut::<Open>()
-        {
-            open.fields.extend(fields.all);
-        }
-    }
-
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
@@ -282,9 +286,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             .map(|scope| scope.from_root().filter_map(|span| around(&span)).collect());
         self.write(
             event.metadata(),
-            &around.unwrap_or_default(),
+            around.unwrap_or_default(),
             &fields.message,
-            &fields.all,
+            fields.all,
         );
     }
 
@@ -299,7 +303,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             .filter_map(|span| around(&span))
             .collect();
         let fields = Map::from_iter([("us".to_owned(), Value::from(took))]);
-        self.write(span.metadata(), &around, "ended", &fields);
+        self.write(span.metadata(), around, "ended", fields);
     }
 }
 
@@ -381,19 +385,19 @@ mod tests {
             ("path".to_owned(), Value::from("a\u{1b}[2Jb c")),
             ("count".to_owned(), Value::from(3)),
         ]);
-        let around = vec![(
-            "word",
-            Map::from_iter([("name".to_owned(), Value::from("remove_path"))]),
-        )];
+        let entry = Entry {
+            at: String::new(),
+            level: Level::DEBUG,
+            around: vec![(
+                "word",
+                Map::from_iter([("name".to_owned(), Value::from("remove_path"))]),
+            )],
+            target: "gate",
+            message: "kept token=abcdefghij\n",
+            fields,
+        };
         assert_eq!(
-            text(
-                None,
-                Level::DEBUG,
-                &around,
-                "gate",
-                "kept token=abcdefghij\n",
-                &fields
-            ),
+            entry.text(false),
             "debug word{name=remove_path}: kept token=[redacted]\\n password=[redacted] path=\"a\\u{1b}[2Jb c\" count=3 (gate)\n"
         );
     }

@@ -147,7 +147,7 @@ fn warn(everywhere: &Everywhere, warnings: &[String]) {
 }
 
 fn code_of(round: &Round) -> ExitCode {
-    if whole(&round.rendered) == Verdict::Breach {
+    if whole(&round.assessments) == Verdict::Breach {
         ExitCode::Failed
     } else {
         ExitCode::Done
@@ -178,15 +178,15 @@ fn once(everywhere: &Everywhere, watching: &mut Watching, now: &dyn Fn() -> i64)
         }
     };
     let unknown = round
-        .rendered
+        .assessments
         .iter()
-        .filter(|rendered| rendered.judgement.verdict == Verdict::Inconclusive)
+        .filter(|assessment| assessment.judgement.verdict == Verdict::Inconclusive)
         .count();
     if unknown > 0 {
         watching.warnings.push(format!(
             "{} of {} inconclusive: nothing is known there, neither good nor bad",
             unknown,
-            wording::plural(round.rendered.len() as u64, "verdict")
+            wording::plural(round.assessments.len() as u64, "verdict")
         ));
     }
     if everywhere.json {
@@ -327,9 +327,9 @@ impl<'a> Foreground<'a> {
                     }
                 };
                 let acted = round
-                    .rendered
+                    .assessments
                     .iter()
-                    .any(|rendered| rendered.step != crate::monitor::ledger::Step::Nothing)
+                    .any(|assessment| assessment.step != crate::monitor::ledger::Step::Nothing)
                     || round.incidents.iter().any(|incident| incident.new);
                 if acted || saved.elapsed() >= SAVE {
                     saved = Instant::now();
@@ -340,8 +340,8 @@ impl<'a> Foreground<'a> {
                 // A channel that hangs does not keep the watching: its attempt goes on beside it.
                 let undelivered = self.watching.deliver(LOOK);
                 self.complain(&undelivered);
-                let rendered = std::mem::take(&mut self.watching.warnings);
-                self.complain(&rendered);
+                let warnings = std::mem::take(&mut self.watching.warnings);
+                self.complain(&warnings);
                 self.publish(&round);
                 self.show(&round);
             }
@@ -448,15 +448,15 @@ impl<'a> Foreground<'a> {
             at: round.at,
             ..Round::default()
         };
-        for rendered in &round.rendered {
+        for assessment in &round.assessments {
             let key = format!(
                 "{}/{}",
-                rendered.trigger.name,
-                rendered.service.as_deref().unwrap_or_default()
+                assessment.trigger.name,
+                assessment.service.as_deref().unwrap_or_default()
             );
-            let verdict = rendered.judgement.verdict;
+            let verdict = assessment.judgement.verdict;
             if self.verdicts.insert(key, verdict) != Some(verdict) {
-                changed.rendered.push(rendered.clone());
+                changed.assessments.push(assessment.clone());
             }
         }
         if !self.everywhere.quiet {

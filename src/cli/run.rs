@@ -113,21 +113,9 @@ pub(crate) fn environment_dry_run(value: Option<std::ffi::OsString>) -> Result<b
     }
 }
 
-/// `rollback run`.
+/// Options of `run` and `plan` that shape the plan.
 #[derive(Debug, Clone, Args)]
-pub struct RunArguments {
-    /// Stories (1.3, 1.5,1.6, all), features, or the path of a script; without any, a terminal lets choose
-    #[arg(value_name = "STORIES")]
-    pub stories: Vec<String>,
-    /// Options of changing commands.
-    #[command(flatten)]
-    pub changing: Changing,
-    /// Go on with the next story after a failed one
-    #[arg(long)]
-    pub continue_on_error: bool,
-    /// A failed run takes itself back
-    #[arg(long)]
-    pub atomic: bool,
+pub struct Shaping {
     /// A parameter for the scripts
     #[arg(long = "param", value_name = "K=V")]
     pub params: Vec<String>,
@@ -145,6 +133,44 @@ pub struct RunArguments {
     pub strict: bool,
 }
 
+impl Shaping {
+    /// What is asked for of these stories; all else is as in `options`.
+    ///
+    /// # Errors
+    /// [`crate::base::error::Kind::Usage`] for a parameter that is no `K=V`.
+    fn options(&self, stories: &[String], options: Options) -> Result<Options> {
+        Ok(Options {
+            stories: named_for_good(stories),
+            params: params(&self.params)?,
+            copy: self.copy,
+            purge: self.purge,
+            allow_open: self.allow_open,
+            strict: self.strict,
+            ..options
+        })
+    }
+}
+
+/// `rollback run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArguments {
+    /// Stories (1.3, 1.5,1.6, all), features, or the path of a script; without any, a terminal lets choose
+    #[arg(value_name = "STORIES")]
+    pub stories: Vec<String>,
+    /// Options of changing commands.
+    #[command(flatten)]
+    pub changing: Changing,
+    /// Go on with the next story after a failed one
+    #[arg(long)]
+    pub continue_on_error: bool,
+    /// A failed run takes itself back
+    #[arg(long)]
+    pub atomic: bool,
+    /// Options that shape the plan.
+    #[command(flatten)]
+    pub shaping: Shaping,
+}
+
 /// `rollback plan`.
 #[derive(Debug, Clone, Args)]
 pub struct PlanArguments {
@@ -154,21 +180,9 @@ pub struct PlanArguments {
     /// Write the plan to this file as JSON
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// A parameter for the scripts
-    #[arg(long = "param", value_name = "K=V")]
-    pub params: Vec<String>,
-    /// Plan backups by copying
-    #[arg(long)]
-    pub copy: bool,
-    /// Plan removals for good
-    #[arg(long)]
-    pub purge: bool,
-    /// Plan backups even of what a process writes
-    #[arg(long)]
-    pub allow_open: bool,
-    /// Plan that a check that rests on something unknown fails
-    #[arg(long)]
-    pub strict: bool,
+    /// Options that shape the plan.
+    #[command(flatten)]
+    pub shaping: Shaping,
 }
 
 /// Rolls back.
@@ -180,15 +194,7 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
     let mut context = shared::open(everywhere)?;
     let words = super::choose::words(everywhere, &mut context, &arguments.stories)?;
     let mut request = Request {
-        options: Options {
-            params: params(&arguments.params)?,
-            copy: arguments.copy,
-            purge: arguments.purge,
-            allow_open: arguments.allow_open,
-            strict: arguments.strict,
-            stories: named_for_good(&words),
-            ..arguments.changing.options()
-        },
+        options: arguments.shaping.options(&words, arguments.changing.options())?,
         answers: arguments.changing.answers(),
         dry_run,
         continue_on_error: arguments.continue_on_error || arguments.changing.force,
@@ -217,15 +223,9 @@ pub fn run(everywhere: &Everywhere, arguments: &RunArguments) -> Result<ExitCode
 pub fn plan(everywhere: &Everywhere, arguments: &PlanArguments) -> Result<ExitCode> {
     let mut context = shared::open(everywhere)?;
     let mut request = Request {
-        options: Options {
-            params: params(&arguments.params)?,
-            copy: arguments.copy,
-            purge: arguments.purge,
-            allow_open: arguments.allow_open,
-            strict: arguments.strict,
-            stories: named_for_good(&arguments.stories),
-            ..Options::by_hand()
-        },
+        options: arguments
+            .shaping
+            .options(&arguments.stories, Options::by_hand())?,
         dry_run: true,
         ..Request::default()
     };

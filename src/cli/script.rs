@@ -95,7 +95,7 @@ pub fn script(everywhere: &Everywhere, command: &Command) -> Result<ExitCode> {
                     print(&format!("note: {}\n", terminal::escape(warning)));
                 }
             }
-            return Ok(rendered(everywhere, &context.catalogue));
+            return Ok(report_problems(everywhere, &context.catalogue));
         }
     }
     Ok(ExitCode::Done)
@@ -107,7 +107,7 @@ pub(super) fn problems_json(catalogue: &Catalogue) -> Vec<serde_json::Value> {
 }
 
 /// Tells people which stories can't be read, each at its place; gives the exit code.
-pub(super) fn rendered(everywhere: &Everywhere, catalogue: &Catalogue) -> ExitCode {
+pub(super) fn report_problems(everywhere: &Everywhere, catalogue: &Catalogue) -> ExitCode {
     if !everywhere.json {
         let style = Style::of(&std::io::stderr(), everywhere.no_color);
         for problem in &catalogue.problems {

@@ -90,7 +90,7 @@ pub fn status(everywhere: &Everywhere) -> Result<ExitCode> {
     } else {
         print(&text(&status, &foreign));
     }
-    Ok(super::script::rendered(everywhere, &context.catalogue))
+    Ok(super::script::report_problems(everywhere, &context.catalogue))
 }
 
 /// The page for people; the stories of the program that have nothing to do with the workspace stand in one line.

@@ -250,14 +250,14 @@ impl Expected {
             )));
         };
         self.next += absent;
-        let mut display = planned.clone();
+        let mut wanted = planned.clone();
         if !self.declined.is_empty() && planned.risk == Risk::None {
             // What the run itself writes down of what was done tells of what was declined too.
-            display.effect.clone_from(&now.effect);
+            wanted.effect.clone_from(&now.effect);
         }
         // It failed in the preview too, and the script goes on with that.
         if planned.outcome != Outcome::Failed
-            && let Some(what) = display.difference(now)
+            && let Some(what) = wanted.difference(now)
         {
             return Err(self.differs(what));
         }

@@ -181,14 +181,14 @@ pub(crate) fn input(invocation: &Invocation) -> std::io::Result<Stdio> {
 
 /// The system's description of an invocation: no shell, a clean environment, a process group of its own.
 fn command(invocation: &Invocation) -> Command {
-    let mut command = dressed(&invocation.program, invocation);
+    let mut command = prepared(&invocation.program, invocation);
     command.args(&invocation.arguments).current_dir(&invocation.cwd);
     command
 }
 
 /// A program with the environment, the pipes and the process group that an invocation has.
 #[expect(clippy::disallowed_methods, reason = "this is the place where programs start")]
-pub(crate) fn dressed(program: &Path, invocation: &Invocation) -> Command {
+pub(crate) fn prepared(program: &Path, invocation: &Invocation) -> Command {
     let mut command = Command::new(program);
     let entries = safe_entries(&invocation.root, &std::env::var_os("PATH").unwrap_or_default());
     command

@@ -33,12 +33,12 @@ enum Event {
 
 /// Tries what is due; with `only`, these files, whatever their time.
 pub(crate) fn deliver(shared: &Arc<Shared>, until: Instant, only: Option<&[String]>) -> Result<Deliveries> {
-    let mut rendered = Deliveries::default();
+    let mut deliveries = Deliveries::default();
     let (entries, unreadable) = shared.outbox.list()?;
     for file in &unreadable {
         match shared.outbox.set_aside(file) {
-            Ok(name) => rendered.set_aside.extend(name),
-            Err(error) => rendered.problems.push(error.message().to_owned()),
+            Ok(name) => deliveries.set_aside.extend(name),
+            Err(error) => deliveries.problems.push(error.message().to_owned()),
         }
     }
     let now = milliseconds(&shared.clock);
@@ -51,7 +51,7 @@ pub(crate) fn deliver(shared: &Arc<Shared>, until: Instant, only: Option<&[Strin
         if shared.channel(&entry.channel).is_some() {
             due.entry(entry.channel).or_default().push(entry.file);
         } else if let Err(error) = without_channel(shared, entry, now) {
-            rendered.problems.push(error.message().to_owned());
+            deliveries.problems.push(error.message().to_owned());
         }
     }
     let mut open: Vec<String> = due.keys().cloned().collect();
@@ -69,7 +69,7 @@ pub(crate) fn deliver(shared: &Arc<Shared>, until: Instant, only: Option<&[Strin
                 let _ = tell.send(Event::End(name));
             });
         if let Err(error) = started {
-            rendered.problems.push(
+            deliveries.problems.push(
                 Error::io("start a thread for alerts", &error)
                     .message()
                     .to_owned(),
@@ -79,24 +79,24 @@ pub(crate) fn deliver(shared: &Arc<Shared>, until: Instant, only: Option<&[Strin
     drop(tell);
     while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
         match event {
-            Event::Attempt(attempt) => rendered.attempts.push(attempt),
-            Event::Problem(problem) => rendered.problems.push(problem),
-            Event::Busy(name) => rendered.busy.push(name),
+            Event::Attempt(attempt) => deliveries.attempts.push(attempt),
+            Event::Problem(problem) => deliveries.problems.push(problem),
+            Event::Busy(name) => deliveries.busy.push(name),
             Event::End(name) => open.retain(|other| *other != name),
         }
     }
-    rendered.busy.extend(open);
-    rendered.busy.sort();
-    rendered.busy.dedup();
+    deliveries.busy.extend(open);
+    deliveries.busy.sort();
+    deliveries.busy.dedup();
     if let Err(error) = shared.outbox.prune(shared.config.keep_sent) {
-        rendered.problems.push(error.message().to_owned());
+        deliveries.problems.push(error.message().to_owned());
     }
     let (entries, _) = shared.outbox.list()?;
-    rendered.left = entries
+    deliveries.left = entries
         .iter()
         .filter(|entry| entry.state == State::Pending)
         .count();
-    Ok(rendered)
+    Ok(deliveries)
 }
 
 /// An alert whose channel is no longer configured is kept until it would be given up anyway.

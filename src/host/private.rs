@@ -3,10 +3,10 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 
 use crate::base::error::{Error, Result};
 
@@ -39,21 +39,18 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// `denied` for what is no regular file or can be read by others, a link included; what the system says.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the log file is named on the command line, and a script reaches none"
-)]
 pub fn append(path: &Path) -> Result<File> {
     let name = path.display();
     let failed = |error: &std::io::Error| Error::io(format_args!("write to `{name}`"), error);
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(i32::from_ne_bytes(flags.bits().to_ne_bytes()))
-        .open(path)
-        .map_err(|error| failed(&error))?;
+    let flags = OFlags::WRONLY
+        | OFlags::APPEND
+        | OFlags::CREATE
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY
+        | OFlags::CLOEXEC;
+    let open = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
+    let file = File::from(open.map_err(|error| failed(&error.into()))?);
     let metadata = file.metadata().map_err(|error| failed(&error))?;
     if !metadata.is_file() {
         return Err(Error::denied(format!("`{name}` is no regular file")).hint("name a file for the log"));

@@ -255,7 +255,7 @@ impl Act {
         } else {
             commands::input(&self.invocation).map_err(starting)?
         };
-        let child = commands::dressed(&self.program, &self.invocation)
+        let child = commands::prepared(&self.program, &self.invocation)
             .args(order.to_arguments(OUTER))
             .current_dir("/")
             .stdin(input)

@@ -19,7 +19,7 @@ use crate::workspace::monitor_config::Wanted;
 pub fn document(round: &Round, metrics: &Metrics, warnings: &[String]) -> Value {
     json!({
         "schema": "rollback.monitor/1", "at": timestamp(round.at),
-        "triggers": round.rendered.iter().map(trigger).collect::<Vec<_>>(),
+        "triggers": round.assessments.iter().map(trigger).collect::<Vec<_>>(),
         "incidents": round.incidents.iter().map(|incident| json!({
             "pattern": incident.pattern, "severity": incident.severity, "address": redact(&incident.address),
             "count": incident.count, "why": redact(&incident.why), "new": incident.new,
@@ -28,29 +28,29 @@ pub fn document(round: &Round, metrics: &Metrics, warnings: &[String]) -> Value 
     })
 }
 
-fn trigger(rendered: &Assessment) -> Value {
-    let judgement = &rendered.judgement;
-    let action = match (judgement.verdict, rendered.trigger.action) {
+fn trigger(assessment: &Assessment) -> Value {
+    let judgement = &assessment.judgement;
+    let action = match (judgement.verdict, assessment.trigger.action) {
         (Verdict::Breach, Wanted::Alert) => "alert",
         (Verdict::Breach, Wanted::Rollback) => "rollback",
         _ => "none",
     };
-    let (done, held_back) = match &rendered.step {
+    let (done, held_back) = match &assessment.step {
         Step::Nothing => ("nothing", None),
         Step::Alert(held) => ("alerted", held.clone()),
         Step::Rollback(_) => ("rolled-back", None),
         Step::Recovery => ("recovered", None),
     };
     json!({
-        "name": rendered.trigger.name, "service": rendered.service.as_deref().map(redact),
-        "metric": rendered.trigger.metric.name(), "value": judgement.value.filter(|value| value.is_finite()),
+        "name": assessment.trigger.name, "service": assessment.service.as_deref().map(redact),
+        "metric": assessment.trigger.metric.name(), "value": judgement.value.filter(|value| value.is_finite()),
         "threshold": judgement.threshold, "samples": judgement.samples, "verdict": judgement.verdict,
         "why": redact(&judgement.why), "action": action, "sustained": judgement.sustained, "held_ms": judgement.held,
         "intake": judgement.reads.as_ref().map(|reads| json!({
             "lines": reads.lines, "unreadable": reads.unreadable, "untimed": reads.untimed, "future": reads.future,
-            "unlevelled": reads.unlevelled, "lost": reads.lost(rendered.trigger.metric),
+            "unlevelled": reads.unlevelled, "lost": reads.lost(assessment.trigger.metric),
         })),
-        "done": done, "held_back": held_back, "story": rendered.trigger.story,
+        "done": done, "held_back": held_back, "story": assessment.trigger.story,
     })
 }
 
@@ -81,25 +81,25 @@ pub fn exposition(
             let _ = writeln!(text, "rollback_monitor_{name}{labels} {value}");
         }
     };
-    let of = |rendered: &Assessment| {
+    let of = |assessment: &Assessment| {
         format!(
             "{{trigger=\"{}\",service=\"{}\"}}",
-            label(&rendered.trigger.name),
-            label(rendered.service.as_deref().unwrap_or_default())
+            label(&assessment.trigger.name),
+            label(assessment.service.as_deref().unwrap_or_default())
         )
     };
     let each = |value: &dyn Fn(&Assessment) -> f64| -> Vec<(String, f64)> {
         round
-            .rendered
+            .assessments
             .iter()
-            .map(|rendered| (of(rendered), value(rendered)))
+            .map(|assessment| (of(assessment), value(assessment)))
             .collect()
     };
     family(
         "verdict",
         "gauge",
         "0 healthy, 1 breach, -1 inconclusive",
-        each(&|rendered| match rendered.judgement.verdict {
+        each(&|assessment| match assessment.judgement.verdict {
             Verdict::Healthy => 0.0,
             Verdict::Breach => 1.0,
             Verdict::Inconclusive => -1.0,
@@ -109,13 +109,13 @@ pub fn exposition(
         "value",
         "gauge",
         "Value of the trigger's metric",
-        each(&|rendered| rendered.judgement.value.unwrap_or(f64::NAN)),
+        each(&|assessment| assessment.judgement.value.unwrap_or(f64::NAN)),
     );
     family(
         "threshold",
         "gauge",
         "Threshold of the trigger",
-        each(&|rendered| rendered.judgement.threshold),
+        each(&|assessment| assessment.judgement.threshold),
     );
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let count = |count: u64| count as f64;
@@ -123,7 +123,7 @@ pub fn exposition(
         "samples",
         "gauge",
         "Samples that the value rests on",
-        each(&|rendered| count(rendered.judgement.samples)),
+        each(&|assessment| count(assessment.judgement.samples)),
     );
     let mut events = Vec::new();
     let mut errors = Vec::new();

@@ -112,8 +112,8 @@ pub struct Service {
     /// Whether it is heard from the log that services share.
     #[serde(default)]
     pub shared: bool,
-    /// Why the level of one of its events is not known.
-    #[serde(default)]
+    /// Why the level of one of its events is not known; `odd` on disk.
+    #[serde(default, rename = "odd")]
     pub anomaly: Option<String>,
 }
 
@@ -420,6 +420,18 @@ mod tests {
         fine: 360_000,
         baseline: 0,
     };
+
+    /// Kind "a name on disk is part of the format": a state that an earlier build wrote is read with all that it holds.
+    #[test]
+    fn what_is_kept_of_a_service_has_the_names_of_its_format() {
+        let mut service = Service::new(SPAN);
+        service.anomaly = Some("no level".to_owned());
+        let kept = serde_json::to_value(&service).expect("serialised");
+        let names: Vec<&String> = kept.as_object().expect("an object").keys().collect();
+        assert_eq!(names, ["series", "baseline", "shared", "odd"]);
+        let again: Service = serde_json::from_value(kept).expect("read");
+        assert_eq!(again.anomaly.as_deref(), Some("no level"));
+    }
 
     #[test]
     fn what_is_too_old_or_in_the_future_is_counted_apart() {

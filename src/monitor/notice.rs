@@ -116,10 +116,10 @@ impl Notice {
 
     /// The notice of a step that is told.
     #[must_use]
-    pub fn of(rendered: &Assessment, now: i64) -> Self {
-        let (trigger, judgement) = (&rendered.trigger, &rendered.judgement);
-        let about = about(trigger, rendered.service.as_deref());
-        let (kind, title, more) = match &rendered.step {
+    pub fn of(assessment: &Assessment, now: i64) -> Self {
+        let (trigger, judgement) = (&assessment.trigger, &assessment.judgement);
+        let about = about(trigger, assessment.service.as_deref());
+        let (kind, title, more) = match &assessment.step {
             Step::Recovery => (Kind::Recovery, format!("{about} is well again"), String::new()),
             Step::Rollback(story) => (
                 Kind::Breach,
@@ -142,7 +142,7 @@ impl Notice {
             }
             _ => (Kind::Breach, format!("{about} is in breach"), String::new()),
         };
-        let since = rendered.alarmed.unwrap_or(now);
+        let since = assessment.alarmed.unwrap_or(now);
         Self {
             id: Self::identity(&[kind.name(), &about, &since.to_string(), &now.to_string()]),
             kind,
@@ -155,7 +155,7 @@ impl Notice {
             title,
             text: format!("{} (window {}){more}", judgement.why, time(trigger.window)),
             facts: facts(json!({
-                "trigger": trigger.name, "service": rendered.service, "metric": trigger.metric.name(),
+                "trigger": trigger.name, "service": assessment.service, "metric": trigger.metric.name(),
                 "value": finite(judgement.value), "threshold": judgement.threshold, "samples": judgement.samples,
                 "window_ms": trigger.window, "sustained_for_ms": trigger.sustained, "story": trigger.story,
             })),

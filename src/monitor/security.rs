@@ -123,7 +123,9 @@ struct Trail {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Security {
     trails: BTreeMap<Pattern, BTreeMap<String, Trail>>,
-    rendered: BTreeMap<String, i64>,
+    /// When each incident was last reported; `told` on disk.
+    #[serde(rename = "told")]
+    reported: BTreeMap<String, i64>,
 }
 
 fn cut(text: &str) -> String {
@@ -192,7 +194,7 @@ impl Security {
                 !trail.times.is_empty()
             });
         }
-        self.rendered.retain(|_, at| {
+        self.reported.retain(|_, at| {
             *at = (*at).min(now);
             now - *at < ms(config.cooldown)
         });
@@ -200,9 +202,9 @@ impl Security {
             .into_iter()
             .map(|(pattern, severity, address, count)| {
                 let key = format!("{pattern:?}/{severity:?}/{address}");
-                let new = !self.rendered.contains_key(&key);
-                if new && self.rendered.len() < ADDRESSES * 2 {
-                    self.rendered.insert(key, now);
+                let new = !self.reported.contains_key(&key);
+                if new && self.reported.len() < ADDRESSES * 2 {
+                    self.reported.insert(key, now);
                 }
                 let what = if pattern == Pattern::ManyAccounts {
                     format!("{count} accounts")
@@ -261,6 +263,13 @@ mod tests {
             account: Some(account.into()),
             ..Event::default()
         }
+    }
+
+    /// Kind "a name on disk is part of the format".
+    #[test]
+    fn what_is_kept_has_the_names_of_its_format() {
+        let kept = serde_json::to_value(Security::default()).expect("serialised");
+        assert_eq!(kept, serde_json::json!({ "trails": {}, "told": {} }));
     }
 
     #[test]

@@ -76,24 +76,24 @@ pub fn services(metrics: &Metrics, now: i64, window: i64) -> String {
 #[must_use]
 pub fn triggers(round: &Round, style: &Style) -> String {
     let mut text = String::new();
-    for rendered in &round.rendered {
-        let (ink, word) = match rendered.judgement.verdict {
+    for assessment in &round.assessments {
+        let (ink, word) = match assessment.judgement.verdict {
             Verdict::Healthy => (Ink::Good, "healthy     "),
             Verdict::Breach => (Ink::Danger, "breach      "),
             Verdict::Inconclusive => (Ink::Caution, "inconclusive"),
         };
-        let service = rendered
+        let service = assessment
             .service
             .as_deref()
             .map(|service| format!(" of {}", redact(service)))
             .unwrap_or_default();
-        let reads = rendered
+        let reads = assessment
             .judgement
             .reads
             .as_ref()
             .map(|reads| format!(" ({})", reads.rendered()))
             .unwrap_or_default();
-        let step = match &rendered.step {
+        let step = match &assessment.step {
             Step::Nothing => String::new(),
             Step::Alert(None) => " [told]".to_owned(),
             Step::Alert(Some(held)) => format!(" [told; not rolled back: {held}]"),
@@ -102,8 +102,8 @@ pub fn triggers(round: &Round, style: &Style) -> String {
         };
         let line = format!(
             "{}{service}: {}{reads}{step}",
-            rendered.trigger.name,
-            redact(&rendered.judgement.why)
+            assessment.trigger.name,
+            redact(&assessment.judgement.why)
         );
         text.push_str(&format!("{}  {}\n", style.paint(ink, word), escape(&line)));
     }
@@ -131,12 +131,12 @@ pub fn head(round: &Round, interval: i64, window: i64) -> String {
 
 /// A value with its threshold.
 #[must_use]
-pub fn beside(rendered: &super::Assessment) -> String {
-    match rendered.judgement.value {
+pub fn beside(assessment: &super::Assessment) -> String {
+    match assessment.judgement.value {
         Some(value) => format!(
             "{} of {}",
-            show(rendered.trigger.metric, value),
-            show(rendered.trigger.metric, rendered.judgement.threshold)
+            show(assessment.trigger.metric, value),
+            show(assessment.trigger.metric, assessment.judgement.threshold)
         ),
         None => "-".to_owned(),
     }

@@ -35,7 +35,7 @@ pub struct Round {
     /// When, in ms.
     pub at: i64,
     /// The verdicts.
-    pub rendered: Vec<Assessment>,
+    pub assessments: Vec<Assessment>,
     /// Incidents of the security log.
     pub incidents: Vec<Incident>,
 }
@@ -253,43 +253,43 @@ impl Watching {
         }
         let mut round = Round {
             at: now,
-            rendered: self.watch.judge(&powers, now),
+            assessments: self.watch.judge(&powers, now),
             incidents: self.watch.incidents(now),
         };
         if !self.acts() {
-            for rendered in &mut round.rendered {
-                rendered.step = Step::Nothing;
+            for assessment in &mut round.assessments {
+                assessment.step = Step::Nothing;
             }
             return Ok(round);
         }
-        for rendered in &round.rendered {
-            if matches!(rendered.step, Step::Alert(_) | Step::Recovery) {
-                self.raise(Notice::of(rendered, now));
+        for assessment in &round.assessments {
+            if matches!(assessment.step, Step::Alert(_) | Step::Recovery) {
+                self.raise(Notice::of(assessment, now));
             }
         }
         for incident in round.incidents.iter().filter(|incident| incident.new) {
             self.raise(Notice::of_incident(incident, now));
         }
-        for rendered in &round.rendered {
-            if let Step::Rollback(story) = &rendered.step {
-                self.begin(rendered, story, now);
+        for assessment in &round.assessments {
+            if let Step::Rollback(story) = &assessment.step {
+                self.begin(assessment, story, now);
             }
         }
         Ok(round)
     }
 
     /// Begins a rollback: first on disk, then for real.
-    fn begin(&mut self, rendered: &Assessment, story: &str, now: i64) {
-        let id = Notice::identity(&["attempt", &rendered.trigger.name, story, &now.to_string()]);
+    fn begin(&mut self, assessment: &Assessment, story: &str, now: i64) {
+        let id = Notice::identity(&["attempt", &assessment.trigger.name, story, &now.to_string()]);
         let attempt = Attempt {
             id,
             at: now,
             story: story.to_owned(),
-            trigger: rendered.trigger.name.clone(),
-            service: rendered.service.clone(),
-            why: rendered.judgement.why.clone(),
+            trigger: assessment.trigger.name.clone(),
+            service: assessment.service.clone(),
+            why: assessment.judgement.why.clone(),
         };
-        let reason = attempt.reason(&rendered.trigger);
+        let reason = attempt.reason(&assessment.trigger);
         self.attempt = Some(attempt);
         if let Err(error) = self.save(now) {
             // What is not on disk is not done: a monitor after this one would do it again.
@@ -299,10 +299,10 @@ impl Watching {
             }
             return;
         }
-        self.raise(Notice::of(rendered, now));
+        self.raise(Notice::of(assessment, now));
         let order = Order {
             story: story.to_owned(),
-            trigger: rendered.trigger.metric.word().to_owned(),
+            trigger: assessment.trigger.metric.word().to_owned(),
             reason,
         };
         self.running = self.launcher.as_ref().map(|launcher| launcher.launch(order));
@@ -464,11 +464,11 @@ fn story_of(catalogue: &Catalogue, id: Option<&str>, trigger: &str) -> Result<Op
 
 /// The verdict of all: a breach before what is not known.
 #[must_use]
-pub fn whole(rendered: &[Assessment]) -> Verdict {
+pub fn whole(assessments: &[Assessment]) -> Verdict {
     let has = |verdict| {
-        rendered
+        assessments
             .iter()
-            .any(|rendered| rendered.judgement.verdict == verdict)
+            .any(|assessment| assessment.judgement.verdict == verdict)
     };
     if has(Verdict::Breach) {
         Verdict::Breach

@@ -23,14 +23,14 @@ fn look(arguments: &Arguments, view: &View) -> Result<Dynamic> {
     let place = view.workspace.place(&arguments.text(0))?;
     match view.databases_below(&place)? {
         Known::Yes(databases) => {
-            let rendered = databases.iter().map(|database| {
+            let entries = databases.iter().map(|database| {
                 let mut map = Map::new();
                 map.insert("path".into(), database.main.spelled().into());
                 map.insert("sort".into(), database.sort.name.into());
                 map.insert("backup".into(), backup::plain_name(&database.main.display).into());
                 Dynamic::from(map)
             });
-            Ok(rendered.collect::<rhai::Array>().into())
+            Ok(entries.collect::<rhai::Array>().into())
         }
         Known::Unknown(why) => Err(Error::unknown(format!(
             "whether there are databases in `{place}` is unknown: {why}"

@@ -55,9 +55,9 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         Ok((named.edited, summary))
     })?;
     // Where nothing goes, the summary is not told.
-    let rendered = |proposal: Proposal| match (proposal.why.clone(), &stays) {
+    let remarked = |proposal: Proposal| match (proposal.why.clone(), &stays) {
         (Some(why), Some(stays)) => proposal.because(format!("{why}; {stays}")),
         _ => proposal,
     };
-    Ok(proposals.into_iter().map(rendered).collect())
+    Ok(proposals.into_iter().map(remarked).collect())
 }

@@ -248,7 +248,7 @@ impl Uninstall {
         for (place, owners) in &self.shared {
             by_owners.entry(owners).or_default().push(place);
         }
-        let rendered = |(owners, places): (&BTreeSet<String>, Vec<&Place>)| {
+        let proposal = |(owners, places): (&BTreeSet<String>, Vec<&Place>)| {
             let target = match places.as_slice() {
                 [first] => first.display.clone(),
                 [first, rest @ ..] => format!("{first} and {} more", rest.len()),
@@ -265,7 +265,7 @@ impl Uninstall {
                 needs.to_vec(),
             ))
         };
-        by_owners.into_iter().filter_map(rendered).collect()
+        by_owners.into_iter().filter_map(proposal).collect()
     }
 
     /// Lists them again as they were: the manager has not taken the packages out.

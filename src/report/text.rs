@@ -206,11 +206,11 @@ fn operations(page: &mut Page<'_>, report: &Report, telling: &Telling) {
         let seen = |record: &OperationRecord| telling.watched && record.outcome == Outcome::Done;
         let hidden = |record: &OperationRecord| absent(record) || seen(record);
         for group in block.chunk_by(|one, other| one.phase == other.phase && one.step == other.step) {
-            let display: Vec<_> = group.iter().filter(|record| !hidden(record)).collect();
-            if let Some(first) = display.first() {
+            let visible: Vec<_> = group.iter().filter(|record| !hidden(record)).collect();
+            if let Some(first) = visible.first() {
                 page.hanging("  ", Ink::Plain, &step(first));
             }
-            for record in display {
+            for record in visible {
                 signs.insert(operation(page, record, telling.verbose));
             }
         }

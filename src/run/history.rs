@@ -167,11 +167,7 @@ impl History {
         }
         std::fs::symlink_metadata(self.mark()).ok()?;
         let chronicle = self.chronicle().ok()?;
-        let open = chronicle
-            .runs
-            .iter()
-            .rev()
-            .find(|rendered| !rendered.is_closed())?;
+        let open = chronicle.runs.iter().rev().find(|logged| !logged.is_closed())?;
         Active::of_record(open.start()?)
     }
 
@@ -182,8 +178,8 @@ impl History {
         match crate::workspace::text(&self.mark(), REPORT) {
             // Who may not read the mark may not record either.
             Err(error) if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) => None,
-            rendered => Some(self.active().map_or_else(
-                || match rendered {
+            logged => Some(self.active().map_or_else(
+                || match logged {
                     Err(error) => format!("(unreadable mark .rollback/active: {error})"),
                     Ok(_) => "(unreadable mark .rollback/active)".to_owned(),
                 },
@@ -224,14 +220,14 @@ impl History {
     /// What the system says.
     pub fn list_of(&self, chronicle: &Chronicle) -> Result<Vec<Report>> {
         let mut placed: Vec<(u64, Report)> = Vec::new();
-        for rendered in &chronicle.runs {
-            let report = match self.index(&rendered.run) {
-                Some(report) => rendered.corrected(report),
+        for logged in &chronicle.runs {
+            let report = match self.index(&logged.run) {
+                Some(report) => logged.corrected(report),
                 // What has neither an end nor a mark was cut off too, unless it is at work.
-                None if rendered.is_closed() || !self.is_at_work() => chronicle.rebuild(rendered)?,
+                None if logged.is_closed() || !self.is_at_work() => chronicle.rebuild(logged)?,
                 None => continue,
             };
-            placed.push((rendered.seq, report));
+            placed.push((logged.seq, report));
         }
         let only_indexed = self.names()?.into_iter();
         let only_indexed = only_indexed.filter(|name| chronicle.get(name).is_none());
@@ -280,10 +276,10 @@ impl History {
     /// [`crate::base::error::Kind::Usage`] with the nearest name for an unknown run.
     pub fn load(&self, run: &str) -> Result<Report> {
         let chronicle = self.chronicle()?;
-        if let Some(rendered) = chronicle.get(run) {
+        if let Some(logged) = chronicle.get(run) {
             return match self.index(run) {
-                Some(report) => Ok(rendered.corrected(report)),
-                None => chronicle.rebuild(rendered),
+                Some(report) => Ok(logged.corrected(report)),
+                None => chronicle.rebuild(logged),
             };
         }
         let plain = !run.is_empty()
@@ -294,7 +290,7 @@ impl History {
             return Ok(report);
         }
         let names = self.names().unwrap_or_default();
-        let known = chronicle.runs.iter().map(|rendered| rendered.run.as_str());
+        let known = chronicle.runs.iter().map(|logged| logged.run.as_str());
         let near = wording::nearest(run, known.chain(names.iter().map(String::as_str)));
         Err(Error::usage(format!("unknown run `{run}`")).hint(match near {
             Some(near) => format!("did you mean `{near}`? `rollback history` lists the runs"),

@@ -50,9 +50,9 @@ pub fn carry_out(
     let preview = rehearse()?;
     let started = context.host.clock.timestamp();
     let steps = preview.journal.borrow().steps.clone();
-    let mut display = plan::report(&preview, &request, &errand, started, Flags::default());
-    display.plan = plan::id(&display, &steps, &[], &request);
-    let approval = approve(&display).map_err(|error| context.by_signal(error))?;
+    let mut planned = plan::report(&preview, &request, &errand, started, Flags::default());
+    planned.plan = plan::id(&planned, &steps, &[], &request);
+    let approval = approve(&planned).map_err(|error| context.by_signal(error))?;
     if approval.asked {
         approval::still_so(&steps, &|| {
             let session = rehearse()?;
@@ -68,10 +68,10 @@ pub fn carry_out(
     start.insert("kind".to_owned(), json!(kind));
     start.insert("word".to_owned(), word.into());
     start.insert("about".to_owned(), about.into());
-    start.insert("plan".to_owned(), display.plan.clone().into());
+    start.insert("plan".to_owned(), planned.plan.clone().into());
     start.insert("stories".to_owned(), json!([]));
-    start.insert("user".to_owned(), display.user.clone().into());
-    start.insert("host".to_owned(), display.host.clone().into());
+    start.insert("user".to_owned(), planned.user.clone().into());
+    start.insert("host".to_owned(), planned.host.clone().into());
     start.extend(more);
     audit.run_started(Value::Object(start))?;
     for (question, answer) in approval.answers {
@@ -83,9 +83,9 @@ pub fn carry_out(
     };
     let session = context.session(errand.clone(), pass, Questions::Yes, listener)?;
     let result = act(&session).map_err(|error| context.by_signal(error));
-    let started = display.started.clone();
+    let started = planned.started.clone();
     let mut report = plan::report(&session, &request, &errand, started, Flags::default());
-    report.plan.clone_from(&display.plan);
+    report.plan.clone_from(&planned.plan);
     report.mode = Mode::Real;
     report.outcome = result
         .as_ref()

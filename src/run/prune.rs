@@ -106,7 +106,7 @@ impl Pruning {
     /// `rollback.prune/1`.
     #[must_use]
     pub fn json(&self, done: bool) -> Value {
-        let rendered = |items: Vec<&Item>| -> Vec<Value> {
+        let listed = |items: Vec<&Item>| -> Vec<Value> {
             items
                 .into_iter()
                 .map(|item| {
@@ -117,8 +117,8 @@ impl Pruning {
         };
         json!({
             "schema": "rollback.prune/1", "mode": if done { "real" } else { "dry-run" },
-            "removed": rendered(self.going().collect()),
-            "kept": rendered(self.items.iter().filter(|item| item.kept.is_some()).collect()),
+            "removed": listed(self.going().collect()),
+            "kept": listed(self.items.iter().filter(|item| item.kept.is_some()).collect()),
             "bytes": self.bytes(), "no_longer_undoable": self.lost,
         })
     }

@@ -65,8 +65,8 @@ impl Single {
 pub fn carry_out(context: &Context, single: &Single) -> Result<Report> {
     let _lock = begin(context)?;
     let errand = errand(context, false);
-    let display = preview(context, single, &errand)?;
-    real_pass(context, single, errand, display, &[])
+    let planned = preview(context, single, &errand)?;
+    real_pass(context, single, errand, planned, &[])
 }
 
 /// Previews the word: the plan and its steps.
@@ -111,27 +111,27 @@ pub fn ask_and_carry_out(
 ) -> Result<Report> {
     let _lock = begin(context)?;
     let errand = errand(context, false);
-    let display = preview(context, single, &errand)?;
-    audience.show_plan(&display.0)?;
+    let planned = preview(context, single, &errand)?;
+    audience.show_plan(&planned.0)?;
     let again = || preview(context, single, &errand).map(|(_, steps)| (steps, None));
-    let approval = approval::approve((&display.0, &display.1), question, answers, audience, &again)
+    let approval = approval::approve((&planned.0, &planned.1), question, answers, audience, &again)
         .map_err(|error| context.by_signal(error))?;
-    real_pass(context, single, errand, display, &approval.answers)
+    real_pass(context, single, errand, planned, &approval.answers)
 }
 
 fn real_pass(
     context: &Context,
     single: &Single,
     errand: Errand,
-    (display, steps): (Report, Vec<Step>),
+    (planned, steps): (Report, Vec<Step>),
     answers: &[(String, String)],
 ) -> Result<Report> {
-    if !display
+    if !planned
         .operations
         .iter()
         .any(|operation| operation.outcome == Outcome::Planned)
     {
-        return Ok(plan::nothing_to_do(display, false));
+        return Ok(plan::nothing_to_do(planned, false));
     }
     let host = &context.host;
     let request = single.request();
@@ -141,8 +141,8 @@ fn real_pass(
     let active = Active::of_run(&errand, &request);
     history.activate(&active)?;
     audit.run_started(json!({
-        "kind": display.kind, "plan": display.plan, "stories": [], "about": display.about, "word": single.word,
-        "user": display.user, "host": display.host, "asked": active.asked,
+        "kind": planned.kind, "plan": planned.plan, "stories": [], "about": planned.about, "word": single.word,
+        "user": planned.user, "host": planned.host, "asked": active.asked,
     }))?;
     for (question, answer) in answers {
         audit.answered(question, answer)?;
@@ -157,10 +157,10 @@ fn real_pass(
         &session,
         &request,
         &errand,
-        display.started.clone(),
+        planned.started.clone(),
         Flags::default(),
     );
-    report.plan.clone_from(&display.plan);
+    report.plan.clone_from(&planned.plan);
     report.mode = Mode::Real;
     report.outcome = result
         .as_ref()

@@ -86,8 +86,8 @@ fn full(scene: &Scene, backup: &Path) -> Result<Verified> {
 fn entries_stand_in_the_order_of_the_bytes_of_whole_paths() {
     let scene = Scene::new();
     let (backup, entries) = sealed_backup(&scene);
-    let rendered = manifest::read(&scene.files, &backup).unwrap();
-    let paths: Vec<&[u8]> = rendered
+    let result = manifest::read(&scene.files, &backup).unwrap();
+    let paths: Vec<&[u8]> = result
         .entries
         .iter()
         .map(|entry| entry.path.as_os_str().as_bytes())
@@ -95,7 +95,7 @@ fn entries_stand_in_the_order_of_the_bytes_of_whole_paths() {
     let mut sorted = paths.clone();
     sorted.sort_unstable();
     assert_eq!(paths, sorted);
-    assert_eq!(paths.len() as u64, rendered.footer.as_ref().unwrap().entries + 1);
+    assert_eq!(paths.len() as u64, result.footer.as_ref().unwrap().entries + 1);
     let near_a: Vec<&[u8]> = paths
         .iter()
         .filter(|path| path.starts_with(b"a"))
@@ -133,8 +133,8 @@ fn a_line_too_few_too_many_or_another_is_named() {
     for path in ["a", "a-b", "a.b/c", "a/b", "with\nline feed", "!"] {
         let mut fewer = entries.clone();
         fewer.remove(place_of(&entries, path));
-        let rendered = format!("{} is not in the manifest", path.replace('\n', "\\n"));
-        assert_eq!(found(&fewer), [rendered]);
+        let result = format!("{} is not in the manifest", path.replace('\n', "\\n"));
+        assert_eq!(found(&fewer), [result]);
     }
     for path in ["a+", "a-c", "a/b+", "x", " "] {
         let mut more = entries.clone();
@@ -265,11 +265,11 @@ fn what_many_threads_find_is_told_in_one_order() {
     expected.sort();
     for _ in 0..5 {
         let problems = full(&scene, &backup).unwrap().problems;
-        let rendered: Vec<(PathBuf, &str)> = problems
+        let result: Vec<(PathBuf, &str)> = problems
             .iter()
             .map(|problem| (PathBuf::from(&problem.path), problem.what.as_str()))
             .collect();
-        assert_eq!(rendered, expected);
+        assert_eq!(result, expected);
     }
 }
 

@@ -98,8 +98,8 @@ pub fn keeper(process: &Process, scope: &Scope, ending: &[(i32, u64)]) -> Result
 
 /// The names by which a shell's code may call what runs here: the script's or module's, else the program's.
 fn names(table: &Table, seen: &Seen) -> Vec<String> {
-    let rendered = seen.title(table).lines.iter();
-    rendered
+    let lines = seen.title(table).lines.iter();
+    lines
         .filter_map(|line| Some(Command::parse(line)?.name().to_str()?.to_owned()))
         .collect()
 }

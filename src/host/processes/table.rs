@@ -48,11 +48,11 @@ impl Table {
     /// `/proc` is not mounted, or shows another process namespace than the one in which signals are sent.
     pub fn open() -> Result<Self> {
         let own = rustix::process::getpid().as_raw_nonzero().get();
-        let display = std::fs::read_link("/proc/self").map_err(|error| {
+        let target = std::fs::read_link("/proc/self").map_err(|error| {
             Error::io("read `/proc`", &error)
                 .hint("mount the proc file system: processes cannot be seen without it")
         })?;
-        if display.to_str() != Some(own.to_string().as_str()) {
+        if target.to_str() != Some(own.to_string().as_str()) {
             return Err(Error::failed("`/proc` shows the processes of another namespace")
                 .hint("mount a proc file system of this process namespace, or run outside the container"));
         }

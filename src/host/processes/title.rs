@@ -62,10 +62,10 @@ impl Title {
                     hidden: false,
                 };
             }
-            let rendered = Command::parse(&words)
+            let is_known = Command::parse(&words)
                 .is_some_and(|command| command.is_module() || command.script().is_some_and(is_file));
             return Self {
-                hidden: !rendered,
+                hidden: !is_known,
                 lines: vec![words],
             };
         }

@@ -26,12 +26,7 @@ use crate::workspace::{CACHE, TEMPORARY};
 const LIST: &str = "/proc/self/mountinfo";
 
 /// Where sockets with a path, locks and other people's temporary files are: empty inside, and forgotten at the end.
-const HIDDEN: [(&str, &str); 4] = [
-    ("/tmp", "1777"),
-    ("/run", "0755"),
-    ("/var/run", "0755"),
-    ("/dev/shm", "1777"),
-];
+const HIDDEN: [(&str, &str); 3] = [("/tmp", "1777"), ("/run", "0755"), ("/var/run", "0755")];
 
 /// The devices that hold no data.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
@@ -58,7 +53,7 @@ pub(super) fn make(order: &Order) -> Step<Vec<OwnedFd>> {
     let devices = devices();
     hide_sockets(&sockets, &order.root)?;
     let mut open: BTreeSet<PathBuf> = BTreeSet::new();
-    for (place, mode) in HIDDEN.iter().filter(|(place, _)| *place != "/dev/shm") {
+    for (place, mode) in HIDDEN {
         // `/var/run` is a link nearly everywhere.
         let Ok(real) = Path::new(place).canonicalize() else {
             continue;
@@ -214,7 +209,7 @@ fn mounted() -> Step<Vec<(u64, PathBuf, String)>> {
 /// The flags of a mount that must stay, as its line tells them.
 fn kept(options: &str) -> MountFlags {
     let mut flags = MountFlags::empty();
-    let mut progress = false;
+    let mut has_access_time = false;
     for option in options.split(',') {
         flags |= match option {
             "nosuid" => MountFlags::NOSUID,
@@ -226,9 +221,9 @@ fn kept(options: &str) -> MountFlags {
             "relatime" => MountFlags::RELATIME,
             _ => MountFlags::empty(),
         };
-        progress |= matches!(option, "noatime" | "relatime");
+        has_access_time |= matches!(option, "noatime" | "relatime");
     }
-    if progress {
+    if has_access_time {
         flags
     } else {
         flags | MountFlags::STRICTATIME
@@ -291,7 +286,13 @@ fn hide_sockets(list: &[u8], root: &Path) -> Step<()> {
         let path = Path::new(std::ffi::OsStr::from_bytes(path));
         // An overlay knows of no socket below it, and `/dev` and its like are covered as a whole.
         let covered = |above: &&str| path.starts_with(above);
-        if path.starts_with(root) || ["/tmp", "/run", "/var/run", "/dev"].iter().any(covered) {
+        if path.starts_with(root)
+            || HIDDEN
+                .iter()
+                .map(|(place, _)| place)
+                .chain([&"/dev"])
+                .any(covered)
+        {
             continue;
         }
         match mount_bind("/dev/null", path) {

@@ -14,6 +14,8 @@ use crate::host::files::Files;
 pub struct Refusal {
     /// What is in the way.
     pub reason: String,
+    /// Whether it was seen to be in the way; else nobody could tell whether anything is.
+    pub is_certain: bool,
     /// What would allow it, where we know.
     pub remedy: Option<String>,
 }
@@ -32,16 +34,22 @@ impl Refusal {
     fn new(reason: impl Into<String>, remedy: Option<&str>) -> Self {
         Self {
             reason: reason.into(),
+            is_certain: true,
             remedy: remedy.map(str::to_owned),
         }
     }
 
     /// The rights of this process can't be read.
     pub(super) fn of_rights(error: &std::io::Error) -> Self {
-        Self::new(
-            format!("what this process may do can't be read: {error}"),
-            Some("`/proc` must be mounted"),
-        )
+        let reason = format!("what this process may do can't be read: {error}");
+        Self::new(reason, Some("`/proc` must be mounted")).uncertain()
+    }
+
+    fn uncertain(self) -> Self {
+        Self {
+            is_certain: false,
+            ..self
+        }
     }
 
     /// No directory can hold a layer.
@@ -69,6 +77,7 @@ impl Refusal {
             ),
             None,
         )
+        .uncertain()
     }
 
     /// A step that the system refused.

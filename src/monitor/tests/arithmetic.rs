@@ -444,14 +444,14 @@ fn series_of_one_selector_are_judged_one_by_one_the_worst_first() {
         let gauge = format!("prometheus/disk{{mount=\"{mount}\"}}");
         watch.memory.metrics.gauge(&gauge, NOW, value);
     }
-    let rendered = watch.judge(&powers(), NOW);
-    let seen: Vec<_> = rendered
+    let assessment = watch.judge(&powers(), NOW);
+    let seen: Vec<_> = assessment
         .iter()
-        .map(|rendered| {
+        .map(|assessment| {
             (
-                rendered.service.as_deref(),
-                rendered.judgement.verdict,
-                rendered.judgement.value,
+                assessment.service.as_deref(),
+                assessment.judgement.verdict,
+                assessment.judgement.value,
             )
         })
         .collect();
@@ -472,10 +472,10 @@ fn series_of_one_selector_are_judged_one_by_one_the_worst_first() {
         .memory
         .metrics
         .gauge("prometheus/disk{mount=\"a\"}", NOW + 400_000, 0.4);
-    let rendered = watch.judge(&powers(), NOW + 400_000);
-    let seen: Vec<_> = rendered
+    let assessment = watch.judge(&powers(), NOW + 400_000);
+    let seen: Vec<_> = assessment
         .iter()
-        .map(|rendered| (rendered.service.as_deref(), rendered.judgement.verdict))
+        .map(|assessment| (assessment.service.as_deref(), assessment.judgement.verdict))
         .collect();
     assert_eq!(
         seen,
@@ -511,9 +511,9 @@ fn a_breach_that_had_too_few_samples_when_it_began_has_not_lasted() {
     let trigger = "metric: error_rate, threshold: 0.1, window: 60s, sustained_for: 10s, min_samples: 20";
     let mut watch = watch(trigger);
     events(&mut watch, (0, 21), |_| true, NO_TIME);
-    let rendered = judge(&mut watch, 20);
+    let assessment = judge(&mut watch, 20);
     assert_eq!(
-        (rendered.judgement.verdict, rendered.judgement.sustained),
+        (assessment.judgement.verdict, assessment.judgement.sustained),
         (Verdict::Breach, false)
     );
     events(&mut watch, (21, 32), |_| true, NO_TIME);

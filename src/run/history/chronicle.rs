@@ -74,22 +74,22 @@ impl Chronicle {
                 return;
             };
             let known = chronicle.places.get(front.run).copied();
-            if let Some(rendered) = known.and_then(|place| chronicle.runs.get_mut(place)) {
-                front.ts.clone_into(&mut rendered.last);
+            if let Some(logged) = known.and_then(|place| chronicle.runs.get_mut(place)) {
+                front.ts.clone_into(&mut logged.last);
             }
             let whole = || serde_json::from_slice::<Map<String, Value>>(line).unwrap_or_default();
             match front.event {
                 "run_started" => {
                     let start = whole();
-                    let rendered = chronicle.logged(&front);
-                    if rendered.start.is_empty() {
-                        rendered.start = start;
+                    let logged = chronicle.logged(&front);
+                    if logged.start.is_empty() {
+                        logged.start = start;
                     }
                 }
                 "run_finished" => chronicle.logged(&front).end = Some(whole()),
                 "operation_finished" => {
-                    let rendered = chronicle.logged(&front);
-                    rendered.has_done |= !rendered.is_swept;
+                    let logged = chronicle.logged(&front);
+                    logged.has_done |= !logged.is_swept;
                 }
                 "operation_begun" => {
                     chronicle.logged(&front).is_swept =
@@ -140,7 +140,7 @@ impl Chronicle {
     /// Whether a run did something: one that was cut off in its first operation, and settled, did not.
     #[must_use]
     pub fn has_done(&self, run: &str) -> bool {
-        self.get(run).is_none_or(|rendered| rendered.has_done)
+        self.get(run).is_none_or(|logged| logged.has_done)
     }
 
     /// Where a run stands that only its index tells of: before the first of the log, unless its end is known to be in
@@ -158,9 +158,9 @@ impl Chronicle {
     ///
     /// # Errors
     /// What the system says.
-    pub fn rebuild(&self, rendered: &Logged) -> Result<Report> {
+    pub fn rebuild(&self, logged: &Logged) -> Result<Report> {
         let mut operations: Vec<OperationRecord> = Vec::new();
-        segments::read_run(&self.directory, &rendered.run, |record| {
+        segments::read_run(&self.directory, &logged.run, |record| {
             let n = record
                 .get("n")
                 .and_then(Value::as_u64)
@@ -187,11 +187,11 @@ impl Chronicle {
                 _ => {}
             }
         })?;
-        let start = &rendered.start;
-        let end = rendered.end.clone().unwrap_or_default();
-        Ok(rendered.corrected(Report {
+        let start = &logged.start;
+        let end = logged.end.clone().unwrap_or_default();
+        Ok(logged.corrected(Report {
             schema: "rollback.report/1".to_owned(),
-            run: rendered.run.clone(),
+            run: logged.run.clone(),
             plan: text(start, "plan").to_owned(),
             kind: RunKind::default(),
             mode: Mode::Real,
@@ -200,8 +200,8 @@ impl Chronicle {
             trigger: owned(start, "trigger").unwrap_or_else(|| "manual".to_owned()),
             user: text(start, "user").to_owned(),
             host: text(start, "host").to_owned(),
-            started: owned(start, "ts").unwrap_or_else(|| rendered.last.clone()),
-            finished: rendered.last.clone(),
+            started: owned(start, "ts").unwrap_or_else(|| logged.last.clone()),
+            finished: logged.last.clone(),
             outcome: RunOutcome::Interrupted,
             exit_code: crate::base::exit_code::ExitCode::Unfinished.number(),
             operations,
@@ -213,8 +213,8 @@ impl Chronicle {
                  flags, backups and what was left alone are not in it"
                     .to_owned(),
             ],
-            next: vec![format!("rollback undo {}", rendered.run)],
-            audit_head: rendered.end.is_some().then(|| AuditHead {
+            next: vec![format!("rollback undo {}", logged.run)],
+            audit_head: logged.end.is_some().then(|| AuditHead {
                 log_id: text(&end, "log").to_owned(),
                 seq: end.get("seq").and_then(Value::as_u64).unwrap_or_default(),
                 hash: text(&end, "hash").to_owned(),

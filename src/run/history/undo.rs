@@ -176,25 +176,25 @@ pub fn carry_out(
     };
     let (preview, explanation, error) = undoing.rehearse(&errand)?;
     let steps = preview.journal.borrow().steps.clone();
-    let mut display = undoing.report(&preview, &errand, explanation);
-    display.plan = plan::id(&display, &steps, &[], request);
+    let mut planned = undoing.report(&preview, &errand, explanation);
+    planned.plan = plan::id(&planned, &steps, &[], request);
     if let Some(error) = error {
-        display.outcome = plan::outcome_of(&error);
-        display.exit_code = error.exit_code().number();
-        display.error = Some(FailureRecord::of("", &error));
-        return Ok(display);
+        planned.outcome = plan::outcome_of(&error);
+        planned.exit_code = error.exit_code().number();
+        planned.error = Some(FailureRecord::of("", &error));
+        return Ok(planned);
     }
-    if !display
+    if !planned
         .operations
         .iter()
         .any(|operation| operation.outcome == Outcome::Planned)
     {
-        return Ok(undoing.nothing(display));
+        return Ok(undoing.nothing(planned));
     }
     if request.dry_run {
-        return Ok(display);
+        return Ok(planned);
     }
-    audience.show_plan(&display)?;
+    audience.show_plan(&planned)?;
     let question = if request.only.is_empty() {
         format!("Take back run {}?", undone.run)
     } else {
@@ -205,12 +205,12 @@ pub fn carry_out(
         let steps = session.journal.borrow().steps.clone();
         Ok((steps, error))
     };
-    let approval = match approval::approve((&display, &steps), &question, &request.answers, audience, &again)
+    let approval = match approval::approve((&planned, &steps), &question, &request.answers, audience, &again)
     {
         Ok(approval) => approval,
-        Err(error) => return Ok(plan::not_begun(display, &context.by_signal(error))),
+        Err(error) => return Ok(plan::not_begun(planned, &context.by_signal(error))),
     };
-    undoing.real_pass((&display, steps), errand, &approval.answers, audience.listener())
+    undoing.real_pass((&planned, steps), errand, &approval.answers, audience.listener())
 }
 
 /// An undo of one run, in whichever pass.
@@ -254,15 +254,15 @@ impl Undoing<'_> {
     }
 
     /// An undo of which nothing would be done: that is an end of a recovery, and else no success.
-    fn nothing(&self, mut display: Report) -> Report {
+    fn nothing(&self, mut planned: Report) -> Report {
         if self.request.kind == RunKind::Recover {
             if !self.request.dry_run {
-                display.warnings.push("there is nothing to take back".to_owned());
-                display = plan::nothing_to_do(display, false);
+                planned.warnings.push("there is nothing to take back".to_owned());
+                planned = plan::nothing_to_do(planned, false);
             }
-            return display;
+            return planned;
         }
-        let explanation = display.explanation.clone().unwrap_or_default();
+        let explanation = planned.explanation.clone().unwrap_or_default();
         let left: Vec<String> = explanation
             .cannot
             .iter()
@@ -279,15 +279,15 @@ impl Undoing<'_> {
                 left.join("; ")
             ))
         };
-        let mode = display.mode;
-        let mut display = plan::not_begun(display, &error);
-        display.mode = if self.request.dry_run { mode } else { Mode::Real };
-        display
+        let mode = planned.mode;
+        let mut planned = plan::not_begun(planned, &error);
+        planned.mode = if self.request.dry_run { mode } else { Mode::Real };
+        planned
     }
 
     fn real_pass(
         &self,
-        (display, steps): (&Report, Vec<Step>),
+        (planned, steps): (&Report, Vec<Step>),
         errand: Errand,
         answers: &[(String, String)],
         listener: Box<dyn Listener>,
@@ -304,9 +304,9 @@ impl Undoing<'_> {
         let active = Active::of_undo(&errand, undone, request);
         self.history.activate(&active)?;
         audit.run_started(json!({
-            "kind": display.kind, "undoes": undone.run, "plan": display.plan, "stories": undone.stories,
-            "about": display.about, "reason": request.options.reason, "trigger": request.options.trigger, "user": display.user,
-            "host": display.host, "asked": active.asked,
+            "kind": planned.kind, "undoes": undone.run, "plan": planned.plan, "stories": undone.stories,
+            "about": planned.about, "reason": request.options.reason, "trigger": request.options.trigger, "user": planned.user,
+            "host": planned.host, "asked": active.asked,
         }))?;
         for (question, answer) in answers {
             audit.answered(question, answer)?;
@@ -316,15 +316,15 @@ impl Undoing<'_> {
             audit: Box::new(audit),
         };
         let session = context.session(errand.clone(), pass, Questions::Yes, listener)?;
-        if let Some(warning) = alerts::begun(context, display, &errand.run) {
+        if let Some(warning) = alerts::begun(context, planned, &errand.run) {
             session.warn(&warning);
         }
         let explanation = RefCell::default();
         let result = self.replay(&session, &explanation);
         let result = result.map_err(|error| context.by_signal(error));
         let mut report = self.report(&session, &errand, explanation.take());
-        report.started.clone_from(&display.started);
-        report.plan.clone_from(&display.plan);
+        report.started.clone_from(&planned.started);
+        report.plan.clone_from(&planned.plan);
         report.mode = Mode::Real;
         match &result {
             Ok(()) => {
@@ -414,7 +414,7 @@ impl Undoing<'_> {
         explanation: &RefCell<Explanation>,
     ) -> Result<()> {
         let about = about(begun);
-        let rendered = || explanation.borrow_mut();
+        let explained = || explanation.borrow_mut();
         let remark = |why: &str| Remark::new(&about, why);
         let (revert, ready) = Revert::new(&session.view, begun.undo.clone())?;
         let settled = |outcome: Outcome, why: &str| {
@@ -427,7 +427,7 @@ impl Undoing<'_> {
             ))
         };
         let act = |proposal: &Proposal| {
-            rendered().takes_back.push(remark("").target);
+            explained().takes_back.push(remark("").target);
             session.submit(proposal)
         };
         let force = self.request.answers.force;
@@ -443,11 +443,11 @@ impl Undoing<'_> {
                 _ => settled(Outcome::NotPresent, &why),
             },
             Ready::Never(why) | Ready::Lost(why) => {
-                rendered().cannot.push(remark(&why));
+                explained().cannot.push(remark(&why));
                 settled(Outcome::Kept, &why)
             }
             Ready::Lacking(why) if force => {
-                rendered().cannot.push(remark(&why));
+                explained().cannot.push(remark(&why));
                 settled(Outcome::Unknown, &why)
             }
             Ready::Lacking(why) => Err(Error::not_found(format!("`{about}` can't be taken back: {why}"))
@@ -456,18 +456,18 @@ impl Undoing<'_> {
                 let hindered = hindrance::of(&session.view, moves)?;
                 if recovers && force {
                     let why = hindered.left();
-                    rendered().cannot.push(remark(&why));
+                    explained().cannot.push(remark(&why));
                     return settled(Outcome::Kept, &why);
                 }
                 Err(hindered.error(&about, &why, &self.undone.run, recovers))
             }
             Ready::ChangedSince(_) if self.stands_in_later_ones(session, begun)? => {
                 let why = "later operations added to it";
-                rendered().stays.push(remark(why));
+                explained().stays.push(remark(why));
                 settled(Outcome::Kept, why)
             }
             Ready::ChangedSince(_) if let Some((edit, stays)) = self.merged(session, begun)? => {
-                rendered()
+                explained()
                     .changed_since
                     .push(remark(&format!("{stays}, which stays")));
                 match edit {
@@ -482,7 +482,7 @@ impl Undoing<'_> {
             ready @ (Ready::Yes | Ready::ChangedSince(_)) => {
                 if let Ready::ChangedSince(why) = ready {
                     let why = format!("{why}; what it is now goes into the store of this undo");
-                    rendered().changed_since.push(remark(&why));
+                    explained().changed_since.push(remark(&why));
                 }
                 act(&Proposal::act(
                     "undo",
