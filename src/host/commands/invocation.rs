@@ -111,9 +111,9 @@ pub struct Ran {
     pub status: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// The first [`OUTPUT_LIMIT`] bytes of its output.
+    /// The first [`OUTPUT_LIMIT`](super::OUTPUT_LIMIT) bytes of its output.
     pub stdout: Vec<u8>,
-    /// The first [`OUTPUT_LIMIT`] bytes of its messages.
+    /// The first [`OUTPUT_LIMIT`](super::OUTPUT_LIMIT) bytes of its messages.
     pub stderr: Vec<u8>,
     /// Whether it wrote more than that.
     pub truncated: bool,
