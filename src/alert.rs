@@ -135,7 +135,7 @@ impl Alerts {
                 clock: clock.clone(),
                 records,
                 root,
-                commands: workspace.config().policy.commands.clone(),
+                commands: workspace.config().policy.commands.programs(),
                 typed: Mutex::default(),
             }),
         })

@@ -63,6 +63,9 @@ pub mod processes;
 /// The list of trusted directories, in the user's own configuration.
 pub mod private;
 
+/// Commands that a preview has run over a layer, for the passes that follow.
+pub mod rehearsals;
+
 /// Looks that a test can take away.
 pub mod sight;
 
@@ -96,6 +99,8 @@ pub struct Host {
     pub packages: packages::managers::Managers,
     /// Set by a signal; commands end then.
     pub cancelled: Arc<AtomicBool>,
+    /// Where commands are rehearsed, and what came of each.
+    pub rehearsals: rehearsals::Rehearsals,
     workspace: Workspace,
 }
 
@@ -116,6 +121,7 @@ impl Host {
             clock,
             records,
             cancelled,
+            rehearsals: rehearsals::Rehearsals::default(),
             workspace: workspace.clone(),
         })
     }
@@ -139,6 +145,30 @@ impl Host {
         environment: &[(String, String)],
         timeout: Option<Duration>,
     ) -> Result<String> {
+        let invocation = self.listed(argv, cwd, environment, timeout)?;
+        let ran = commands::run(permit, &invocation, Some(&self.cancelled))?;
+        if !ran.succeeded() {
+            let program = argv.first().map(String::as_str).unwrap_or_default();
+            return Err(
+                Error::failed(format!("`{program}` failed: {}", redact(&ran.failure())))
+                    .hint("what it changed before it failed is not known")
+                    .after_changes(),
+            );
+        }
+        Ok(kept_output(&ran))
+    }
+
+    /// A program that the policy lists, as it is started.
+    ///
+    /// # Errors
+    /// [`crate::base::error::Kind::NotFound`] for an unknown program.
+    pub fn listed(
+        &self,
+        argv: &[String],
+        cwd: &Path,
+        environment: &[(String, String)],
+        timeout: Option<Duration>,
+    ) -> Result<commands::Invocation> {
         let (program, arguments) = argv
             .split_first()
             .ok_or_else(|| Error::invalid("the command names no program"))?;
@@ -150,19 +180,17 @@ impl Host {
         for (name, value) in environment {
             invocation = invocation.variable(name, value);
         }
-        let ran = commands::run(permit, &invocation, Some(&self.cancelled))?;
-        if !ran.succeeded() {
-            return Err(
-                Error::failed(format!("`{program}` failed: {}", redact(&ran.failure())))
-                    .hint("what it changed before it failed is not known")
-                    .after_changes(),
-            );
-        }
-        let output = String::from_utf8_lossy(&ran.stdout);
-        Ok(redact(
-            output
-                .get(..output.floor_char_boundary(OUTPUT))
-                .unwrap_or(&output),
-        ))
+        Ok(invocation)
     }
+}
+
+/// What is kept of a command's output, redacted.
+#[must_use]
+pub fn kept_output(ran: &commands::Ran) -> String {
+    let output = String::from_utf8_lossy(&ran.stdout);
+    redact(
+        output
+            .get(..output.floor_char_boundary(OUTPUT))
+            .unwrap_or(&output),
+    )
 }

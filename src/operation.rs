@@ -16,6 +16,9 @@ use crate::view::overlay::Overlay;
 /// Removing containers, images and volumes.
 pub mod containers;
 
+/// Putting in place what a command wrote over a layer.
+pub mod committing;
+
 /// Copying a path, or making a backup by copying.
 pub mod copying;
 

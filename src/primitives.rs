@@ -6,6 +6,7 @@ mod ending;
 mod engine;
 mod looking;
 mod proposing;
+mod rehearsed;
 mod values;
 mod whole;
 

@@ -69,6 +69,9 @@ mod packages;
 /// Parts of stories: where they stand, what names them, to whom they belong.
 mod parts;
 
+/// Commands over a layer of the workspace.
+mod rehearsal;
+
 /// How much there is.
 mod size;
 
@@ -112,6 +115,8 @@ pub struct View {
     /// How often something was pretended.
     pretended: Cell<u64>,
     slots: Cell<u32>,
+    /// Commands that were run over a layer, or given from there.
+    rehearsed: Cell<u32>,
     claimed: RefCell<demands::Claimed>,
     /// Bytes of backups whose digests are computed at once.
     digested: Cell<u64>,
@@ -144,6 +149,7 @@ impl View {
             proposing: Cell::new(false),
             pretended: Cell::new(0),
             slots: Cell::new(0),
+            rehearsed: Cell::new(0),
             claimed: RefCell::default(),
             digested: Cell::new(0),
             asked: RefCell::default(),

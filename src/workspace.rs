@@ -24,6 +24,9 @@ pub mod catalogue;
 /// `rollback.yaml`.
 pub mod config;
 
+/// The programs that a script may start.
+pub mod commands_config;
+
 /// One run at a time.
 pub mod lock;
 

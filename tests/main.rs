@@ -42,6 +42,7 @@ mod prune;
 #[cfg(feature = "real-stack")]
 mod real_stack;
 mod records;
+mod rehearsals;
 mod rules;
 mod sandbox;
 mod script_check;

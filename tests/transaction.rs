@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const ROOT_OF: &str = "ROLLBACK_TEST_REHEARSES_IN";
 const SCRIPT_OF: &str = "ROLLBACK_TEST_REHEARSES";
 
-fn stage(root: &Path) -> Option<Stage> {
+pub fn stage(root: &Path) -> Option<Stage> {
     let stage = Stage::prepare_with(root, Path::new(env!("CARGO_BIN_EXE_rollback"))).unwrap();
     match stage.available().unwrap() {
         Ok(()) => Some(stage),
@@ -70,7 +70,7 @@ fn shell(root: &Path, script: &str) -> Invocation {
 
 #[track_caller]
 fn rehearsed(stage: &Stage, invocation: &Invocation) -> Rehearsal {
-    match stage.rehearse(invocation, None).unwrap() {
+    match stage.rehearse(invocation, &[], None).unwrap() {
         Known::Yes(rehearsal) => rehearsal,
         Known::Unknown(why) => panic!("{why}"),
     }
@@ -310,13 +310,13 @@ fn what_fails_leaves_nothing() {
             wait_until("the command did not begin", || !daemons(&word).is_empty());
             cancel.store(true, Ordering::Relaxed);
         });
-        stage.rehearse(&endless, Some(&cancel))
+        stage.rehearse(&endless, &[], Some(&cancel))
     });
     assert_eq!(cancelled.unwrap_err().kind().code(), "RB1301");
     assert_eq!(running(&word), [0; 0]);
     let missing = Invocation::new("/no/such/program", &root);
     assert_eq!(
-        stage.rehearse(&missing, None).unwrap_err().kind().code(),
+        stage.rehearse(&missing, &[], None).unwrap_err().kind().code(),
         "RB0101"
     );
     assert_eq!(before, sandbox.snapshot(&[]));

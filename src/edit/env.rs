@@ -59,7 +59,10 @@ pub fn remove_keys(text: &str, prefixes: &[&str]) -> Result<Edited> {
                 .map(|statement| (&statement.keys, text(after, statement)))
                 .eq(kept.map(|statement| (&statement.keys, text(body, statement))))
         });
-    if same {
+    // And what it makes of the rest must not be something else again.
+    let agrees = |body: &str, readings: &[Vec<Statement<'_>>]| agreed(body, readings, &[""]).is_ok();
+    let is_gone = agreed(after, &left, prefixes).is_ok_and(|left| left.is_empty());
+    if same && is_gone && (agrees(after, &left) || !agrees(body, &old)) {
         Ok(Edited::Changed(new))
     } else {
         Err(cannot_change_only(&what))
@@ -348,6 +351,14 @@ mod tests {
                 .is_changed()
         );
         assert!(remove_keys("D=1\n", &["X", ""]).is_err());
+    }
+
+    #[test]
+    fn what_programs_agreed_on_before_an_edit_they_agree_on_after_it() {
+        // A shell can't read it before, and would take the second entry for a part of the first line after.
+        let text = "A='''\n''`\nB=`";
+        assert_eq!(keys(text, "").unwrap(), ["A", "B"]);
+        assert!(remove_keys(text, &["A"]).is_err());
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl Step {
 
 impl Step {
     /// Whether it is about what another step is about, or about something in or above that; or whether only that step
-    /// makes it uncertain.
+    /// makes it uncertain. A command that was rehearsed found the world as all steps before had made it.
     fn rests_on(&self, other: &Self) -> bool {
         let within = |path: &str, above: &str| {
             path.strip_prefix(above)
@@ -125,6 +125,7 @@ impl Step {
         };
         let theirs = about(other);
         (self.uncertain && !other.uncertain)
+            || self.effect.get("rehearsed").is_some()
             || about(self).iter().any(|own| {
                 theirs
                     .iter()

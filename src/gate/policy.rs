@@ -65,7 +65,7 @@ impl Policy {
             ],
             flags: workspace.flags_file(),
             denied,
-            commands: policy.commands.clone(),
+            commands: policy.commands.programs(),
             everything: false,
         })
     }

@@ -45,7 +45,7 @@ pub fn all(root: &Path) -> Result<Vec<Ability>> {
         remedy: refused.and_then(|refused| refused.remedy),
     };
     let mut all = vec![landlock(), transaction, pidfd(), openat2(root)];
-    let trial = stage.reserve().and_then(|nest| {
+    let trial = stage.reserve().and_then(|(_, nest)| {
         let device = |stat: rustix::fs::Stat| stat.st_dev;
         let nest_on = rustix::fs::fstat(&nest).map(device);
         let root_on = rustix::fs::stat(root).map(device);

@@ -52,6 +52,8 @@ pub const TEXT_LIMIT: u64 = 8 << 20;
 #[derive(Debug)]
 pub struct Files {
     roots: Vec<resolve::Root>,
+    /// Where layers over the workspace are, once there may be any.
+    layers: std::sync::OnceLock<resolve::Root>,
     meter: Arc<Meter>,
     /// Temporaries that could not be removed, and why.
     left: Mutex<Vec<(PathBuf, String)>>,

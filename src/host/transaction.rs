@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Bound;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -25,19 +26,25 @@ use crate::host::processes::started;
 /// What a command changed.
 pub mod changes;
 mod inside;
+mod lower;
 mod mounts;
 mod nest;
 mod order;
 mod outside;
 mod refusal;
+mod seed;
+mod steps;
 
 pub use changes::{Change, What};
 pub use inside::play;
 pub use refusal::Refusal;
+pub use seed::Seed;
+pub use steps::Steps;
 
-use changes::{Trees, below};
+use changes::Trees;
+use lower::{Lower, below};
 use nest::{Empty, is_full, loosen};
-use order::{OUTER, Order, Progress, REPORT, Rights, UPPER};
+use order::{OUTER, Order, Progress, REPORT, Rights, SEEDED, UPPER};
 use outside::{Outside, Workshop, gone};
 
 /// How often a waiting call looks at the cancellation flag.
@@ -104,7 +111,7 @@ impl Stage {
     ///
     /// # Errors
     /// `Failed` where no place will do.
-    pub fn reserve(&self) -> Result<OwnedFd> {
+    pub fn reserve(&self) -> Result<(PathBuf, OwnedFd)> {
         let root = self.root.clone();
         self.outside.ask(move |workshop| workshop.nest(&root)?.handle())
     }
@@ -115,21 +122,26 @@ impl Stage {
     /// `Bug` where the thread has gone.
     pub fn available(&self) -> Result<std::result::Result<(), Refusal>> {
         let invocation = Invocation::new("/", &self.root).timeout(TRIAL);
-        match self.play(&invocation, true, None)? {
+        match self.play(&invocation, &[], true, None)? {
             Played::Refused(refusal) => Ok(Err(refusal)),
             Played::Ran(..) => Ok(Ok(())),
         }
     }
 
-    /// Runs a command once over a layer of the workspace, and waits for its end; a set `cancel` ends it. What it leaves
-    /// running ends with it. Unknown, with the reason, where this machine or this workspace does not allow it: then nothing
-    /// was started.
+    /// Runs a command once over a layer of the workspace, in which it finds `seeds` as they are told, and waits for its
+    /// end; a set `cancel` ends it. What it leaves running ends with it. Unknown, with the reason, where this machine or
+    /// this workspace does not allow it: then nothing was started.
     ///
     /// # Errors
     /// As [`commands::run`]; nothing of the workspace has changed then either.
-    pub fn rehearse(&self, invocation: &Invocation, cancel: Option<&AtomicBool>) -> Result<Known<Rehearsal>> {
+    pub fn rehearse(
+        &self,
+        invocation: &Invocation,
+        seeds: &[Seed],
+        cancel: Option<&AtomicBool>,
+    ) -> Result<Known<Rehearsal>> {
         commands::check(invocation, cancel)?;
-        match self.play(invocation, false, cancel)? {
+        match self.play(invocation, seeds, false, cancel)? {
             Played::Refused(refusal) => Ok(Known::Unknown(refusal.to_string())),
             Played::Ran(ran, Written::Nothing) => Ok(Known::Yes(Rehearsal {
                 ran,
@@ -155,7 +167,13 @@ impl Stage {
         }
     }
 
-    fn play(&self, invocation: &Invocation, is_trial: bool, cancel: Option<&AtomicBool>) -> Result<Played> {
+    fn play(
+        &self,
+        invocation: &Invocation,
+        seeds: &[Seed],
+        is_trial: bool,
+        cancel: Option<&AtomicBool>,
+    ) -> Result<Played> {
         if let Some(refusal) = refusal::of_workspace(&self.root)? {
             return Ok(Played::Refused(refusal));
         }
@@ -164,6 +182,7 @@ impl Stage {
             program: self.program.clone(),
             root: self.root.clone(),
             invocation: invocation.clone(),
+            seeds: seeds.to_vec(),
             is_trial,
             stopped: Arc::clone(&stopped),
         };
@@ -203,6 +222,10 @@ struct Kept {
     rights: Rights,
     /// The modes that were taken away so that its owner can look into it.
     modes: BTreeMap<PathBuf, u32>,
+    /// Whether something was pretended below it.
+    has_seeds: bool,
+    /// When the command began, in nanoseconds since the epoch.
+    since: i64,
 }
 
 /// One rehearsal, as the thread does it.
@@ -210,6 +233,7 @@ struct Act {
     program: PathBuf,
     root: PathBuf,
     invocation: Invocation,
+    seeds: Vec<Seed>,
     is_trial: bool,
     stopped: Arc<AtomicBool>,
 }
@@ -232,6 +256,8 @@ impl Act {
     }
 
     fn over(&self, empty: &Empty, rights: Rights) -> Result<Played> {
+        seed::write(&empty.path, &self.seeds)
+            .map_err(|error| Error::io("write what is pretended", &error))?;
         let full = || is_full(&empty.path).unwrap_or(true);
         if full() {
             return Ok(Played::Refused(Refusal::full(&empty.path)));
@@ -248,7 +274,7 @@ impl Act {
             program: (!self.is_trial).then(|| self.invocation.program.clone()),
             arguments: self.invocation.arguments.clone(),
         };
-        let began = Instant::now();
+        let (began, since) = (Instant::now(), now_ns());
         let starting = |error: std::io::Error| commands::cannot_start(&self.program, &error);
         let input = if self.is_trial {
             Stdio::null()
@@ -295,12 +321,16 @@ impl Act {
                 "the file system of the layer ran full, so that what the command wrote may be cut short";
             return Ok(Played::Ran(ran, Written::Void(why.to_owned())));
         }
-        let modes = loosen(&order.place(UPPER)).map_err(|error| Error::io("look into a layer", &error))?;
+        let looking = |error: std::io::Error| Error::io("look into a layer", &error);
+        loosen(&order.place(SEEDED)).map_err(looking)?;
+        let modes = loosen(&order.place(UPPER)).map_err(looking)?;
         let kept = Kept {
             path: empty.path.clone(),
             owned: empty.owned,
             rights,
             modes,
+            has_seeds: !self.seeds.is_empty(),
+            since,
         };
         Ok(Played::Ran(ran, Written::All(kept)))
     }
@@ -316,6 +346,13 @@ fn rights() -> std::io::Result<Rights> {
         own_users,
         open_notes: own_users || !is_whole,
     })
+}
+
+fn now_ns() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    now.tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(now.tv_nsec)
 }
 
 fn throw_away(layer: &Path) -> Result<()> {
@@ -335,18 +372,23 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// What the command changed, in the order of the bytes of the paths, compared with the workspace as it is now. What is
-    /// below `.rollback` is left out.
+    /// What the command changed, in the order of the bytes of the paths, compared with the workspace as it is now and what
+    /// was pretended over it. What is below `.rollback` is left out.
     ///
     /// # Errors
-    /// `Failed` where something of the two can't be looked at; `Changed` where it changes meanwhile.
+    /// `Failed` where something of them can't be looked at; `Changed` where it has changed since the command began.
     pub fn changes(&self) -> Result<Vec<Change>> {
         let upper = self.kept.path.join(UPPER);
+        let seeded = self.kept.path.join(SEEDED);
         let trees = Trees {
-            files: &self.files,
-            lower: &self.root,
+            lower: Lower {
+                files: &self.files,
+                root: &self.root,
+                seeded: self.kept.has_seeds.then_some(seeded.as_path()),
+                notes: self.kept.rights.notes(),
+            },
             upper: &upper,
-            notes: self.kept.rights.notes(),
+            since: self.kept.since,
             modes: &self.kept.modes,
             owned: self.kept.owned,
         };
@@ -361,17 +403,47 @@ impl Layer {
         self.files.open_file(&self.place(path)).map(|(file, _)| file)
     }
 
+    /// What a symbolic link of the layer points to.
+    ///
+    /// # Errors
+    /// `NotFound` for what the layer does not hold; `Invalid` for what is no symbolic link.
+    pub fn target(&self, path: &Path) -> Result<PathBuf> {
+        self.files.read_link(&self.place(path))
+    }
+
     /// Where a path of the workspace is in the layer; absolute. What is there may have to be given its mode again
-    /// ([`Change::after`]), and attributes that begin with [`Layer::notes`] are the kernel's, not the command's.
+    /// ([`Layer::modes`]).
     #[must_use]
     pub fn place(&self, path: &Path) -> PathBuf {
         below(&self.kept.path.join(UPPER), path)
     }
 
-    /// The beginning of the names of extended attributes by which the kernel keeps the layer.
+    /// What at and below a path has not the mode that the command gave it, with that mode, from the inside to the outside:
+    /// its owner could not look into it. Paths are from the workspace on.
     #[must_use]
-    pub fn notes(&self) -> &'static str {
-        self.kept.rights.notes()
+    pub fn modes(&self, path: &Path) -> Vec<(&Path, u32)> {
+        let below = self
+            .kept
+            .modes
+            .range::<Path, _>((Bound::Included(path), Bound::Unbounded));
+        let below = below.take_while(|(below, _)| below.starts_with(path));
+        let mut modes: Vec<_> = below.map(|(below, mode)| (below.as_path(), *mode)).collect();
+        modes.reverse();
+        modes
+    }
+
+    /// Takes from these places of the layer, and from all below them, the marks by which the kernel keeps it, so that they
+    /// can stand elsewhere. The changes can't be asked for after that.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn release(&self, places: &[PathBuf]) -> Result<()> {
+        let notes = self.kept.rights.notes();
+        let places: Vec<PathBuf> = places.iter().map(|path| self.place(path)).collect();
+        self.outside.ask(move |_| {
+            let done = places.iter().try_for_each(|place| nest::unmark(place, notes));
+            done.map_err(|error| Error::io("take the marks from a layer", &error))
+        })
     }
 
     /// The workspace that it lies over; absolute, without symbolic links.

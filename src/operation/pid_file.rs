@@ -78,6 +78,7 @@ impl Operation for RemovePidFile {
                     from: self.file.spelled(),
                     to: store.spelled(),
                     was: self.was.clone(),
+                    made: false,
                 }],
                 times: self.times.clone(),
                 drop: Vec::new(),

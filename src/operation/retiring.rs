@@ -220,6 +220,7 @@ impl Operation for Retire {
                 from: from.spelled(),
                 to: to.spelled(),
                 was: None,
+                made: false,
             })
             .collect();
         let manifest = format!("{}/{}", self.backup.display, crate::backup::MANIFEST);

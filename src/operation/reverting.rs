@@ -128,7 +128,7 @@ impl Revert {
                 let mut there = 0_usize;
                 let mut lost = None;
                 let mut blocked = None;
-                for Move { from, to, .. } in moves {
+                for Move { from, to, made, .. } in moves {
                     missing.push(view.absent_parents(&place(from)?)?.len());
                     facts.push(view.fact(&place(to)?)?);
                     if view.exists(&place(to)?.absolute)? {
@@ -143,7 +143,7 @@ impl Revert {
                             to: to_then,
                             mounts: Mounts::Contents,
                         });
-                    } else if !view.exists(&place(from)?.absolute)? {
+                    } else if !made && !view.exists(&place(from)?.absolute)? {
                         lost = Some(to.clone());
                     }
                 }
@@ -354,6 +354,7 @@ fn apart((own, aside): &(Place, Place)) -> Move {
         from: own.spelled(),
         to: aside.spelled(),
         was: None,
+        made: false,
     }
 }
 
@@ -394,6 +395,7 @@ impl Operation for Revert {
                         from: each.to.clone(),
                         to: each.from.clone(),
                         was: None,
+                        made: false,
                     }))
                     .chain(self.emptied.iter().rev().map(apart))
                     .collect(),
@@ -409,6 +411,7 @@ impl Operation for Revert {
                         from: path.clone(),
                         to: to.spelled(),
                         was: None,
+                        made: false,
                     })
                     .into_iter()
                     .collect(),

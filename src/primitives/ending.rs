@@ -69,7 +69,7 @@ impl Ending {
                 } => {
                     let command = stop.join(" ");
                     let program = stop.first().cloned().unwrap_or_default();
-                    if !view.workspace.config().policy.commands.contains(&program) {
+                    if view.workspace.config().policy.commands.find(&program).is_none() {
                         return Err(Error::denied(format!(
                             "{named} is kept by {}, which would start it again",
                             keeper.who

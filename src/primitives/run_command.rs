@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Result};
+use crate::base::known::Known;
 use crate::host::files::{Demand, EntryKind};
 use crate::host::{Host, commands};
 use crate::operation::{Operation, Proposal};
@@ -30,7 +31,9 @@ pub static WORD: Primitive = Primitive {
     ],
     returns: Type::Nothing,
     about: "Starts a program that policy.commands lists, without a shell and with a clean environment, and waits for it \
-            (10 minutes). What it changes cannot be known in a preview. `undo` is a command that takes it back.",
+            (10 minutes). With `preview: overlay` in its list, a preview runs it over a layer of the workspace, shows what it \
+            changes, and the run puts exactly that in place; else what it changes cannot be known in a preview, and `undo` is a \
+            command that takes it back.",
     example: r#"run_command(["true"])"#,
     action: Action::Change(propose),
 };
@@ -63,17 +66,29 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         .collect();
     let undo = arguments.option_texts(1, "undo");
     check(&argv, &environment, &cwd, view)?;
+    let timeout = arguments.option_duration(1, "timeout", Duration::from_secs(600))?;
+    let display = argv.join(" ");
+    let why = match view.rehearse(&argv, &cwd, &environment, timeout)? {
+        Some(Known::Yes(rehearsed)) => {
+            let needs = argv.first().map(|program| Capability::Command {
+                program: program.clone(),
+            });
+            return super::rehearsed::proposals(WORD.name, view, &display, needs, &rehearsed);
+        }
+        Some(Known::Unknown(why)) => format!("what it changes cannot be known before the run: {why}"),
+        None => "what it changes cannot be known before the run".to_owned(),
+    };
     let operation = RunCommand {
-        timeout: arguments.option_duration(1, "timeout", Duration::from_secs(600))?,
+        timeout,
         undo: (!undo.is_empty()).then_some(undo),
-        argv: argv.clone(),
+        argv,
         cwd,
         environment,
     };
-    let display = argv.join(" ");
-    let proposal = Proposal::act(WORD.name, display.clone(), format!("run `{display}`"), operation)
-        .because("what it changes cannot be known before the run");
-    Ok(vec![proposal])
+    let summary = format!("run `{display}`");
+    Ok(vec![
+        Proposal::act(WORD.name, display, summary, operation).because(why),
+    ])
 }
 
 /// What could not be started, or would start something else, is refused before anything is done.

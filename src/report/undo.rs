@@ -26,6 +26,9 @@ pub struct Move {
     /// What moved, as it was; `None` where a manifest tells, or others may have written to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<Portrait>,
+    /// A command made it, and it is nowhere else: where it has gone by then, nothing is lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub made: bool,
 }
 
 /// Contents to put back.

@@ -21,14 +21,26 @@ impl Context {
         let (wall, warning) = self.wall_of(mode)?;
         confine::require_alone()?;
         self.host.broker.keep_open()?;
+        let layers = self.layers()?;
         let python = self.python();
         let mut open: Vec<_> = self.host.files.open_roots().collect();
-        open.extend(python.iter().map(AsFd::as_fd));
+        open.extend(python.iter().chain(&layers).map(AsFd::as_fd));
         wall.put_up(&open)?;
         self.wall
             .set(wall)
             .map_err(|_| Error::bug("the wall was put up twice"))?;
         Ok(warning)
+    }
+
+    /// Makes ready for rehearsals, where a preview may run a listed command: nothing can be mounted under the wall. Gives
+    /// the directory in which their layers will be.
+    fn layers(&self) -> Result<Option<OwnedFd>> {
+        if !self.workspace.config().policy.commands.any_rehearsed() {
+            return Ok(None);
+        }
+        self.host
+            .rehearsals
+            .prepare(self.workspace.root(), &self.host.files)
     }
 
     /// Confines a program that watches: it writes its own records and lines of `logs/`, and nothing else. `before` starts

@@ -250,6 +250,11 @@ impl Overlay {
         self.uninstalled.contains(&(manager.to_owned(), name.to_owned()))
     }
 
+    /// Names of packages that are pretended to be uninstalled.
+    pub fn uninstalled(&self) -> impl Iterator<Item = &str> {
+        self.uninstalled.iter().map(|(_, name)| name.as_str())
+    }
+
     /// Pretends that a container, image or volume is gone, by its id.
     pub fn remove_container(&mut self, id: &str) {
         self.containers.insert(id.to_owned());
@@ -270,6 +275,11 @@ impl Overlay {
     #[must_use]
     pub fn mode(&self, path: &Path) -> Option<u32> {
         self.modes.get(path).copied()
+    }
+
+    /// The modes that directories are pretended to have.
+    pub fn modes(&self) -> impl Iterator<Item = (&Path, u32)> {
+        self.modes.iter().map(|(path, mode)| (path.as_path(), *mode))
     }
 
     /// Pretends that a backup was made; the value is what `list_backups` tells of it.

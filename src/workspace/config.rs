@@ -13,6 +13,7 @@ use crate::base::wording::{deserialize_duration, nearest, parse_duration};
 use crate::pattern::{self, Pattern, Rule};
 use crate::workspace::address::{Address, check_pattern};
 use crate::workspace::alerts_config::AlertsConfig;
+use crate::workspace::commands_config::Commands;
 
 /// The flags file's usual place; it marks a workspace too.
 pub const FLAGS_FILE: &str = "config/feature-flags.yaml";
@@ -135,8 +136,8 @@ pub struct Policy {
     pub deny: Vec<String>,
     /// Patterns, relative to the workspace, of files that a script is never given; whatever the case.
     pub read_deny: Vec<String>,
-    /// Programs that `run_command` may start.
-    pub commands: Vec<String>,
+    /// Programs that `run_command` may start, and what a preview does with them.
+    pub commands: Commands,
     /// Which processes may be ended.
     pub processes: Processes,
     /// URL patterns that `http_check` may ask.
@@ -153,7 +154,7 @@ impl Default for Policy {
             write: vec![".".to_owned()],
             deny: vec![".git/**".to_owned()],
             read_deny: READ_DENY.map(str::to_owned).to_vec(),
-            commands: Vec::new(),
+            commands: Commands::default(),
             processes: Processes::default(),
             http: vec!["http://127.0.0.1:*".to_owned(), "http://localhost:*".to_owned()],
             limits: Limits::default(),
@@ -375,7 +376,9 @@ impl Config {
         }
         self.policy.limits.check().map_err(wrong)?;
         self.monitor.check().map_err(wrong)?;
-        self.alerts.check(&self.policy.commands).map_err(wrong)?;
+        self.alerts
+            .check(&self.policy.commands.programs())
+            .map_err(wrong)?;
         Ok(())
     }
 }

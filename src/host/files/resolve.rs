@@ -71,9 +71,20 @@ impl Files {
         }
         Ok(Self {
             roots: opened,
+            layers: std::sync::OnceLock::new(),
             meter: std::sync::Arc::default(),
             left: std::sync::Mutex::default(),
         })
+    }
+
+    /// Looks and moves reach a directory of our own, too, in which commands write over the workspace.
+    ///
+    /// # Errors
+    /// `Bug` where it was admitted already.
+    pub fn admit_layers(&self, path: PathBuf, directory: OwnedFd) -> Result<()> {
+        self.layers
+            .set(Root { path, directory })
+            .map_err(|_| Error::bug("the directory of layers was admitted twice"))
     }
 
     /// The paths of the roots; the first is the workspace.
@@ -113,6 +124,7 @@ impl Files {
         }
         self.roots
             .iter()
+            .chain(self.layers.get())
             .filter_map(|root| Some((root, path.strip_prefix(&root.path).ok()?)))
             .max_by_key(|(root, _)| root.path.components().count())
             .map(|(root, rest)| (root, rest.components().collect()))
@@ -148,7 +160,8 @@ impl Files {
     }
 
     fn refuse_roots(&self, path: &Path) -> Result<()> {
-        match self.roots.iter().find(|root| root.path.starts_with(path)) {
+        let mut roots = self.roots.iter().chain(self.layers.get());
+        match roots.find(|root| root.path.starts_with(path)) {
             Some(root) if root.path == path => Err(Error::denied(format!(
                 "`{}` is the workspace or an allowed directory itself",
                 display(path)

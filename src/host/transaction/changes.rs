@@ -7,8 +7,9 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::lower::{Lower, below, device, is_opaque, is_whiteout};
 use crate::base::error::{Error, Kind, Result};
-use crate::host::files::{Attributes, EntryKind, Files, Stat, Step};
+use crate::host::files::{Attributes, EntryKind, Files, Stat};
 use crate::workspace::STATE;
 
 /// What became of a path.
@@ -49,16 +50,14 @@ pub struct Change {
     pub joins: Option<PathBuf>,
 }
 
-/// The two trees that are compared.
+/// The trees that are compared.
 pub(super) struct Trees<'a> {
-    /// Looks below both.
-    pub(super) files: &'a Files,
-    /// The workspace.
-    pub(super) lower: &'a Path,
+    /// What the layer lies over.
+    pub(super) lower: Lower<'a>,
     /// The layer.
     pub(super) upper: &'a Path,
-    /// The beginning of the names of the overlay's own attributes.
-    pub(super) notes: &'static str,
+    /// When the command began, in nanoseconds since the epoch.
+    pub(super) since: i64,
     /// Modes in the layer as the command left them, where we had to open something up.
     pub(super) modes: &'a BTreeMap<PathBuf, u32>,
     /// Whether the layer's top has the workspace's owner.
@@ -81,7 +80,8 @@ impl Trees<'_> {
     pub(super) fn compare(&self) -> Result<Vec<Change>> {
         let mut found = Found::default();
         let top = Path::new("");
-        let (before, after) = (self.stat(self.lower, top)?, self.stat(self.upper, top)?);
+        let before = self.lower.files.stat(self.lower.root)?;
+        let after = self.lower.files.stat(self.upper)?;
         if let (Some(before), Some(after)) = (before, after) {
             self.top(&before, &after, &mut found)?;
             self.inside(top, false, &mut found)?;
@@ -99,12 +99,32 @@ impl Trees<'_> {
         Ok(changes)
     }
 
-    fn stat(&self, tree: &Path, path: &Path) -> Result<Option<Stat>> {
-        let mut stat = self.files.stat(&below(tree, path))?;
-        if let Some(stat) = stat.as_mut().filter(|_| tree == self.upper) {
-            self.mend(path, stat);
+    /// What stood at a path before the command.
+    fn before(&self, path: &Path) -> Result<Option<Stat>> {
+        let Some((_, stat, of_root)) = self.lower.find(path)? else {
+            return Ok(None);
+        };
+        self.require_old(path, &stat, of_root)?;
+        Ok(Some(stat))
+    }
+
+    /// What somebody else has changed meanwhile, the command may have seen in either state.
+    fn require_old(&self, path: &Path, stat: &Stat, of_root: bool) -> Result<()> {
+        if of_root && stat.kind != EntryKind::Directory && stat.ctime_ns > self.since {
+            return Err(
+                Error::changed(format!("`{}` was changed while the command ran", path.display()))
+                    .hint("run it again when nobody else works there"),
+            );
         }
-        Ok(stat)
+        Ok(())
+    }
+
+    /// Where what stood at a path before the command really is.
+    fn place_before(&self, path: &Path) -> Result<PathBuf> {
+        let found = self.lower.find(path)?;
+        found
+            .map(|(place, ..)| place)
+            .ok_or_else(|| Error::changed(format!("`{}` went while it was looked at", path.display())))
     }
 
     /// Gives a thing of the layer the mode that the command left it with.
@@ -131,15 +151,15 @@ impl Trees<'_> {
     fn inside(&self, path: &Path, whole: bool, found: &mut Found) -> Result<()> {
         let mut unseen: BTreeMap<OsString, Stat> = BTreeMap::new();
         if whole {
-            unseen.extend(self.listed(self.lower, path)?);
+            unseen.extend(self.listed_before(path)?);
         }
-        for (name, after) in self.listed(self.upper, path)? {
+        for (name, after) in self.listed(path)? {
             let path = path.join(&name);
             if path == Path::new(STATE) {
                 continue;
             }
-            if self.is_whiteout(&path, &after)? {
-                if !whole && let Some(before) = self.stat(self.lower, &path)? {
+            if is_whiteout(&below(self.upper, &path), &after)? {
+                if !whole && let Some(before) = self.before(&path)? {
                     self.removed(&path, before, found)?;
                 }
                 continue;
@@ -147,7 +167,7 @@ impl Trees<'_> {
             let before = if whole {
                 unseen.remove(&name)
             } else {
-                self.stat(self.lower, &path)?
+                self.before(&path)?
             };
             match before {
                 Some(before) => self.pair(&path, whole, before, after, found)?,
@@ -163,14 +183,22 @@ impl Trees<'_> {
         Ok(())
     }
 
-    fn listed(&self, tree: &Path, path: &Path) -> Result<Vec<(OsString, Stat)>> {
-        let mut listed = self.files.list_stats(&below(tree, path))?;
-        if tree == self.upper {
-            for (name, stat) in &mut listed {
-                self.mend(&path.join(name), stat);
-            }
+    fn listed(&self, path: &Path) -> Result<Vec<(OsString, Stat)>> {
+        let mut listed = self.lower.files.list_stats(&below(self.upper, path))?;
+        for (name, stat) in &mut listed {
+            self.mend(&path.join(name), stat);
         }
         Ok(listed)
+    }
+
+    fn listed_before(&self, path: &Path) -> Result<Vec<(OsString, Stat)>> {
+        let listed = self.lower.list(path)?.into_iter();
+        listed
+            .map(|(name, stat, of_root)| {
+                self.require_old(&path.join(&name), &stat, of_root)?;
+                Ok((name, stat))
+            })
+            .collect()
     }
 
     /// What stands in both trees.
@@ -202,7 +230,7 @@ impl Trees<'_> {
             });
         }
         if after.kind == EntryKind::Directory {
-            let whole = whole || self.is_opaque(path)?;
+            let whole = whole || is_opaque(self.lower.files, &below(self.upper, path), self.lower.notes)?;
             self.inside(path, whole, found)?;
         }
         Ok(())
@@ -218,9 +246,9 @@ impl Trees<'_> {
         if after.kind != EntryKind::Directory {
             return Ok(());
         }
-        for (name, after) in self.listed(self.upper, path)? {
+        for (name, after) in self.listed(path)? {
             let path = path.join(name);
-            if !self.is_whiteout(&path, &after)? {
+            if !is_whiteout(&below(self.upper, &path), &after)? {
                 self.created(&path, after, found)?;
             }
         }
@@ -236,11 +264,10 @@ impl Trees<'_> {
         if before.kind != EntryKind::Directory {
             return Ok(());
         }
-        self.files.walk(&below(self.lower, path), &mut |entry| {
-            let gone = path.join(entry.relative);
-            found.add(change(&gone, What::Removed, Some(entry.stat), None));
-            Ok(Step::Continue)
-        })
+        for (name, before) in self.listed_before(path)? {
+            self.removed(&path.join(name), before, found)?;
+        }
+        Ok(())
     }
 
     /// Whether mode, owner or extended attributes differ. A symbolic link has no mode.
@@ -254,43 +281,39 @@ impl Trees<'_> {
             EntryKind::File | EntryKind::Directory => {}
             _ => return Ok(false),
         }
-        let lower = self.files.attributes(&below(self.lower, path))?;
-        let upper = self.files.attributes(&below(self.upper, path))?;
-        Ok(visible(lower, self.notes, false) != visible(upper, self.notes, true))
+        let (lower, is_seeded) = if path.as_os_str().is_empty() {
+            (self.lower.root.to_path_buf(), false)
+        } else {
+            let place = self.place_before(path)?;
+            let is_seeded = self.lower.seeded.is_some_and(|seeded| place.starts_with(seeded));
+            (place, is_seeded)
+        };
+        let lower = self.lower.files.attributes(&lower)?;
+        let upper = self.lower.files.attributes(&below(self.upper, path))?;
+        let notes = self.lower.notes;
+        Ok(visible(lower, notes, is_seeded) != visible(upper, notes, true))
     }
 
     fn other_contents(&self, path: &Path, before: &Stat, after: &Stat) -> Result<bool> {
-        let (lower, upper) = (below(self.lower, path), below(self.upper, path));
+        let (lower, upper) = (self.place_before(path)?, below(self.upper, path));
         match before.kind {
             EntryKind::File => {
                 if before.size != after.size {
                     return Ok(true);
                 }
-                match same_bytes(self.files, &lower, &upper) {
+                match same_bytes(self.lower.files, &lower, &upper) {
                     Ok(same) => Ok(!same),
                     // What its owner has closed for itself can't be compared, and counts as changed.
                     Err(error) if error.kind() == Kind::Failed && before.mode & 0o400 == 0 => Ok(true),
                     Err(error) => Err(error),
                 }
             }
-            EntryKind::Symlink => Ok(self.files.read_link(&lower)? != self.files.read_link(&upper)?),
+            EntryKind::Symlink => {
+                Ok(self.lower.files.read_link(&lower)? != self.lower.files.read_link(&upper)?)
+            }
             EntryKind::Device => Ok(device(&lower)? != device(&upper)?),
             EntryKind::Directory | EntryKind::Fifo | EntryKind::Socket => Ok(false),
         }
-    }
-
-    /// A device without a number: no command can make one, and it means that the name is gone.
-    fn is_whiteout(&self, path: &Path, after: &Stat) -> Result<bool> {
-        Ok(after.kind == EntryKind::Device && device(&below(self.upper, path))? == 0)
-    }
-
-    /// Whether a directory of the layer hides the one below it.
-    fn is_opaque(&self, path: &Path) -> Result<bool> {
-        let mark = format!("{}opaque", self.notes);
-        let attributes = self.files.attributes(&below(self.upper, path))?;
-        Ok(attributes
-            .iter()
-            .any(|(name, value)| name.as_os_str() == OsStr::new(&mark) && value == b"y"))
     }
 }
 
@@ -336,15 +359,6 @@ fn change(path: &Path, what: What, before: Option<Stat>, after: Option<Stat>) ->
     }
 }
 
-/// `tree` with `path` below it, without a slash at the end.
-pub(super) fn below(tree: &Path, path: &Path) -> PathBuf {
-    if path.as_os_str().is_empty() {
-        tree.to_path_buf()
-    } else {
-        tree.join(path)
-    }
-}
-
 /// Attributes as a command sees them through the overlay: without the overlay's own; in the layer its own of that name are
 /// kept one step aside.
 fn visible(attributes: Attributes, notes: &str, is_upper: bool) -> Attributes {
@@ -364,13 +378,6 @@ fn visible(attributes: Attributes, notes: &str, is_upper: bool) -> Attributes {
         .collect();
     seen.sort_unstable();
     seen
-}
-
-/// The number of a device.
-fn device(path: &Path) -> Result<u64> {
-    rustix::fs::lstat(path)
-        .map(|found| found.st_rdev)
-        .map_err(|error| Error::io(format_args!("look at `{}`", path.display()), &error.into()))
 }
 
 fn same_bytes(files: &Files, one: &Path, other: &Path) -> Result<bool> {

@@ -19,7 +19,8 @@ use rustix::mount::{
     open_tree,
 };
 
-use super::order::{Order, Refused, SOCKETS, UPPER, WORK, by_descriptor};
+use super::order::{Order, Refused, SEED_WORK, SEEDED, SOCKETS, UPPER, WORK, by_descriptor};
+use super::seed;
 use crate::workspace::aliases::field;
 use crate::workspace::{CACHE, TEMPORARY};
 
@@ -88,20 +89,32 @@ fn directory(path: &Path) -> rustix::io::Result<OwnedFd> {
 /// means anything.
 fn overlay(order: &Order) -> Step<OwnedFd> {
     let open = |path: &Path| directory(path).map_err(Refused::by("open the directories of the layer"));
-    let (lower, upper, work) = (
-        open(&order.root)?,
-        open(&order.place(UPPER))?,
-        open(&order.place(WORK))?,
-    );
+    let root = open(&order.root)?;
+    let seeds = seed::read(&order.layer).map_err(Refused::io("read what is pretended"))?;
+    let Some(seeds) = seeds else {
+        let (upper, work) = (open(&order.place(UPPER))?, open(&order.place(WORK))?);
+        return laid_over(order, &[&root], &upper, &work);
+    };
+    let (seeded, seed_work) = (open(&order.place(SEEDED))?, open(&order.place(SEED_WORK))?);
+    let over = laid_over(order, &[&root], &seeded, &seed_work)?;
+    seed::play(Path::new(&by_descriptor(&over)), &seeds).map_err(Refused::io("lay out what is pretended"))?;
+    drop(over);
+    let (upper, work) = (open(&order.place(UPPER))?, open(&order.place(WORK))?);
+    laid_over(order, &[&seeded, &root], &upper, &work)
+}
+
+/// An overlay of these directories, the topmost first.
+fn laid_over(order: &Order, lower: &[&OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> Step<OwnedFd> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
         .map_err(Refused::by("use OverlayFS, which this kernel lacks"))?;
     let set = |key: &str, value: &str| {
         fsconfig_set_string(&context, key, value)
             .map_err(|error| refused_by(&context, &format!("set `{key}` of an overlay"), error))
     };
-    set("lowerdir", &by_descriptor(&lower))?;
-    set("upperdir", &by_descriptor(&upper))?;
-    set("workdir", &by_descriptor(&work))?;
+    let lower: Vec<String> = lower.iter().map(|open| by_descriptor(*open)).collect();
+    set("lowerdir", &lower.join(":"))?;
+    set("upperdir", &by_descriptor(upper))?;
+    set("workdir", &by_descriptor(work))?;
     set("xino", "off")?;
     set("index", "off")?;
     if order.rights.open_notes {

@@ -9,13 +9,13 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::order::{REPORT, SOCKETS, UPPER, WORK};
+use super::order::{REPORT, SEED_WORK, SEEDED, SOCKETS, UPPER, WORK};
 use crate::base::error::{Error, Result};
 use crate::host::files::imitate_directory;
 use crate::host::processes::started;
@@ -113,14 +113,14 @@ impl Nest {
         Err(std::io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Another handle on the directory.
+    /// Where it is, and another handle on it.
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn handle(&self) -> Result<OwnedFd> {
-        self.open
-            .try_clone()
-            .map_err(|error| Error::io("hold the directory of layers", &error))
+    pub(super) fn handle(&self) -> Result<(PathBuf, OwnedFd)> {
+        let open = self.open.try_clone();
+        let open = open.map_err(|error| Error::io("hold the directory of layers", &error))?;
+        Ok((self.path.clone(), open))
     }
 
     /// An empty layer whose top is as the workspace's.
@@ -147,18 +147,19 @@ impl Drop for Nest {
 
 fn fill(path: &Path, root: &Path) -> Result<bool> {
     let making = |error: std::io::Error| Error::io("make a layer", &error);
-    for name in ["", UPPER, WORK] {
+    for name in ["", UPPER, WORK, SEEDED, SEED_WORK] {
         let mut builder = std::fs::DirBuilder::new();
         builder.mode(0o700).create(path.join(name)).map_err(making)?;
     }
     std::fs::write(path.join(REPORT), "").map_err(making)?;
     std::fs::write(path.join(SOCKETS), bound_sockets().map_err(making)?).map_err(making)?;
-    let upper = path.join(UPPER);
-    let (open, like) = (
-        directory(&upper).map_err(making)?,
-        directory(root).map_err(making)?,
-    );
-    imitate_directory(open.as_fd(), like.as_fd(), &upper)
+    let like = directory(root).map_err(making)?;
+    let mut owned = true;
+    for name in [SEEDED, UPPER] {
+        let top = path.join(name);
+        owned &= imitate_directory(directory(&top).map_err(making)?.as_fd(), like.as_fd(), &top)?;
+    }
+    Ok(owned)
 }
 
 /// The paths of all sockets that are bound to one, each with a zero byte behind it.
@@ -285,6 +286,58 @@ fn loosen_below(top: &Path, below: &Path, modes: &mut BTreeMap<PathBuf, u32>) ->
         }
     }
     Ok(())
+}
+
+/// Takes the marks of an overlay from a place in a layer and from all below it: its attributes, and what stands for a name
+/// that has gone. Attributes of a command that were kept one step aside get their own name again.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn unmark(place: &Path, notes: &str) -> std::io::Result<()> {
+    let found = place.symlink_metadata()?;
+    let aside = format!("{notes}overlay.");
+    for name in attribute_names(place)? {
+        let Some(rest) = name.strip_prefix(notes.as_bytes()) else {
+            continue;
+        };
+        if name.starts_with(aside.as_bytes()) {
+            let mut value = vec![0; rustix::fs::lgetxattr(place, &name, &mut [0_u8; 0])?];
+            let length = rustix::fs::lgetxattr(place, &name, value.as_mut_slice())?;
+            value.truncate(length);
+            let own = [notes.as_bytes(), rest.strip_prefix(b"overlay.").unwrap_or(rest)].concat();
+            rustix::fs::lsetxattr(place, own, &value, rustix::fs::XattrFlags::empty())?;
+        }
+        rustix::fs::lremovexattr(place, &name)?;
+    }
+    if found.is_dir() {
+        let before = found.modified()?;
+        let names: Vec<OsString> = std::fs::read_dir(place)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<std::io::Result<_>>()?;
+        for name in names {
+            let inside = place.join(name);
+            let found = inside.symlink_metadata()?;
+            if found.file_type().is_char_device() && found.rdev() == 0 {
+                std::fs::remove_file(&inside)?;
+            } else {
+                unmark(&inside, notes)?;
+            }
+        }
+        std::fs::File::open(place)?.set_modified(before)?;
+    }
+    Ok(())
+}
+
+fn attribute_names(place: &Path) -> std::io::Result<Vec<Vec<u8>>> {
+    let length = match rustix::fs::llistxattr(place, &mut [0_u8; 0]) {
+        Err(Errno::NOTSUP) => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut list = vec![0_u8; length];
+    let length = rustix::fs::llistxattr(place, list.as_mut_slice())?;
+    list.truncate(length);
+    let names = list.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    Ok(names.map(<[u8]>::to_vec).collect())
 }
 
 /// Removes a directory of ours and all in it, whatever its modes.

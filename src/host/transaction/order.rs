@@ -18,6 +18,12 @@ pub(super) const WORK: &str = "work";
 pub(super) const REPORT: &str = "report";
 pub(super) const SOCKETS: &str = "sockets";
 
+/// What is pretended before the command begins: the list of it, the contents of its files, and the layer that it becomes.
+pub(super) const SEEDS: &str = "seeds";
+pub(super) const SEED_CONTENTS: &str = "contents";
+pub(super) const SEEDED: &str = "seeded";
+pub(super) const SEED_WORK: &str = "seed-work";
+
 /// How overlays and namespaces are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rights {

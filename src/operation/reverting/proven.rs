@@ -72,11 +72,12 @@ const fn damage(text: String) -> Difference {
     }
 }
 
-fn moved(view: &View, Move { from, to, was }: &Move, found: &mut Vec<Difference>) -> Result<()> {
+fn moved(view: &View, each: &Move, found: &mut Vec<Difference>) -> Result<()> {
+    let Move { from, to, was, made } = each;
     let place = own_place(&view.workspace, to)?;
     if !view.exists(&place.absolute)? {
         // What stands at its old place was taken back already, or came later.
-        if !view.exists(&own_place(&view.workspace, from)?.absolute)? {
+        if !made && !view.exists(&own_place(&view.workspace, from)?.absolute)? {
             found.push(damage(format!(
                 "`{from}` is lost: `{to}` is gone, pruned or removed by hand"
             )));
