@@ -359,6 +359,12 @@ impl Workspace {
         &self.config
     }
 
+    /// The stores and records of runs, each in a directory of its own.
+    #[must_use]
+    pub fn runs(&self) -> PathBuf {
+        self.state().join("runs")
+    }
+
     /// `.rollback`.
     #[must_use]
     pub fn state(&self) -> PathBuf {
@@ -374,7 +380,7 @@ impl Workspace {
     /// The directory of a run.
     #[must_use]
     pub fn run_directory(&self, run: &str) -> PathBuf {
-        self.state().join("runs").join(run)
+        self.runs().join(run)
     }
 
     /// The flags file.

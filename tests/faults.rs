@@ -55,6 +55,21 @@ fn a_run_that_copies_and_was_cut_is_taken_back() {
 }
 
 #[test]
+fn a_run_with_a_command_over_a_layer_that_was_cut_is_taken_back() {
+    sample(Cut::RehearsedThenUndo);
+}
+
+#[test]
+fn a_run_with_a_command_over_a_layer_that_was_cut_goes_on() {
+    sample(Cut::RehearsedThenResume);
+}
+
+#[test]
+fn an_undo_of_a_command_over_a_layer_that_was_cut_is_finished() {
+    sample(Cut::RehearsedUndo);
+}
+
+#[test]
 fn an_undo_that_was_cut_is_finished() {
     sample(Cut::Undo);
 }

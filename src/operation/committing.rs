@@ -1,4 +1,4 @@
-//! Putting in place what a command wrote over a layer of the workspace, as the person saw it in the preview.
+//! What a command changed over a layer of the workspace, put in place as the person saw it in the preview.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,20 +20,34 @@ use crate::view::View;
 use crate::view::overlay::Overlay;
 use crate::workspace::Place;
 
-/// What a command wrote, which comes from its layer into the workspace: together, or not at all. What stood in its place was
-/// put away by the step before.
+/// What a command removed or replaced goes into the run's store, and what it wrote comes from its layer: together, or not at
+/// all.
 #[derive(Debug)]
 pub struct Commit {
     rehearsed: Rc<Rehearsed>,
-    /// From the layer, to the workspace.
-    moves: Vec<(Place, Place)>,
-    /// Where an undo puts what came, in the run's store.
-    stored: Vec<Place>,
-    /// What comes, as it is.
-    were: Vec<Option<Portrait>>,
+    goes: Vec<Goes>,
+    comes: Vec<Comes>,
     times: Vec<Times>,
     needs: Vec<Capability>,
     facts: Vec<Fact>,
+}
+
+/// Something that goes into the run's store.
+#[derive(Debug)]
+struct Goes {
+    place: Place,
+    store: Place,
+    was: Option<Portrait>,
+}
+
+/// Something that comes from the layer.
+#[derive(Debug)]
+struct Comes {
+    layer: Place,
+    place: Place,
+    /// Where an undo puts it, in the run's store.
+    store: Place,
+    was: Option<Portrait>,
 }
 
 /// A directory that stays: its modification time before and after, in nanoseconds since the epoch.
@@ -45,54 +59,72 @@ struct Times {
 }
 
 impl Commit {
-    /// What comes, of a command that was rehearsed, which needs `needs` itself.
+    /// What a command changed that was rehearsed, which needs `needs` itself.
     ///
     /// # Errors
     /// What the view says.
     pub fn new(view: &View, rehearsed: Rc<Rehearsed>, needs: &[Capability]) -> Result<Self> {
         let root = view.workspace.root();
-        let layer = &rehearsed.layer;
-        let (mut moves, mut stored, mut were) = (Vec::new(), Vec::new(), Vec::new());
+        let (layer, steps) = (&rehearsed.layer, &rehearsed.steps);
+        let (mut goes, mut comes) = (Vec::new(), Vec::new());
         let (mut needs, mut facts) = (needs.to_vec(), Vec::new());
-        for path in &rehearsed.steps.into {
-            let (from, to) = (
-                view.workspace.show(&layer.place(path)),
-                view.workspace.show(&root.join(path)),
-            );
-            needs.push(view.write(&to, true));
-            // What stands in the way is a fact of the step before.
-            if !rehearsed.steps.out.contains(path) {
-                facts.push(view.fact(&to)?);
-            }
+        let slot = |path: &Path| {
             let name = path.file_name().unwrap_or_default();
-            stored.push(view.slot("removed", &name.to_string_lossy()));
-            // What was opened up to be looked into has another mode until it is there.
-            were.push(if view.errand.preview || !layer.modes(path).is_empty() {
-                None
-            } else {
-                Portrait::of(view, &from)?
+            view.slot("removed", &name.to_string_lossy())
+        };
+        // Only a real pass writes down what it was.
+        let likeness = |place: &Place, is_wanted: bool| match view.errand.preview || !is_wanted {
+            true => Ok(None),
+            false => Portrait::of(view, place),
+        };
+        for path in &steps.out {
+            let place = view.workspace.show(&root.join(path));
+            needs.push(view.write(&place, true));
+            facts.push(view.fact(&place)?);
+            goes.push(Goes {
+                store: slot(path),
+                was: likeness(&place, true)?,
+                place,
             });
-            moves.push((from, to));
+        }
+        for path in &steps.into {
+            let place = view.workspace.show(&root.join(path));
+            needs.push(view.write(&place, true));
+            if !steps.out.contains(path) {
+                facts.push(view.fact(&place)?);
+            }
+            let from = view.workspace.show(&layer.place(path));
+            comes.push(Comes {
+                store: slot(path),
+                // What was opened up to be looked into has another mode until it is there.
+                was: likeness(&from, layer.modes(path).is_empty())?,
+                layer: from,
+                place,
+            });
         }
         Ok(Self {
-            times: times(view, &rehearsed.steps)?,
-            rehearsed,
-            moves,
-            stored,
-            were,
+            times: times(view, steps)?,
+            goes,
+            comes,
             needs,
             facts,
+            rehearsed,
         })
     }
 
-    fn put(&self, permit: &Permit, host: &Host) -> Result<()> {
-        for (index, (from, to)) in self.moves.iter().enumerate() {
-            if let Err(error) = move_one(permit, host, from, to, Mounts::Refused) {
-                let done = self.moves.get(..index).unwrap_or_default();
-                return Err(take_back(permit, host, done, error));
-            }
-        }
-        Ok(())
+    /// All moves, in their order.
+    fn moves(&self) -> Vec<(Place, Place)> {
+        let goes = self.goes.iter().map(|each| (&each.place, &each.store));
+        let comes = self.comes.iter().map(|each| (&each.layer, &each.place));
+        goes.chain(comes)
+            .map(|(from, to)| (from.clone(), to.clone()))
+            .collect()
+    }
+
+    /// Where what stands at a place is put.
+    fn store_of(&self, place: &Place) -> Option<&Place> {
+        let goes = self.goes.iter().find(|goes| goes.place == *place);
+        goes.map(|goes| &goes.store)
     }
 }
 
@@ -134,20 +166,21 @@ impl Operation for Commit {
     }
 
     fn demands(&self) -> Vec<Demand> {
-        demands(&self.moves, Mounts::Refused)
+        demands(&self.moves(), Mounts::Refused)
     }
 
     fn undo(&self) -> Undo {
-        let moves = self.moves.iter().zip(&self.stored).zip(&self.were);
+        let goes = self
+            .goes
+            .iter()
+            .map(|each| Move::new(each.place.spelled(), each.store.spelled(), each.was.clone()));
+        let comes = self.comes.iter().map(|each| Move {
+            made: true,
+            instead_of: self.store_of(&each.place).map(Place::spelled),
+            ..Move::new(each.store.spelled(), each.place.spelled(), each.was.clone())
+        });
         Undo::MoveBack {
-            moves: moves
-                .map(|(((_, to), stored), was)| Move {
-                    from: stored.spelled(),
-                    to: to.spelled(),
-                    was: was.clone(),
-                    made: true,
-                })
-                .collect(),
+            moves: goes.chain(comes).collect(),
             times: self
                 .times
                 .iter()
@@ -159,8 +192,9 @@ impl Operation for Commit {
     }
 
     fn effect(&self) -> Value {
-        let comes: Vec<_> = self.moves.iter().map(|(_, to)| &to.display).collect();
-        json!({ "comes": comes, "rehearsed": self.rehearsed.digest })
+        let goes: Vec<_> = self.goes.iter().map(|each| &each.place.display).collect();
+        let comes: Vec<_> = self.comes.iter().map(|each| &each.place.display).collect();
+        json!({ "move": goes, "to": comes, "rehearsed": self.rehearsed.digest })
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -168,14 +202,26 @@ impl Operation for Commit {
     }
 
     fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
-        for (from, to) in &self.moves {
-            overlay.copy(&from.absolute, &to.absolute);
+        for each in &self.goes {
+            overlay.rename(&each.place.absolute, &each.store.absolute);
+        }
+        for each in &self.comes {
+            overlay.copy(&each.layer.absolute, &each.place.absolute);
+        }
+        for times in &self.times {
+            overlay.set_time(&times.place.absolute);
         }
         Ok(Done::default())
     }
 
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
-        self.put(permit, host)?;
+        let moves = self.moves();
+        for (index, (from, to)) in moves.iter().enumerate() {
+            if let Err(error) = move_one(permit, host, from, to, Mounts::Refused) {
+                let done = moves.get(..index).unwrap_or_default();
+                return Err(take_back(permit, host, done, error));
+            }
+        }
         let layer = &self.rehearsed.layer;
         let late = |error: Error| error.after_changes();
         for path in &self.rehearsed.steps.into {

@@ -32,8 +32,6 @@ pub struct MovePaths {
     facts: Vec<Fact>,
     /// Whether the first places lie in the run's store, not the second ones.
     brings: bool,
-    /// The digest of all that a rehearsed command changes, where this is part of it.
-    rehearsed: Option<String>,
 }
 
 impl MovePaths {
@@ -77,7 +75,6 @@ impl MovePaths {
             needs,
             facts,
             brings: false,
-            rehearsed: None,
         })
     }
 }
@@ -114,16 +111,7 @@ impl MovePaths {
             // That of the step that put it away holds all of it.
             facts: Vec::new(),
             brings: true,
-            rehearsed: None,
         })
-    }
-
-    /// It is part of what a command changes that was rehearsed: what that needs, and the digest of all of it.
-    #[must_use]
-    pub fn of_rehearsed(mut self, needs: &[Capability], digest: &str) -> Self {
-        self.needs.extend_from_slice(needs);
-        self.rehearsed = Some(digest.to_owned());
-        self
     }
 
     /// What is mounted below goes along, as data.
@@ -152,12 +140,7 @@ impl Operation for MovePaths {
             .moves
             .iter()
             .zip(&self.were)
-            .map(|((from, to), was)| Move {
-                from: from.spelled(),
-                to: to.spelled(),
-                was: was.clone(),
-                made: false,
-            })
+            .map(|((from, to), was)| Move::new(from.spelled(), to.spelled(), was.clone()))
             .collect();
         Undo::MoveBack {
             moves,
@@ -178,10 +161,7 @@ impl Operation for MovePaths {
             .iter()
             .map(|(from, target)| (&from.display, to(target)))
             .collect();
-        match &self.rehearsed {
-            None => json!({ "move": moves }),
-            Some(digest) => json!({ "move": moves, "rehearsed": digest }),
-        }
+        json!({ "move": moves })
     }
 
     fn facts(&self) -> Vec<Fact> {

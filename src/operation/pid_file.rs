@@ -74,12 +74,7 @@ impl Operation for RemovePidFile {
     fn undo(&self) -> Undo {
         match &self.store {
             Some(store) => Undo::MoveBack {
-                moves: vec![Move {
-                    from: self.file.spelled(),
-                    to: store.spelled(),
-                    was: self.was.clone(),
-                    made: false,
-                }],
+                moves: vec![Move::new(self.file.spelled(), store.spelled(), self.was.clone())],
                 times: self.times.clone(),
                 drop: Vec::new(),
                 modes: Vec::new(),

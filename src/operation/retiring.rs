@@ -216,12 +216,7 @@ impl Operation for Retire {
             .moves
             .iter()
             .chain(&self.link)
-            .map(|(from, to)| Move {
-                from: from.spelled(),
-                to: to.spelled(),
-                was: None,
-                made: false,
-            })
+            .map(|(from, to)| Move::new(from.spelled(), to.spelled(), None))
             .collect();
         let manifest = format!("{}/{}", self.backup.display, crate::backup::MANIFEST);
         let mut drop = vec![manifest];

@@ -54,6 +54,8 @@ pub struct Revert {
     vanishing: Vec<Place>,
     /// For each move, how many directories above its first place are missing.
     missing: Vec<usize>,
+    /// Of each move whether it was made, and is not taken back.
+    standing: Vec<bool>,
     /// Modification times as they are now, of the directories whose times it sets.
     times: Vec<(String, i64)>,
     /// Permission bits as they are now, of the directories that go with what it takes away.
@@ -83,6 +85,7 @@ impl Revert {
         let mut emptied: Vec<(Place, Place)> = Vec::new();
         let mut vanishing = Vec::new();
         let mut missing = Vec::new();
+        let mut standing = Vec::new();
         let mut modes = Vec::new();
         let mut demands = Vec::new();
         let mut staying = Vec::new();
@@ -128,13 +131,21 @@ impl Revert {
                 let mut there = 0_usize;
                 let mut lost = None;
                 let mut blocked = None;
-                for Move { from, to, made, .. } in moves {
+                for each in moves {
+                    let Move { from, to, made, .. } = each;
                     missing.push(view.absent_parents(&place(from)?)?.len());
                     facts.push(view.fact(&place(to)?)?);
-                    if view.exists(&place(to)?.absolute)? {
+                    let is_made =
+                        standing::is_made(&workspace, each, &|path| view.exists(path), &|from, to| {
+                            view.is_remainder(from, to)
+                        })?;
+                    standing.push(is_made);
+                    if is_made {
                         there += 1;
                         let (from_now, to_then) = (place(to)?.absolute, place(from)?.absolute);
-                        if view.exists(&to_then)? && !view.is_remainder(&to_then, &from_now)? {
+                        // What came in its place goes first.
+                        let is_freed = moves.iter().any(|other| other.to == *from);
+                        if !is_freed && view.exists(&to_then)? && !view.is_remainder(&to_then, &from_now)? {
                             blocked = Some(from.clone());
                         }
                         staying.extend(view.left_standing(&from_now)?);
@@ -143,7 +154,10 @@ impl Revert {
                             to: to_then,
                             mounts: Mounts::Contents,
                         });
-                    } else if !made && !view.exists(&place(from)?.absolute)? {
+                    } else if !made
+                        && !view.exists(&place(to)?.absolute)?
+                        && !view.exists(&place(from)?.absolute)?
+                    {
                         lost = Some(to.clone());
                     }
                 }
@@ -263,6 +277,7 @@ impl Revert {
                 emptied,
                 vanishing,
                 missing,
+                standing,
                 times,
                 modes,
                 put,
@@ -306,9 +321,11 @@ impl Revert {
                 super::moving::move_one(permit, host, own, aside, Mounts::Refused)?;
             }
         }
-        for Move { from, to, .. } in moves.iter().rev() {
-            let (from, to) = (self.place(from)?, self.place(to)?);
-            if host.files.stat(&to.absolute)?.is_some() {
+        let exists = |path: &Path| host.files.stat(path).map(|stat| stat.is_some());
+        let is_rest = |from: &Path, to: &Path| host.files.is_remainder(from, to);
+        for each in moves.iter().rev() {
+            let (from, to) = (self.place(&each.from)?, self.place(&each.to)?);
+            if standing::is_made(&self.workspace, each, &exists, &is_rest)? {
                 // What a cut left of an original that was being removed behind its copy.
                 if host.files.stat(&from.absolute)?.is_some()
                     && host.files.is_remainder(&from.absolute, &to.absolute)?
@@ -350,12 +367,7 @@ fn name_of(display: &str) -> &str {
 }
 
 fn apart((own, aside): &(Place, Place)) -> Move {
-    Move {
-        from: own.spelled(),
-        to: aside.spelled(),
-        was: None,
-        made: false,
-    }
+    Move::new(own.spelled(), aside.spelled(), None)
 }
 
 impl Operation for Revert {
@@ -391,12 +403,12 @@ impl Operation for Revert {
         match &self.undo {
             Undo::MoveBack { moves, .. } => Undo::MoveBack {
                 moves: (self.dropped.iter().map(apart))
-                    .chain(moves.iter().rev().map(|each| Move {
-                        from: each.to.clone(),
-                        to: each.from.clone(),
-                        was: None,
-                        made: false,
-                    }))
+                    .chain(
+                        moves
+                            .iter()
+                            .rev()
+                            .map(|each| Move::new(each.to.clone(), each.from.clone(), None)),
+                    )
                     .chain(self.emptied.iter().rev().map(apart))
                     .collect(),
                 times: self.times.clone(),
@@ -407,12 +419,7 @@ impl Operation for Revert {
                 moves: self
                     .displaced
                     .first()
-                    .map(|to| Move {
-                        from: path.clone(),
-                        to: to.spelled(),
-                        was: None,
-                        made: false,
-                    })
+                    .map(|to| Move::new(path.clone(), to.spelled(), None))
                     .into_iter()
                     .collect(),
                 times: self.times.clone(),
@@ -457,12 +464,16 @@ impl Operation for Revert {
     }
 
     fn pretend(&self, overlay: &mut Overlay) -> Result<Done> {
+        for (display, _) in &self.times {
+            overlay.set_time(&self.place(display)?.absolute);
+        }
         if self.is_late {
             return Ok(Done::default());
         }
         match &self.undo {
             Undo::MoveBack { moves, drop, .. } => {
-                for (Move { from, to, .. }, missing) in moves.iter().zip(&self.missing).rev() {
+                let moves = moves.iter().zip(&self.missing).zip(&self.standing);
+                for ((Move { from, to, .. }, missing), _) in moves.filter(|(_, made)| **made).rev() {
                     let from = self.place(from)?.absolute;
                     overlay.make_parents(&from, *missing);
                     overlay.rename(&self.place(to)?.absolute, &from);

@@ -73,7 +73,8 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
             let needs = argv.first().map(|program| Capability::Command {
                 program: program.clone(),
             });
-            return super::rehearsed::proposals(WORD.name, view, &display, needs, &rehearsed);
+            let proposal = super::rehearsed::proposal(WORD.name, view, &display, needs, &rehearsed)?;
+            return Ok(vec![proposal]);
         }
         Some(Known::Unknown(why)) => format!("what it changes cannot be known before the run: {why}"),
         None => "what it changes cannot be known before the run".to_owned(),

@@ -29,6 +29,23 @@ pub struct Move {
     /// A command made it, and it is nowhere else: where it has gone by then, nothing is lost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub made: bool,
+    /// Where what stood at `to` before was put first: as long as nothing is there, what stands at `to` is that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<String>,
+}
+
+impl Move {
+    /// A move whose thing is compared with `was`, where that is known.
+    #[must_use]
+    pub fn new(from: impl Into<String>, to: impl Into<String>, was: Option<Portrait>) -> Self {
+        Self {
+            from: from.into(),
+            to: to.into(),
+            was,
+            made: false,
+            instead_of: None,
+        }
+    }
 }
 
 /// Contents to put back.

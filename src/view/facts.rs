@@ -145,7 +145,7 @@ fn outside(errand: &Errand, own: &Overlay, path: &Path, stat: &Stat) -> Value {
         Seen::Unknown(_) => json!({ "kind": "unknown" }),
         _ if own.covers(path) && stat.kind == EntryKind::File => json!({ "kind": kind, "size": stat.size }),
         // The directory's own size and times change with what this run does in it.
-        _ if own.covers(path) || own.touches_below(path) => json!({ "kind": kind }),
+        _ if own.covers(path) || own.touches_below(path) || own.sets_time(path) => json!({ "kind": kind }),
         _ => json!({
             "kind": kind, "size": stat.size, "mode": stat.mode, "mtime_ns": stat.mtime_ns, "inode": stat.inode,
         }),

@@ -48,6 +48,7 @@ pub struct Overlay {
     unsettled: BTreeSet<PathBuf>,
     unsimulated: Option<String>,
     modes: BTreeMap<PathBuf, u32>,
+    timed: BTreeSet<PathBuf>,
 }
 
 impl Overlay {
@@ -269,6 +270,17 @@ impl Overlay {
     /// Pretends that a directory has this mode.
     pub fn set_mode(&mut self, path: &Path, mode: u32) {
         self.modes.insert(path.to_path_buf(), mode);
+    }
+
+    /// Notes that the run sets the modification time of a directory.
+    pub fn set_time(&mut self, path: &Path) {
+        self.timed.insert(path.to_path_buf());
+    }
+
+    /// Whether the run sets the modification time of a directory.
+    #[must_use]
+    pub fn sets_time(&self, path: &Path) -> bool {
+        self.timed.contains(path)
     }
 
     /// The mode that a path is pretended to have.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::cutter::Effect;
-use super::trial::{self, COPY, RECOVER, RESUME, RUN, UNDO};
+use super::trial::{self, COPY, RECOVER, REHEARSED, RESUME, RUN, UNDO};
 use crate::sandbox::{Sandbox, Snapshot};
 
 /// What is cut, and what follows.
@@ -23,6 +23,12 @@ pub enum Cut {
     Undo,
     /// A run is cut in its middle, what takes it back is cut too, and finished.
     Recovery,
+    /// A run that puts in place what a command wrote over a layer is cut, and taken back.
+    RehearsedThenUndo,
+    /// The same is cut, and finished.
+    RehearsedThenResume,
+    /// The undo of such a run is cut, and finished.
+    RehearsedUndo,
 }
 
 /// Where a command is killed.
@@ -109,6 +115,9 @@ impl Cut {
             Self::CopyThenUndo => "a run with `--copy`, then taken back",
             Self::Undo => "an undo, then finished",
             Self::Recovery => "a recovery, then finished",
+            Self::RehearsedThenUndo => "a run with a command over a layer, then taken back",
+            Self::RehearsedThenResume => "a run with a command over a layer, then finished",
+            Self::RehearsedUndo => "an undo of a command over a layer, then finished",
         }
     }
 
@@ -117,8 +126,26 @@ impl Cut {
         match self {
             Self::RunThenUndo | Self::RunThenResume => RUN,
             Self::CopyThenUndo => COPY,
-            Self::Undo => UNDO,
+            Self::Undo | Self::RehearsedUndo => UNDO,
             Self::Recovery => RECOVER,
+            Self::RehearsedThenUndo | Self::RehearsedThenResume => REHEARSED,
+        }
+    }
+
+    /// The run that it begins with.
+    fn run(self) -> &'static [&'static str] {
+        match self {
+            Self::RehearsedThenUndo | Self::RehearsedThenResume | Self::RehearsedUndo => REHEARSED,
+            _ => RUN,
+        }
+    }
+
+    /// Where it happens.
+    fn workspace(self) -> Result<Sandbox, String> {
+        if self.run() == REHEARSED {
+            trial::workspace_with_a_command()
+        } else {
+            Ok(trial::workspace())
         }
     }
 }
@@ -153,18 +180,20 @@ impl Matrix {
     /// # Errors
     /// Why nothing can be traced here.
     pub fn of(cut: Cut) -> Result<Self, String> {
-        let start = trial::workspace();
+        let start = cut.workspace()?;
         let before = trial::of_the_user(&start);
         let uncut = trial::copy(&start);
-        let effects = trial::effects(&uncut, RUN)?;
+        let effects = trial::effects(&uncut, cut.run())?;
         let after = trial::outcome(&uncut);
         let (start, effects) = match cut {
-            Cut::RunThenUndo | Cut::RunThenResume => (start, effects),
+            Cut::RunThenUndo | Cut::RunThenResume | Cut::RehearsedThenUndo | Cut::RehearsedThenResume => {
+                (start, effects)
+            }
             Cut::CopyThenUndo => {
                 let counted = trial::copy(&start);
                 (start, trial::effects(&counted, COPY)?)
             }
-            Cut::Undo => {
+            Cut::Undo | Cut::RehearsedUndo => {
                 let counted = trial::copy(&uncut);
                 (uncut, trial::effects(&counted, UNDO)?)
             }
@@ -253,7 +282,7 @@ impl Matrix {
             trial::says_so(&self.before, &sandbox)?;
         }
         match self.cut {
-            Cut::RunThenUndo | Cut::CopyThenUndo => {
+            Cut::RunThenUndo | Cut::CopyThenUndo | Cut::RehearsedThenUndo => {
                 if is_cut_off {
                     trial::comes_back(&self.before, &sandbox, RECOVER)?;
                     return Ok(Fate::Recovered);
@@ -264,20 +293,20 @@ impl Matrix {
                 trial::comes_back(&self.before, &sandbox, UNDO)?;
                 Ok(Fate::Finished)
             }
-            Cut::RunThenResume => {
+            Cut::RunThenResume | Cut::RehearsedThenResume => {
                 if is_cut_off {
                     trial::goes_on(&self.after, &sandbox, RESUME)?;
                     return Ok(Fate::Recovered);
                 }
                 let untouched = trial::differences(&self.before, &sandbox).is_empty();
-                trial::goes_on(&self.after, &sandbox, RUN)?;
+                trial::goes_on(&self.after, &sandbox, self.cut.run())?;
                 Ok(if untouched {
                     Fate::Untouched
                 } else {
                     Fate::Finished
                 })
             }
-            Cut::Undo | Cut::Recovery => {
+            Cut::Undo | Cut::Recovery | Cut::RehearsedUndo => {
                 if is_cut_off {
                     trial::comes_back(&self.before, &sandbox, RECOVER)?;
                     return Ok(Fate::Recovered);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use rollback_manager::host::transaction::Stage;
 use rustix::fs::{XattrFlags, setxattr};
 
 use super::cutter::{Effect, trace};
@@ -18,6 +19,9 @@ pub const RUN: &[&str] = &["run", "1.3", "--yes"];
 
 /// The same with verified copies instead of renames.
 pub const COPY: &[&str] = &["run", "1.3", "--yes", "--copy"];
+
+/// A run that puts in place what a command wrote over a layer of the workspace.
+pub const REHEARSED: &[&str] = &["run", "9.1", "--yes"];
 
 /// What takes it back after a cut.
 pub const RECOVER: &[&str] = &["recover", "--yes"];
@@ -93,6 +97,39 @@ pub fn workspace() -> Sandbox {
     let _ = setxattr(sandbox.path(".env"), "user.origin", b"env", XattrFlags::empty());
     make_old(&sandbox.root());
     sandbox
+}
+
+/// The same with a story that edits, and runs a command which removes, edits, makes, links and closes.
+///
+/// # Errors
+/// Why no command can run over a layer here.
+pub fn workspace_with_a_command() -> Result<Sandbox, String> {
+    let sandbox = workspace();
+    let stage = Stage::prepare_with(&sandbox.root(), Path::new(env!("CARGO_BIN_EXE_rollback"))).unwrap();
+    stage
+        .available()
+        .unwrap()
+        .map_err(|refusal| refusal.to_string())?;
+    // Once more it changes nothing: a run that goes on may have done it.
+    let script = "[ -e made ] && exit; rm -r temp data/duckdb/empty; echo more >>docs/README.md; mkdir -p made/deep; \
+                  echo x >made/deep/x; ln made/deep/x made/y; ln -s y made/l; chmod 400 made/deep/x; \
+                  mv tools/cli.js tools/moved.js; rm .duckdb/current; echo file >.duckdb/current; rm core-config.yaml; \
+                  mkdir core-config.yaml";
+    sandbox
+        .write(
+            "rollback.yaml",
+            "version: 1\npolicy:\n  commands: [{ program: sh, preview: overlay }]\n",
+        )
+        .write(
+            "rollback/foreign.rhai",
+            format!(
+                "const STORY = #{{ id: \"9.1\", title: \"Foreign commands\" }};\n\nfn execute() {{\n    \
+                 remove_path(\"tools/lib/logger.js\");\n    run_command([\"sh\", \"-c\", {script:?}]);\n    \
+                 write_text(\"made/z\", \"z\", #{{ overwrite: true }});\n}}\n"
+            ),
+        );
+    make_old(&sandbox.root());
+    Ok(sandbox)
 }
 
 /// Gives every path below a directory, and itself, a modification time long ago, each its own.

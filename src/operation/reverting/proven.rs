@@ -73,7 +73,9 @@ const fn damage(text: String) -> Difference {
 }
 
 fn moved(view: &View, each: &Move, found: &mut Vec<Difference>) -> Result<()> {
-    let Move { from, to, was, made } = each;
+    let Move {
+        from, to, was, made, ..
+    } = each;
     let place = own_place(&view.workspace, to)?;
     if !view.exists(&place.absolute)? {
         // What stands at its old place was taken back already, or came later.

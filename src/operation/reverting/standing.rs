@@ -1,8 +1,10 @@
 //! How the world stands to an undo: whether what an operation did is there, and still as it left it.
 
+use std::path::Path;
+
 use crate::base::error::Result;
 use crate::host::files::EntryKind;
-use crate::report::undo::{Portrait, Saved};
+use crate::report::undo::{Move, Portrait, Saved};
 use crate::view::View;
 use crate::workspace::{Place, Workspace};
 
@@ -26,6 +28,32 @@ pub enum Ready {
 /// A path of an undo record: it was made by us, so it may lie in `.rollback` or the backups.
 pub(super) fn own_place(workspace: &Workspace, display: &str) -> Result<Place> {
     workspace.place(display)
+}
+
+/// Whether a move was made, and is not taken back yet, as far as what stands at its places tells. `exists` tells whether
+/// anything stands at a path, `is_rest` whether what stands at the first is what a cut left of what is at the second.
+///
+/// # Errors
+/// What those say; `Invalid` for a record that names no paths.
+pub(super) fn is_made(
+    workspace: &Workspace,
+    each: &Move,
+    exists: &dyn Fn(&Path) -> Result<bool>,
+    is_rest: &dyn Fn(&Path, &Path) -> Result<bool>,
+) -> Result<bool> {
+    let place = |display: &str| own_place(workspace, display).map(|place| place.absolute);
+    let (from, to) = (place(&each.from)?, place(&each.to)?);
+    if !exists(&to)? {
+        return Ok(false);
+    }
+    // Nobody else puts anything into the store of a run: what is there has not left it, or is back.
+    if from.starts_with(workspace.runs()) && exists(&from)? && !is_rest(&from, &to)? {
+        return Ok(false);
+    }
+    match &each.instead_of {
+        Some(aside) => exists(&place(aside)?),
+        None => Ok(true),
+    }
 }
 
 pub(super) fn contents(view: &View, workspace: &Workspace, file: &Saved) -> Result<Ready> {
