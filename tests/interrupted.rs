@@ -241,6 +241,32 @@ fn recover_names_originals_that_lie_out_of_their_place_and_leaves_what_it_can_no
 }
 
 #[test]
+fn recover_leaves_what_somebody_else_put_where_the_cut_move_was_to_go() {
+    let fresh = || {
+        let sandbox = Sandbox::empty();
+        sandbox.write("theirs", "older than the run").write("first", "1").write(
+            "rollback/cut.rhai",
+            "const STORY = #{ id: \"9.1\", title: \"Cut\" };\nfn execute() { move_path(\"first\", \"second\"); }\n",
+        );
+        sandbox
+    };
+    let run = ["run", "9.1", "--yes"];
+    let whole = match trace(&fresh().command(&run), None) {
+        Ok(whole) => whole,
+        Err(why) => return skipped(&why),
+    };
+    let sandbox = fresh();
+    let is_move = |effect: &Effect| effect.call == "renameat2" && effect.about.ends_with("second");
+    let point = whole.effects.iter().position(is_move).unwrap() + 1;
+    assert!(trace(&sandbox.command(&run), Some(point)).unwrap().cut);
+    // Only a copy of ours would be younger than the run.
+    std::fs::rename(sandbox.path("theirs"), sandbox.path("second")).unwrap();
+    sandbox.run(&["recover", "--yes"]);
+    assert_eq!(sandbox.read("second"), "older than the run");
+    assert_eq!(sandbox.read("first"), "1");
+}
+
+#[test]
 fn recover_without_anybody_to_ask_settles_only_the_record() {
     let (sandbox, before) = cut_off();
     sandbox.run(&["recover"]).assert_code(5);

@@ -7,7 +7,7 @@ use std::process::Child;
 
 use crate::disk::in_namespace;
 use crate::prompts::{Person, RECORDS, assert_as_before};
-use crate::sandbox::{Finished, Sandbox, Snapshot, assert_says, until};
+use crate::sandbox::{Finished, InTime as _, Sandbox, Snapshot, assert_says, until};
 use crate::transaction::stage;
 
 /// A workspace with a story that does `execute`, and a shell that a preview may run. `None` where nothing can be rehearsed.
@@ -396,6 +396,30 @@ fn a_layer_that_ran_full_is_no_preview() {
 }
 
 #[test]
+fn what_somebody_has_open_for_writing_is_not_replaced_under_their_hands() {
+    for (script, name) in [("echo x >keep", "keep"), ("rm -r pkg", "pkg/lib/b")] {
+        let Some(sandbox) = workspace(&sh(script)) else {
+            return;
+        };
+        let mut writer = std::process::Command::new("sh");
+        let writer = writer
+            .args(["-c", &format!("exec 3>>{name}; read line")])
+            .current_dir(sandbox.root())
+            .stdin(std::process::Stdio::piped());
+        let writer = Started(writer.spawn().unwrap());
+        let open = format!("/proc/{}/fd/3", writer.0.id());
+        until("the file is open", || {
+            std::fs::read_link(&open).is_ok_and(|file| file == sandbox.path(name))
+        });
+        let before = snapshot(&sandbox);
+        let finished = sandbox.run(&["run", "9.1", "-n"]).assert_code(1);
+        assert_says(&finished, &["is not quiet", &writer.0.id().to_string()]);
+        assert_as_before(&before, &sandbox, NOTED);
+        sandbox.run(&["run", "9.1", "-n", "--allow-open"]).assert_code(0);
+    }
+}
+
+#[test]
 fn odd_names_come_and_go_as_they_are() {
     let script = "printf x >\"$(printf 'a\\nb\\377')\"; printf y >' :,\\ '; rm -- -rf; ln -s '\\n' \"$(printf 'l\\001')\"";
     let Some(sandbox) = workspace(&sh(script)) else {
@@ -411,4 +435,128 @@ fn odd_names_come_and_go_as_they_are() {
     assert!(!sandbox.exists("-rf"));
     sandbox.run(&["undo", "--yes"]).assert_code(0);
     assert_as_before(&before, &sandbox, NOTED);
+}
+
+/// A program on the PATH; a skip where there is none.
+fn found(name: &str) -> Option<()> {
+    let has = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|at| at.join(name).exists()));
+    if !has {
+        crate::skipped::skipped(&format!("no `{name}`"));
+    }
+    has.then_some(())
+}
+
+#[track_caller]
+fn done(sandbox: &Sandbox, argv: &[&str]) {
+    let (program, arguments) = argv.split_first().unwrap();
+    let mut command = std::process::Command::new(program);
+    let command = command
+        .args(arguments)
+        .current_dir(sandbox.root())
+        .env("HOME", sandbox.home());
+    let output = command.output_in_time().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{argv:?}: {said}");
+}
+
+/// Rolls back with one command in a workspace that `make` makes: what comes of it is what a bare run of it makes of another,
+/// and an undo gives every byte back.
+fn as_bare(program: &str, argv: &[&str], make: impl Fn(&Sandbox), compared: &[&str]) -> Option<Sandbox> {
+    let policy = format!("  deny: []\n  commands: [{{ program: {program}, preview: overlay }}]\n");
+    let (sandbox, bare) = (with_policy(&policy), with_policy(&policy));
+    stage(&sandbox.root())?;
+    tell(&sandbox, &format!("    run_command({argv:?});\n"));
+    tell(&bare, &format!("    run_command({argv:?});\n"));
+    make(&sandbox);
+    make(&bare);
+    let before = snapshot(&sandbox);
+    sandbox.run(&["run", "9.1", "-n"]).assert_code(0);
+    assert_as_before(&before, &sandbox, NOTED);
+    let report = sandbox.run(&["run", "9.1", "--yes", "--json"]).assert_code(0);
+    let lines = planned(&report);
+    assert!(
+        lines.len() == 1 && lines[0].starts_with("done: run `"),
+        "{lines:?}"
+    );
+    done(&bare, argv);
+    let names = |sandbox: &Sandbox| -> Vec<String> {
+        let walked = Snapshot::diff(&Sandbox::empty().snapshot(&[]), &snapshot(sandbox));
+        walked
+            .iter()
+            .filter(|line| line.starts_with("added "))
+            .cloned()
+            .collect()
+    };
+    assert_eq!(names(&sandbox), names(&bare));
+    for path in compared {
+        assert_eq!(sandbox.read(path), bare.read(path), "{path}");
+    }
+    sandbox.run(&["undo", "--yes"]).assert_code(0);
+    assert_as_before(&before, &sandbox, NOTED);
+    Some(sandbox)
+}
+
+#[test]
+fn npm_goes_over_a_layer_and_its_own_check_is_as_green_after_the_undo() {
+    let Some(()) = found("npm") else { return };
+    let make = |sandbox: &Sandbox| {
+        for (name, version) in [("goes", "1.0.0"), ("stays", "2.0.0")] {
+            let package = format!("{{\"name\":\"{name}\",\"version\":\"{version}\",\"main\":\"index.js\"}}");
+            sandbox
+                .write(&format!("packages/{name}/package.json"), package)
+                .write(&format!("packages/{name}/index.js"), "module.exports = 1;\n");
+            done(
+                sandbox,
+                &["npm", "pack", "--silent", &format!("./packages/{name}")],
+            );
+        }
+        sandbox
+            .remove("packages")
+            .write("package.json", "{ \"name\": \"w\", \"version\": \"1.0.0\" }\n");
+        let install = ["npm", "install", "--offline", "--no-audit", "--no-fund"];
+        done(
+            sandbox,
+            &[&install[..], &["./goes-1.0.0.tgz", "./stays-2.0.0.tgz"]].concat(),
+        );
+        done(sandbox, &["npm", "ls", "--all", "--offline"]);
+    };
+    let argv = ["npm", "uninstall", "--offline", "--no-audit", "--no-fund", "goes"];
+    let compared = [
+        "package.json",
+        "package-lock.json",
+        "node_modules/.package-lock.json",
+    ];
+    if let Some(sandbox) = as_bare("npm", &argv, make, &compared) {
+        done(&sandbox, &["npm", "ls", "--all", "--offline"]);
+    }
+}
+
+#[test]
+fn git_goes_over_a_layer() {
+    let Some(()) = found("git") else { return };
+    let make = |sandbox: &Sandbox| {
+        done(sandbox, &["git", "init", "--quiet"]);
+        done(sandbox, &["git", "add", "keep", "rollback", "rollback.yaml"]);
+        sandbox
+            .write("build/out/file", "built")
+            .write(".gitignore", "build\n");
+    };
+    // Tracked files stay; what the workspace has beside them goes.
+    as_bare(
+        "git",
+        &[
+            "git",
+            "clean",
+            "-fdxq",
+            "-e",
+            "rollback",
+            "-e",
+            ".gitignore",
+            "-e",
+            "config",
+        ],
+        make,
+        &["keep"],
+    );
 }

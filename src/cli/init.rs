@@ -24,7 +24,7 @@ version: 1
 #   write: [\".\"]           # directories below which a run may write, and no others; . is the workspace
 #   deny: [\".git/**\"]      # patterns of what a run may never change
 #   read_deny: [\"**/.env*\", \"**/.npmrc\", \"**/.pypirc\", \"**/.netrc\", \"**/id_{rsa,dsa,ecdsa,ed25519,xmss}*\", \"**/.ssh/id_*\", \"**/*.pem\", \"**/*.key\"]  # files that a script is never given
-#   commands: []           # programs that run_command may start
+#   commands: []           # programs that run_command may start; { program: npm, preview: overlay } runs in previews, over a layer
 #   processes: { scope: workspace }
 #   http: [\"http://127.0.0.1:*\", \"http://localhost:*\"]
 #   require_confinement: false   # true: nothing runs where the kernel (Landlock) can't confine it as a whole

@@ -6,7 +6,7 @@ use crate::base::error::Result;
 use crate::base::wording::{bytes, plural, plural_as};
 use crate::host::files::EntryKind;
 use crate::host::rehearsals::Rehearsed;
-use crate::host::transaction::{Change, What};
+use crate::host::transaction::{Change, Steps, What};
 use crate::operation::Proposal;
 use crate::operation::committing::Commit;
 use crate::report::effect::{Capability, Outcome};
@@ -15,7 +15,7 @@ use crate::view::View;
 /// The proposal of a command, as people know it by `display`; it needs `needs`, beside the paths that it changes.
 ///
 /// # Errors
-/// What the view says.
+/// [`crate::base::error::Kind::InUse`] where somebody writes to what it removed or replaced; what the view says.
 pub fn proposal(
     word: &'static str,
     view: &View,
@@ -29,6 +29,7 @@ pub fn proposal(
         let why = "it was run over a layer of the workspace, and changes nothing";
         return Ok(Proposal::settled(word, display, Outcome::NotPresent, why, needs));
     }
+    require_quiet(view, steps)?;
     let of = |what: What| counted(&rehearsed.changes, |change| change.what == what);
     let changed = counted(&rehearsed.changes, |change| {
         change.before.is_some() && change.after.is_some() && change.what != What::Touched
@@ -59,6 +60,21 @@ pub fn proposal(
     let commit = Commit::new(view, Rc::clone(rehearsed), &needs)?;
     let proposal = Proposal::act(word, display, summary, commit);
     Ok(proposal.remarking((!named.is_empty()).then(|| super::proposing::listed(&named))))
+}
+
+/// No lock passes an overlay: who is at work on what the command removed or replaced has not kept it from that.
+fn require_quiet(view: &View, steps: &Steps) -> Result<()> {
+    let allow_open = view.errand.options.allow_open;
+    for path in &steps.out {
+        let place = view.workspace.show(&view.workspace.root().join(path));
+        super::proposing::require_quiet(view, &place, &[], allow_open)?;
+        if let Some(database) = view.database(&place)? {
+            for member in database.members() {
+                super::proposing::require_quiet(view, member, &[], allow_open)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How many files and other paths, and how many bytes: those that stand there afterwards, or stood there before.

@@ -98,14 +98,6 @@ fn a_link_swapped_in_as_a_parent_is_refused() {
     assert_eq!(
         scene
             .files
-            .append_line(&permit(), &file, b"\n")
-            .unwrap_err()
-            .kind(),
-        Kind::Denied
-    );
-    assert_eq!(
-        scene
-            .files
             .rename(&permit(), &file, &scene.path("x"))
             .unwrap_err()
             .kind(),
@@ -180,14 +172,6 @@ fn reading_takes_only_regular_files_up_to_the_limit() {
             path.display()
         );
         assert_eq!(scene.files.digest(&path).unwrap_err().kind(), Kind::Invalid);
-        assert_eq!(
-            scene
-                .files
-                .append_line(&permit(), &path, b"x\n")
-                .unwrap_err()
-                .kind(),
-            Kind::Invalid
-        );
         let written = scene.files.write(&permit(), &path, b"x", &Expect::Anything);
         assert_eq!(written.unwrap_err().kind(), Kind::Invalid);
     }
@@ -250,24 +234,6 @@ fn a_write_replaces_what_was_expected_and_keeps_its_attributes() {
         .map(|(name, _)| name)
         .collect();
     assert_eq!(names, ["file", "fresh"]);
-}
-
-#[test]
-fn lines_are_appended_whole() {
-    let scene = Scene::new();
-    let log = scene.path("log");
-    scene.files.append_line(&permit(), &log, b"one\n").unwrap();
-    scene.files.append_line(&permit(), &log, b"two\n").unwrap();
-    assert_eq!(fs::read(&log).unwrap(), b"one\ntwo\n");
-    assert_eq!(
-        scene
-            .files
-            .append_line(&permit(), &log, b"half")
-            .unwrap_err()
-            .kind(),
-        Kind::Bug
-    );
-    assert_eq!(fs::read(&log).unwrap(), b"one\ntwo\n");
 }
 
 #[test]

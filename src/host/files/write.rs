@@ -13,7 +13,7 @@ use tracing::trace;
 use super::attributes::{self, imitate, set_mode_at, set_mtime_at};
 use super::claim::rename_new;
 use super::look::digest_at;
-use super::resolve::{Place, absent, failure, open_directory_on_mount, stat_open, temporary_name};
+use super::resolve::{Place, absent, failure, open_directory_on_mount, temporary_name};
 use super::{EntryKind, Files, Stat, display};
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Kind, Result};
@@ -226,52 +226,6 @@ impl Files {
             return Err(error);
         }
         place.sync_parent().map_err(Error::after_changes)
-    }
-
-    /// Appends one line with a single write, durably; makes the file (mode 0644) if there is none. `line` ends in its
-    /// line feed.
-    ///
-    /// # Errors
-    /// `Invalid` where something other than a regular file stands there; `Failed` where the system wrote none or only
-    /// a part of it (`changed_something` then).
-    pub fn append_line(&self, _permit: &Permit, path: &Path, line: &[u8]) -> Result<()> {
-        if line.last() != Some(&b'\n') {
-            return Err(Error::bug(format!(
-                "the line for `{}` has no line feed",
-                display(path)
-            )));
-        }
-        let place = self.changeable(path)?;
-        let before = place.stat()?;
-        if let Some(before) = &before {
-            refuse_irregular(before, path)?;
-        }
-        let flags = OFlags::WRONLY
-            | OFlags::APPEND
-            | OFlags::CREATE
-            | OFlags::NOFOLLOW
-            | OFlags::NONBLOCK
-            | OFlags::NOCTTY
-            | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&place.parent, &place.name, flags, Mode::from_raw_mode(0o644))
-            .map_err(|error| failure("open", path, error))?;
-        refuse_irregular(&stat_open(file.as_fd(), path)?, path)?;
-        let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, line))
-            .map_err(|error| failure("append to", path, error))?;
-        if written != line.len() {
-            return Err(Error::failed(format!(
-                "only {written} of {} bytes could be appended to `{}`",
-                line.len(),
-                display(path)
-            ))
-            .hint("make room on the disk, then try again")
-            .after_changes());
-        }
-        rustix::fs::fdatasync(&file).map_err(|error| failure("sync", path, error).after_changes())?;
-        if before.is_none() {
-            place.sync_parent().map_err(Error::after_changes)?;
-        }
-        Ok(())
     }
 
     /// Sets the modification time of the path itself, durably, nanoseconds since the epoch. Allowed for a root too.
