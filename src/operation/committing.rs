@@ -73,9 +73,11 @@ impl Commit {
             view.slot("removed", &name.to_string_lossy())
         };
         // Only a real pass writes down what it was.
-        let likeness = |place: &Place, is_wanted: bool| match view.errand.preview || !is_wanted {
-            true => Ok(None),
-            false => Portrait::of(view, place),
+        let likeness = |place: &Place, is_wanted: bool| {
+            if view.errand.preview || !is_wanted {
+                return Ok(None);
+            }
+            Portrait::of(view, place)
         };
         for path in &steps.out {
             let place = view.workspace.show(&root.join(path));
