@@ -1,5 +1,6 @@
 //! Which source files name which others, and which packages they import: what a "safe delete" must leave alone.
-//! Scans text and understands no program, so it errs on the side of finding a reference. Keeps nothing on disk.
+//! Scans text and understands no program, so it errs on the side of finding a reference. Keeps nothing on disk, and in
+//! memory what those files name that could name what is asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -13,7 +14,13 @@ use crate::host::packages::Manager;
 
 mod config;
 mod javascript;
+mod names;
+mod needles;
 mod python;
+
+use names::{ancestors, directory_of, is_relative, join, module_keys, npm_package, python_key};
+use needles::Needles;
+pub use needles::Wanted;
 
 /// A larger file is not looked into, in bytes.
 const LARGEST: u64 = 1024 * 1024;
@@ -80,6 +87,8 @@ enum Named {
 /// The references of a tree, scanned once.
 #[derive(Debug, Default)]
 pub struct Index {
+    /// What may be asked; nothing where all may be.
+    wanted: Option<Wanted>,
     found: Vec<Reference>,
     /// Path without regard to extension and `index`, as JavaScript names it.
     modules: BTreeMap<String, Vec<usize>>,
@@ -118,7 +127,7 @@ impl Language {
             "js" | "mjs" | "cjs" | "jsx" | "ts" | "mts" | "cts" | "tsx" | "vue" | "svelte" => {
                 Some(Self::JavaScript)
             }
-            "py" | "pyi" | "pyw" => Some(Self::Python),
+            extension if names::PYTHON.contains(&extension) => Some(Self::Python),
             "ipynb" => Some(Self::Notebook),
             "json" | "jsonc" | "json5" => Some(Self::Json),
             "yaml" | "yml" => Some(Self::Yaml),
@@ -129,6 +138,17 @@ impl Language {
             Self::Json | Self::Yaml => config::is_loaded(path),
             _ => true,
         })
+    }
+
+    /// Whether a file could name what is looked for.
+    fn may_name(self, needles: &Needles, file: &str, bytes: &[u8]) -> bool {
+        match self {
+            Self::JavaScript => needles.may_be_in_javascript(file, bytes),
+            Self::Python => needles.may_be_in_python(file, bytes),
+            // Its cells are texts of JSON, in pieces: a name may be written in numbers, or over two of them.
+            Self::Notebook => true,
+            Self::Json | Self::Yaml => needles.may_be_in_configuration(file, bytes),
+        }
     }
 
     fn scan(self, file: &str, text: &str) -> Vec<Mention> {
@@ -148,11 +168,12 @@ impl Index {
     /// # Errors
     /// `limit` for more than 100,000 source files: an incomplete index would say that nothing needs a file.
     pub fn scan(root: &Path) -> Result<Self> {
-        Self::scan_with(root, &[], &|path| root.join(path).is_file(), Vec::new())
+        Self::scan_with(root, &[], &|path| root.join(path).is_file(), Vec::new(), None)
     }
 
     /// As [`Index::scan`], of a world that differs from the disk: without `skipped` (relative to the root, with all that
-    /// is below), with the `pretended` sources (path, and contents where they can be known), where `is_file` tells which paths lead to files.
+    /// is below), with the `pretended` sources (path, and contents where they can be known), where `is_file` tells which paths
+    /// lead to files. With `wanted`, nothing else may be asked.
     ///
     /// # Errors
     /// As there.
@@ -161,8 +182,16 @@ impl Index {
         skipped: &[&str],
         is_file: &dyn Fn(&str) -> bool,
         pretended: Vec<(String, Option<Vec<u8>>)>,
+        wanted: Option<Wanted>,
     ) -> Result<Self> {
-        let mut index = Self::default();
+        let needles = match &wanted {
+            Some(wanted) => Needles::of(wanted)?,
+            None => None,
+        };
+        let mut index = Self {
+            wanted: wanted.filter(|_| needles.is_some()),
+            ..Self::default()
+        };
         let mut sources = Vec::new();
         let apart: Vec<PathBuf> = skipped.iter().map(|skipped| root.join(skipped)).collect();
         let walk = WalkDir::new(root).sort_by_file_name().into_iter();
@@ -202,10 +231,18 @@ impl Index {
             }
             sources.push((relative.to_owned(), language));
         }
-        let scanned: Vec<_> = sources
-            .par_iter()
-            .map(|(file, language)| Some(scan(file, *language, &read(&root.join(file))?)))
-            .collect();
+        let look = |bytes: &mut Vec<u8>, (file, language): &(String, Language)| {
+            let text = read(&root.join(file), bytes)?;
+            let may_matter = needles
+                .as_ref()
+                .is_none_or(|needles| language.may_name(needles, file, text));
+            Some(if may_matter {
+                scan(file, *language, &String::from_utf8_lossy(text))
+            } else {
+                Vec::new()
+            })
+        };
+        let scanned: Vec<_> = sources.par_iter().map_init(Vec::new, look).collect();
         for ((file, _), mentions) in sources.into_iter().zip(scanned) {
             match mentions {
                 Some(mentions) => index.add(&file, mentions, is_file),
@@ -217,8 +254,11 @@ impl Index {
                 continue;
             };
             index.files += 1;
-            match bytes.and_then(text_of) {
-                Some(text) => index.add(&file, scan(&file, language, &text), is_file),
+            match bytes.as_deref().and_then(text_of) {
+                Some(text) => {
+                    let mentions = scan(&file, language, &String::from_utf8_lossy(text));
+                    index.add(&file, mentions, is_file);
+                }
                 None => index.unread.push(file),
             }
         }
@@ -235,6 +275,12 @@ impl Index {
     #[must_use]
     pub fn skips(path: &str) -> bool {
         path.split('/').any(|name| SKIPPED.contains(&name))
+    }
+
+    /// Whether this may be asked.
+    #[must_use]
+    pub fn answers(&self, wanted: &Wanted) -> bool {
+        self.wanted.as_ref().is_none_or(|known| known.covers(wanted))
     }
 
     /// How many source files were looked into.
@@ -420,7 +466,7 @@ impl Index {
         let name = manager.normalise(name);
         let modules = match manager {
             Manager::Npm => vec![name],
-            Manager::Pip => python::modules_of(&name),
+            Manager::Pip => names::modules_of(&name),
         };
         let found = modules
             .into_iter()
@@ -464,102 +510,24 @@ fn scan(file: &str, language: Language, text: &str) -> Vec<(Named, Reference)> {
     found
 }
 
-fn directory_of(file: &str) -> &str {
-    file.rsplit_once('/').map_or("", |(directory, _)| directory)
-}
-
-/// The text of a file, if it is one of reasonable size. Bytes that are no UTF-8 hide no import: they are replaced.
-fn read(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
+/// The text of a file, if it is one of reasonable size, read into `bytes`. Bytes that are no UTF-8 hide no import: they are
+/// replaced.
+fn read<'a>(path: &Path, bytes: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    bytes.clear();
     crate::workspace::open(path)
         .ok()?
         .take(LARGEST + 1)
-        .read_to_end(&mut bytes)
+        .read_to_end(bytes)
         .ok()?;
     text_of(bytes)
 }
 
-fn text_of(bytes: Vec<u8>) -> Option<String> {
-    let is_text = bytes.len() as u64 <= LARGEST && !bytes.contains(&0);
-    is_text.then(|| {
-        String::from_utf8(bytes).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned())
-    })
+fn text_of(bytes: &[u8]) -> Option<&[u8]> {
+    (bytes.len() as u64 <= LARGEST && memchr::memchr(0, bytes).is_none()).then_some(bytes)
 }
 
 fn note<K: Ord>(map: &mut BTreeMap<K, Vec<usize>>, key: K, at: usize) {
     map.entry(key).or_default().push(at);
-}
-
-fn is_relative(module: &str) -> bool {
-    module == "." || module == ".." || module.starts_with("./") || module.starts_with("../")
-}
-
-/// A path below `directory` without `.`, `..` and empty parts; none if it leads out of the root.
-fn join(directory: &str, path: &str) -> Option<String> {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in directory.split('/').chain(path.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
-}
-
-/// A directory and those above it, up to the root, which is empty.
-fn ancestors(directory: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(directory), |directory| {
-        (!directory.is_empty()).then(|| directory.rsplit_once('/').map_or("", |(above, _)| above))
-    })
-}
-
-/// The package of a bare module name: its first part, or two parts of a scope. None for Node's own.
-fn npm_package(module: &str) -> Option<&str> {
-    if module.contains(':') || module.starts_with(['/', '#', '~', '.']) || module.starts_with("@/") {
-        return None;
-    }
-    let parts = if module.starts_with('@') { 2 } else { 1 };
-    let end = module
-        .match_indices('/')
-        .nth(parts - 1)
-        .map_or(module.len(), |(at, _)| at);
-    module.get(..end).filter(|package| !package.is_empty())
-}
-
-/// The path by which Python names a file: without extension and `__init__`.
-fn python_key(path: &str) -> Option<&str> {
-    let base = [".py", ".pyi", ".pyw"]
-        .iter()
-        .find_map(|extension| path.strip_suffix(extension))?;
-    Some(base.strip_suffix("/__init__").unwrap_or(base))
-}
-
-/// All texts by which JavaScript may name a file.
-fn module_keys(path: &str) -> Vec<String> {
-    let mut keys = vec![path.to_owned()];
-    let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
-    if let Some((stem, extension)) = file.rsplit_once('.')
-        && javascript::EXTENSIONS.contains(&extension)
-    {
-        let base = path
-            .strip_suffix(extension)
-            .and_then(|base| base.strip_suffix('.'))
-            .unwrap_or(path);
-        keys.push(base.to_owned());
-        // TypeScript names its sources by what is made of them.
-        keys.extend(
-            ["js", "mjs", "cjs", "jsx"]
-                .iter()
-                .map(|other| format!("{base}.{other}")),
-        );
-        if stem == "index" {
-            keys.push(directory.to_owned());
-        }
-    }
-    keys
 }
 
 #[cfg(test)]

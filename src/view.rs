@@ -126,7 +126,7 @@ pub struct View {
     pub allowance: Arc<Allowance>,
     /// What a script was given without anybody being able to tell.
     given_unknown: RefCell<Vec<String>>,
-    index: RefCell<Option<Rc<Index>>>,
+    indexes: RefCell<Vec<Rc<Index>>>,
     installed: RefCell<world::Installed>,
     moment: moment::Moment,
     secrets: secrets::Secrets,
@@ -154,7 +154,7 @@ impl View {
             digested: Cell::new(0),
             asked: RefCell::default(),
             given_unknown: RefCell::default(),
-            index: RefCell::new(None),
+            indexes: RefCell::default(),
             installed: RefCell::default(),
             moment: moment::Moment::default(),
         }
@@ -466,12 +466,12 @@ impl View {
         }
     }
 
-    /// Source files that an index of this pass could not look into.
+    /// Source files that the first index of this pass could not look into.
     #[must_use]
     pub fn sources_not_read(&self) -> Vec<String> {
-        let index = self.index.borrow();
-        index
-            .as_ref()
+        let indexes = self.indexes.borrow();
+        indexes
+            .first()
             .map(|index| index.unread().to_vec())
             .unwrap_or_default()
     }

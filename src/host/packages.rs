@@ -177,7 +177,7 @@ pub struct Removal {
 /// needed only by what goes, and needing what goes. Left alone they would keep it, or be broken. What merely isn't
 /// needed any more stays, as it does with pip itself.
 ///
-/// `needed_by` tells who else needs a package, such as source files.
+/// `needed_by` tells who else needs some of these packages, by their names: source files, for example.
 ///
 /// # Errors
 /// What `needed_by` says.
@@ -185,7 +185,7 @@ pub fn removable_along(
     manager: Manager,
     installed: &Packages,
     names: &[String],
-    needed_by: &dyn Fn(&str) -> Result<Vec<String>>,
+    needed_by: &dyn Fn(&BTreeSet<String>) -> Result<BTreeMap<String, Vec<String>>>,
 ) -> Result<Removal> {
     let asked: BTreeSet<String> = names.iter().map(|name| manager.normalise(name)).collect();
     let automatic = installed.values().filter(|package| package.automatic);
@@ -194,13 +194,7 @@ pub fn removable_along(
         .filter(|name| !asked.contains(name))
         .collect();
     retain_between(installed, &asked, &mut along);
-    let mut extra = BTreeMap::new();
-    for name in asked.iter().chain(&along) {
-        let dependents = needed_by(name)?;
-        if !dependents.is_empty() {
-            extra.insert(name.clone(), dependents);
-        }
-    }
+    let extra = needed_by(&asked.union(&along).cloned().collect())?;
     loop {
         let all: Vec<String> = asked.iter().chain(&along).cloned().collect();
         let mut removal = removable(manager, installed, &all, &extra);
@@ -397,9 +391,13 @@ mod tests {
     }
 
     fn along(installed: &Packages, asked: &[&str], files: &[(&str, &str)]) -> String {
-        let needed_by = |name: &str| {
-            let files = files.iter().filter(|(package, _)| *package == name);
-            Ok(files.map(|(_, file)| (*file).to_owned()).collect())
+        let needed_by = |asked: &BTreeSet<String>| {
+            let mut needed: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            for (package, file) in files.iter().filter(|(package, _)| asked.contains(*package)) {
+                let needed_by = needed.entry((*package).to_owned()).or_default();
+                needed_by.push((*file).to_owned());
+            }
+            Ok(needed)
         };
         let removal = removable_along(Manager::Pip, installed, &names(asked), &needed_by).unwrap();
         let list = |names: Vec<&String>| {

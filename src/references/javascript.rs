@@ -2,11 +2,6 @@
 
 use super::{Mention, Named};
 
-/// Extensions that need not be written.
-pub(super) const EXTENSIONS: &[&str] = &[
-    "js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx", "json", "node", "vue", "svelte",
-];
-
 /// Functions and constructors whose first argument names a module.
 const LOADERS: &[&str] = &[
     "require",

@@ -4,48 +4,6 @@ use serde_json::Value;
 
 use super::{Mention, Named, SHOWN};
 
-/// Packages whose modules have other names; both normalised. The package's own name counts as well.
-const MODULES: &[(&str, &[&str])] = &[
-    ("attrs", &["attr"]),
-    ("beautifulsoup4", &["bs4"]),
-    ("dbt-core", &["dbt"]),
-    ("dbt-duckdb", &["dbt"]),
-    ("dbt-postgres", &["dbt"]),
-    ("gitpython", &["git"]),
-    ("ipython", &["ipython"]),
-    ("jupyter", &["jupyter-core", "jupyter-client"]),
-    ("matplotlib", &["pylab", "mpl-toolkits"]),
-    ("opencv-python", &["cv2"]),
-    ("pillow", &["pil"]),
-    ("protobuf", &["google"]),
-    ("psycopg2-binary", &["psycopg2"]),
-    ("pyairbyte", &["airbyte"]),
-    ("python-dateutil", &["dateutil"]),
-    ("python-dotenv", &["dotenv"]),
-    ("pyyaml", &["yaml"]),
-    ("pyzmq", &["zmq"]),
-    ("scikit-image", &["skimage"]),
-    ("scikit-learn", &["sklearn"]),
-    ("setuptools", &["pkg-resources"]),
-    ("ydata-profiling", &["pandas-profiling"]),
-];
-
-/// The normalised names of the modules that a package (normalised) gives.
-pub(super) fn modules_of(package: &str) -> Vec<String> {
-    let others = MODULES
-        .iter()
-        .find(|(name, _)| *name == package)
-        .map_or(&[][..], |(_, others)| others);
-    let mut modules = vec![package.to_owned()];
-    modules.extend(
-        others
-            .iter()
-            .map(|other| (*other).to_owned())
-            .filter(|other| other != package),
-    );
-    modules
-}
-
 /// Finds what a source names.
 pub(super) fn scan(text: &str) -> Vec<Mention> {
     if !text.contains("import") {

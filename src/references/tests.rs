@@ -3,11 +3,12 @@
     reason = "tests build their trees in temporary directories"
 )]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::Index;
+use super::{Index, Wanted};
 use crate::host::packages::Manager;
 
 fn put(root: &Path, path: &str, text: impl AsRef<[u8]>) {
@@ -472,5 +473,274 @@ proptest! {
                 prop_assert!(mention.line >= 1 && mention.line <= mixed.lines().count().max(1));
             }
         }
+    }
+}
+
+/// What can be asked of a tree: its files, the directories above them, what is not there, and packages.
+fn questions(files: &[(String, String)]) -> Wanted {
+    let mut wanted = Wanted::default();
+    for (path, _) in files {
+        wanted.paths.insert(path.clone());
+        wanted
+            .paths
+            .extend(super::ancestors(super::directory_of(path)).map(str::to_owned));
+    }
+    let absent = [
+        "a.js",
+        "b/index.ts",
+        "src/a",
+        "c/__init__.py",
+        "a-b.mjs",
+        "b.py",
+        "é.js",
+        "index.js",
+    ];
+    wanted.paths.extend(absent.map(str::to_owned));
+    for name in ["a", "a-b", "@a/b", "A.b", "PyYAML", "é"] {
+        for manager in [Manager::Npm, Manager::Pip] {
+            wanted.packages.insert((manager, name.to_owned()));
+        }
+    }
+    wanted
+}
+
+/// An index that was made for one question alone answers it as one of everything does.
+fn answers_alike(root: &Path, files: &[(String, String)]) {
+    let all = Index::scan(root).unwrap();
+    let is_file = |path: &str| root.join(path).is_file();
+    let asked = questions(files);
+    let paths = asked.paths.iter().map(|path| Wanted::path(path));
+    let packages = asked.packages.iter().map(|package| Wanted {
+        packages: BTreeSet::from([package.clone()]),
+        ..Wanted::default()
+    });
+    for wanted in paths.chain(packages) {
+        let some = Index::scan_with(root, &[], &is_file, Vec::new(), Some(wanted.clone())).unwrap();
+        assert!(some.answers(&wanted));
+        assert_eq!((some.files(), some.unread()), (all.files(), all.unread()));
+        for path in &wanted.paths {
+            assert_eq!(
+                some.references_to(path),
+                all.references_to(path),
+                "{path} in {files:?}"
+            );
+        }
+        for (manager, name) in &wanted.packages {
+            let (some, all) = (
+                some.packages_needed_by(*manager, name),
+                all.packages_needed_by(*manager, name),
+            );
+            assert_eq!(some, all, "{name} in {files:?}");
+        }
+    }
+}
+
+/// A name in a source that its plain bytes don't show: dots, aliases, computed ends, other cases, other encodings.
+#[test]
+fn a_name_is_found_by_its_bytes_however_it_is_written() {
+    let written = [
+        ("a/index.js", "b/x.js", "require('../a');"),
+        ("a/index.js", "a/x.js", "require('.');"),
+        ("a/index.js", "a/c/x.js", "import y from '..';"),
+        ("a/index.js", "a/x.js", "require(path.join(__dirname));"),
+        ("src/index.js", "b/x.js", "import y from '@/';"),
+        ("src/a.js", "b/x.js", "import y from '@/a';"),
+        ("a.js", "a/x.js", "require('.');"),
+        ("a.ts", "x.js", "require('./a.js');"),
+        ("long.name.ts", "x.js", "require('./long.name');"),
+        ("lib/target.js", "x.js", "require('./lib/' + name);"),
+        ("lib/target.js", "x.js", "require(`./lib/tar${get}`);"),
+        ("lib/target.js", "lib/c/x.js", "require('../' // why\n + name);"),
+        ("lib/target.js", "lib/c/x.js", "require('../' /* why */+ name);"),
+        ("lib/target.js", "lib/x.js", "require(`./t${arget}`);"),
+        (
+            "lib/target.js",
+            "x.js",
+            "require(path.join(__dirname, 'lib', name));",
+        ),
+        ("target.js", "c/x.js", "require('../tar' + get);"),
+        ("a/é.js", "x.js", "require('./a/é');"),
+        ("a/\u{fffd}x.js", "x.js", "require('./a/\u{fffd}x');"),
+        ("a/b.py", "x.py", "import a.b"),
+        ("a/b.py", "x.py", "from a import (\nb)"),
+        ("a/b.py", "a/c/x.py", "from ..b import y"),
+        ("a/__init__.py", "a/c/x.py", "from .. import y"),
+        ("a/__init__.py", "x.py", "import a"),
+        ("src/a/b.py", "c/x.py", "import a.b"),
+        ("c/a/b.py", "x.py", "import a.b.d"),
+        ("src", "x.py", "import a"),
+        (
+            "a/b.py",
+            "n.ipynb",
+            r#"{"cells": [{"cell_type": "code", "source": ["x\nimport \u0061.", "b"]}]}"#,
+        ),
+        ("a/b.sql", "config/x.yaml", "load: ../a/b.sql"),
+        ("config/b.sql", "config/c/x.json", "{\"load\": \"../b.sql\"}"),
+    ];
+    for (target, file, text) in written {
+        let files = [
+            (target.to_owned(), String::new()),
+            (file.to_owned(), format!("{text}\n")),
+        ];
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files.iter().filter(|(path, _)| path != "src") {
+            put(dir.path(), path, text);
+        }
+        let index = Index::scan(dir.path()).unwrap();
+        assert_eq!(index.references_to(target).len(), 1, "{target} by {text}");
+        answers_alike(dir.path(), &files);
+    }
+    for (manager, name, file, text) in [
+        (Manager::Pip, "Foo-Bar", "x.py", "import FOO__bar.baz"),
+        (Manager::Pip, "pyyaml", "x.py", "from YAML import load"),
+        (Manager::Npm, "@a/b", "x.js", "require('@a/b/c?d');"),
+        (Manager::Npm, "b.js", "x.js", "require(`b.js/${name}`);"),
+    ] {
+        let wanted = Wanted {
+            packages: BTreeSet::from([(manager, name.to_owned())]),
+            ..Wanted::default()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        put(dir.path(), file, text);
+        let index = Index::scan_with(dir.path(), &[], &|_| false, Vec::new(), Some(wanted)).unwrap();
+        assert_eq!(needing(&index, manager, name).len(), 1, "{name} by {text}");
+    }
+    // Bytes that are no UTF-8 stand for the letter that the name has.
+    let dir = tempfile::tempdir().unwrap();
+    put(dir.path(), "x.js", b"require('./\xffname');");
+    let path = "\u{fffd}name.js";
+    let index = Index::scan_with(dir.path(), &[], &|_| false, Vec::new(), Some(Wanted::path(path))).unwrap();
+    assert_eq!(to(&index, path), ["x.js:1"]);
+}
+
+#[test]
+fn what_names_nothing_that_is_wanted_is_not_kept() {
+    let files = [
+        ("lib/wanted.js", ""),
+        (
+            "lib/other.js",
+            "require('./unwanted'); require('./wanted-too'); require('./wanted2');\n",
+        ),
+        ("one.js", "require('./lib/wanted');\n"),
+        (
+            "two.js",
+            "const lib = 1; require('./' + name); require('./other/lib-x');\n",
+        ),
+        ("three.py", "import wanted_too\n"),
+        ("four.py", "import WANTED\n"),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        put(dir.path(), path, text);
+    }
+    let scan = |wanted| Index::scan_with(dir.path(), &[], &|_| false, Vec::new(), Some(wanted)).unwrap();
+    let index = scan(Wanted::path("lib/wanted.js"));
+    let kept: BTreeSet<&str> = index.found.iter().map(|found| found.file.as_str()).collect();
+    assert_eq!(kept.into_iter().collect::<Vec<_>>(), ["one.js", "two.js"]);
+    assert_eq!(index.files(), files.len());
+    assert!(!index.answers(&Wanted::path("lib/other.js")));
+    let pip = Wanted {
+        packages: BTreeSet::from([(Manager::Pip, "wanted".to_owned())]),
+        ..Wanted::default()
+    };
+    assert_eq!(needing(&scan(pip.clone()), Manager::Pip, "wanted"), ["four.py:1"]);
+    assert!(!index.answers(&pip));
+}
+
+/// More names than are worth a search: then every file is parsed, and all may be asked.
+#[test]
+fn very_many_names_are_not_searched_for() {
+    let dir = tempfile::tempdir().unwrap();
+    put(dir.path(), "x.js", "require('./other');\n");
+    let paths = (0..5_000).map(|number| format!("name{number}.js")).collect();
+    let wanted = Wanted {
+        paths,
+        ..Wanted::default()
+    };
+    let index = Index::scan_with(dir.path(), &[], &|_| false, Vec::new(), Some(wanted)).unwrap();
+    assert!(index.answers(&Wanted::path("other.js")));
+    assert_eq!(to(&index, "other.js"), ["x.js:1"]);
+}
+
+fn a_name() -> impl Strategy<Value = String> {
+    let names = vec![
+        "a", "b", "A", "index", "__init__", "src", "a-b", "a_b", "a.b", "é", "aé", "config", "yaml",
+    ];
+    prop::sample::select(names).prop_map(str::to_owned)
+}
+
+/// A text that may name something, of the pieces that do: names, dots, slashes, quotes, holes, sums, aliases.
+fn a_text() -> impl Strategy<Value = String> {
+    let pieces = vec![
+        ".",
+        "..",
+        "/",
+        "./",
+        "../",
+        "@/",
+        "~/",
+        "'",
+        "\"",
+        "`",
+        "${",
+        "}",
+        " + ",
+        "\n + ",
+        "?",
+        "#",
+        "\\",
+        ",",
+        " ",
+        "*/",
+        "// x\n",
+        "__dirname",
+        "x",
+    ];
+    let piece = prop_oneof![2 => a_name(), 3 => prop::sample::select(pieces).prop_map(str::to_owned)];
+    prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+}
+
+fn a_source() -> impl Strategy<Value = (String, String)> {
+    let statement = (
+        a_text(),
+        a_text(),
+        prop::sample::select(&["'", "\"", "`"][..]),
+        0_usize..12,
+    );
+    let statement = statement.prop_map(|(one, two, quote, form)| match form {
+        0 => format!("require({quote}{one}{quote});"),
+        1 => format!("import x from {quote}{one}{quote};"),
+        2 => format!("require({quote}{one}{quote}{two});"),
+        3 => format!("require(path.join(__dirname, {quote}{one}{quote}, {two}));"),
+        4 => format!("require({quote}./{one}{quote} + {two});"),
+        5 => format!("require({quote}{one}/{two}{quote});"),
+        6 => format!("import {one}"),
+        7 => format!("from {one} import {two}"),
+        8 => format!("from .{one} import ({two}\n{one})"),
+        9 => format!("import_module({quote}{one}{quote})"),
+        10 => format!("a: {one}/{two}\n- {quote}{one}{quote}\n- [{two}]"),
+        _ => format!("{{\"a\": \"{one}\", \"b\": [\"{two}\"]}}"),
+    });
+    let text = prop::collection::vec(statement, 0..3).prop_map(|statements| statements.join("\n"));
+    let extension = prop::sample::select(&["js", "ts", "py", "config.json", "config.yaml", "json"][..]);
+    let path = (prop::collection::vec(a_name(), 1..4), extension);
+    (
+        path.prop_map(|(names, extension)| format!("{}.{extension}", names.join("/"))),
+        text,
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn an_index_for_one_question_answers_it_as_one_of_everything(files in prop::collection::vec(a_source(), 1..6)) {
+        let dir = tempfile::tempdir().unwrap();
+        let files: BTreeMap<String, String> = files.into_iter().collect();
+        let files: Vec<(String, String)> = files.into_iter().collect();
+        for (path, text) in &files {
+            put(dir.path(), path, text);
+        }
+        answers_alike(dir.path(), &files);
     }
 }

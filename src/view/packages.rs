@@ -23,12 +23,13 @@ impl View {
             (Manager::Pip, Some(environment)) => packages::pip::unlisted(self, &environment, names)?,
             _ => Vec::new(),
         };
-        let mut removal = packages::removable_along(manager, installed, names, &|name| {
-            let mut needed_by = self.sources_that_need(manager, name)?;
-            if unlisted.iter().any(|unlisted| unlisted == name) {
+        let mut removal = packages::removable_along(manager, installed, names, &|names| {
+            let mut needed = self.sources_that_need(manager, names)?;
+            for name in unlisted.iter().filter(|name| names.contains(*name)) {
+                let needed_by = needed.entry(name.clone()).or_default();
                 needed_by.push(packages::UNLISTED.to_owned());
             }
-            Ok(needed_by)
+            Ok(needed)
         })?;
         if manager == Manager::Pip {
             self.keep_what_is_shared_elsewhere(&mut removal)?;

@@ -13,11 +13,11 @@ use crate::host::files::EntryKind;
 use crate::host::packages::{Manager, tree};
 use crate::host::sight::Look;
 use crate::pattern::{self, is_pattern};
-use crate::references::{Index, Reference};
+use crate::references::{Index, Reference, Wanted};
 use crate::view::overlay::Node;
 use crate::workspace::Place;
 use crate::workspace::catalogue::candidates;
-use crate::workspace::story::Story;
+use crate::workspace::story::{Story, texts};
 
 impl View {
     /// Where a part named by a story stands: as named, and with or without the main directory. Nothing there: the path
@@ -174,25 +174,75 @@ impl View {
         Ok(leaving)
     }
 
-    /// Which source files name which others, at the moment of the pass in which it was first asked for: a preview then
-    /// sees what it has pretended so far, as a real pass sees what it has done. Callers leave out what went since.
+    /// An index that can be asked for all of `wanted`, at the moment of the pass in which that was first asked for: a preview
+    /// then sees what it has pretended so far, as a real pass sees what it has done. Callers leave out what went since.
+    ///
+    /// The first one can be asked for all that the run's stories will ask for, a second for what else a script asks; who
+    /// goes on gets one of everything, so that no script makes more than three.
     ///
     /// # Errors
     /// What the system says.
-    pub fn index(&self) -> Result<Rc<Index>> {
+    fn index(&self, wanted: Wanted) -> Result<Rc<Index>> {
         self.look(Look::Sources, "the sources")?;
-        if let Some(index) = self.index.borrow().as_ref() {
+        if let Some(index) = self.indexes.borrow().iter().find(|index| index.answers(&wanted)) {
             return Ok(Rc::clone(index));
         }
+        let made = self.indexes.borrow().len();
+        let wanted = match made {
+            0 => Some(self.foreseen(wanted)?),
+            1 => Some(wanted),
+            _ => None,
+        };
         let root = self.workspace.root();
         let backups = self.workspace.backups();
         let skipped = backups.strip_prefix(root).ok().and_then(Path::to_str);
         let is_file = |path: &str| tree::is_file(self, &root.join(path)).unwrap_or(true);
         let skipped: Vec<&str> = skipped.into_iter().collect();
         let pretended = self.pretended_sources(&skipped)?;
-        let index = Rc::new(Index::scan_with(root, &skipped, &is_file, pretended)?);
-        *self.index.borrow_mut() = Some(Rc::clone(&index));
+        let index = Rc::new(Index::scan_with(root, &skipped, &is_file, pretended, wanted)?);
+        self.indexes.borrow_mut().push(Rc::clone(&index));
         Ok(index)
+    }
+
+    /// What is wanted, with what the run's stories will ask for: their files and caches, all that is below, and packages.
+    fn foreseen(&self, mut wanted: Wanted) -> Result<Wanted> {
+        let stories = self.catalogue.stories().iter();
+        for story in stories.filter(|story| self.errand.stories.contains(&story.id)) {
+            let header = |key: &str| texts(&story.script.header, key);
+            for part in [header("files"), header("caches")].concat() {
+                // What is gone by then is asked for by its name.
+                let places: Vec<Place> = if is_pattern(&part) {
+                    self.standing(&part)?
+                } else {
+                    let named = candidates(&part).into_iter();
+                    named
+                        .map(|named| self.workspace.place(&named))
+                        .collect::<Result<_>>()?
+                };
+                for place in places {
+                    // What can't be walked can't be asked for either.
+                    wanted.paths.extend(self.files_below(&place).unwrap_or_default());
+                    wanted.paths.insert(place.display);
+                }
+            }
+            for (manager, key) in [(Manager::Npm, "npm"), (Manager::Pip, "pip")] {
+                let names = header(key).into_iter();
+                wanted.packages.extend(names.map(|name| (manager, name)));
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// The files at and below a place, as people know them.
+    fn files_below(&self, place: &Place) -> Result<Vec<String>> {
+        let mut files = Vec::new();
+        self.walk(&place.absolute, &mut |path, stat| {
+            if stat.kind == EntryKind::File {
+                files.push(self.workspace.show(path).display);
+            }
+            Ok(())
+        })?;
+        Ok(files)
     }
 
     /// Sources that stand only in the pretended world, or with other contents: path, and contents where they can be known.
@@ -235,7 +285,7 @@ impl View {
     /// # Errors
     /// What the system says.
     pub fn references_that_stay(&self, place: &Place) -> Result<Vec<Reference>> {
-        let index = self.index()?;
+        let index = self.index(Wanted::path(&place.display))?;
         self.staying(index.references_to(&place.display))
     }
 
@@ -245,28 +295,23 @@ impl View {
     /// # Errors
     /// What the system says.
     pub fn required(&self, paths: &[Place]) -> Result<BTreeMap<String, Vec<String>>> {
-        let index = self.index()?;
+        let files: Vec<Vec<String>> = paths
+            .iter()
+            .map(|place| self.files_below(place))
+            .collect::<Result<_>>()?;
+        let index = self.index(Wanted {
+            paths: files.iter().flatten().cloned().collect(),
+            ..Wanted::default()
+        })?;
         let mut leaving = (*self.leaving()?).clone();
         let mut references: Vec<(&Place, Vec<(PathBuf, Reference)>)> = Vec::new();
-        for place in paths {
+        for (place, files) in paths.iter().zip(files) {
             let mut sources = Vec::new();
-            let mut error = None;
-            self.walk(&place.absolute, &mut |path, stat| {
-                if stat.kind == EntryKind::File {
-                    for reference in index.references_to(&self.workspace.show(path).display) {
-                        match self.workspace.place(&reference.file) {
-                            Ok(source) if !source.absolute.starts_with(&place.absolute) => {
-                                sources.push((source.absolute, reference));
-                            }
-                            Ok(_) => {}
-                            Err(other) => error = Some(other),
-                        }
-                    }
+            for reference in files.iter().flat_map(|file| index.references_to(file)) {
+                let source = self.workspace.place(&reference.file)?;
+                if !source.absolute.starts_with(&place.absolute) {
+                    sources.push((source.absolute, reference));
                 }
-                Ok(())
-            })?;
-            if let Some(error) = error {
-                return Err(error);
             }
             references.push((place, sources));
         }
@@ -308,19 +353,32 @@ impl View {
         }
     }
 
-    /// Sources that stay and need a package.
+    /// Sources that stay and need one of these packages, by its name; none for a package that nothing needs.
     ///
     /// # Errors
     /// What the system says.
-    pub fn sources_that_need(&self, manager: Manager, name: &str) -> Result<Vec<String>> {
-        let index = self.index()?;
-        let mut files: Vec<String> = Vec::new();
-        for reference in self.staying(index.packages_needed_by(manager, name))? {
-            if !files.contains(&reference.file) {
-                files.push(reference.file);
+    pub fn sources_that_need(
+        &self,
+        manager: Manager,
+        names: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Vec<String>>> {
+        let index = self.index(Wanted {
+            packages: names.iter().map(|name| (manager, name.clone())).collect(),
+            ..Wanted::default()
+        })?;
+        let mut needed = BTreeMap::new();
+        for name in names {
+            let mut files: Vec<String> = Vec::new();
+            for reference in self.staying(index.packages_needed_by(manager, name))? {
+                if !files.contains(&reference.file) {
+                    files.push(reference.file);
+                }
+            }
+            if !files.is_empty() {
+                needed.insert(name.clone(), files);
             }
         }
-        Ok(files)
+        Ok(needed)
     }
 
     /// Whether a source still holds the reference: it may have been removed or edited since the index was made.
