@@ -9,8 +9,8 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::{panic, redact};
 use crate::host::logs::Level;
 use crate::operation::{Act, Operation, Proposal};
-use crate::report::OperationRecord;
 use crate::report::effect::{BackupMade, Capability, Done, Fact, Outcome};
+use crate::report::{OperationRecord, PathRecord};
 use crate::view::View;
 
 /// What a dry run does whose wall a test has taken down.
@@ -295,6 +295,12 @@ impl Gate {
             op: proposal.word.to_owned(),
             target: redact::rendered(&proposal.target),
             summary: redact::rendered(&proposal.summary),
+            paths: (proposal.paths.iter())
+                .map(|each| PathRecord {
+                    path: redact::rendered(&each.path),
+                    sized: redact::rendered(&each.sized),
+                })
+                .collect(),
             risk,
             undo,
             outcome: Outcome::Planned,

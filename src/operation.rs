@@ -9,6 +9,7 @@ use crate::audit::permit::Permit;
 use crate::base::error::Result;
 use crate::host::Host;
 use crate::host::files::Demand;
+use crate::report::PathRecord;
 use crate::report::effect::{Capability, Done, Fact, Outcome, Risk};
 use crate::report::undo::Undo;
 use crate::view::overlay::Overlay;
@@ -103,6 +104,8 @@ pub struct Proposal {
     pub target: String,
     /// One line for the plan, in the imperative: "move `data/duckdb` (3 files, 1.2 MiB) into backup `duckdb_data`".
     pub summary: String,
+    /// Each of the paths, where it is about several.
+    pub paths: Vec<PathRecord>,
     /// Why it is settled, or a remark.
     pub why: Option<String>,
     /// What the person should know of it, beside what is in the plan.
@@ -138,6 +141,7 @@ impl Proposal {
             word,
             target: target.into(),
             summary: summary.into(),
+            paths: Vec::new(),
             why: None,
             warning: None,
             act: Act::Do(Box::new(operation)),
@@ -161,12 +165,20 @@ impl Proposal {
             word,
             summary: format!("leave {target}: {why}"),
             target,
+            paths: Vec::new(),
             why: Some(why),
             warning: None,
             act: Act::Settled(outcome, needs),
             asked: String::new(),
             value: Value::Null,
         }
+    }
+
+    /// Tells each of several paths.
+    #[must_use]
+    pub fn of_paths(mut self, paths: Vec<PathRecord>) -> Self {
+        self.paths = paths;
+        self
     }
 
     /// Sets what the word returns to the script.

@@ -299,6 +299,7 @@ impl Session {
             op: call.word.to_owned(),
             target: rendered(&call.target),
             summary: rendered(error.message()),
+            paths: Vec::new(),
             risk: Risk::None,
             undo: crate::report::undo::UndoClass::Exact,
             outcome: if denied { Outcome::Denied } else { Outcome::Failed },
@@ -312,10 +313,11 @@ impl Session {
 
     fn count_record(&self, record: &OperationRecord) {
         let why = record.why.as_ref().map_or(0, String::len);
+        let paths = record.paths.iter().map(|each| each.sized.len());
         let _ = self
             .view
             .allowance
-            .say(record.target.len() + record.summary.len() + why);
+            .say(record.target.len() + record.summary.len() + why + paths.sum::<usize>());
     }
 
     /// Opens a step around `body`.

@@ -136,6 +136,9 @@ pub struct OperationRecord {
     pub target: String,
     /// One line.
     pub summary: String,
+    /// Each of the paths, where it is about several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<PathRecord>,
     /// What is at stake.
     pub risk: Risk,
     /// How well it can be taken back.
@@ -148,6 +151,24 @@ pub struct OperationRecord {
     pub rule: Option<String>,
     /// Duration in milliseconds.
     pub ms: u64,
+}
+
+/// One of several paths of an operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathRecord {
+    /// The path.
+    pub path: String,
+    /// The path with how much stands there, as in a summary.
+    pub sized: String,
+}
+
+impl OperationRecord {
+    /// What it is about: each of several paths, or its target.
+    pub fn targets(&self) -> impl Iterator<Item = &str> {
+        let own = self.paths.is_empty().then_some(self.target.as_str());
+        own.into_iter()
+            .chain(self.paths.iter().map(|each| each.path.as_str()))
+    }
 }
 
 /// One check of the validation.

@@ -3,9 +3,9 @@
 //! Words look through a `View` and nothing else; in a real pass the overlay is empty, so both passes share this code.
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ mod parts;
 mod rehearsal;
 
 /// How much there is.
-mod size;
+pub mod size;
 
 /// What a script is not given, and what it was.
 pub mod secrets;
@@ -247,11 +247,37 @@ impl View {
         let number = self.slots.get() + 1;
         self.slots.set(number);
         let directory = self.workspace.run_directory(&self.errand.run);
-        // A name of ours, which need not be that of the thing.
-        let name = &crate::workspace::spelling::for_people(name);
-        let name = crate::workspace::bounded_name(name);
-        self.workspace
-            .show(&directory.join(sort).join(format!("{number:04}")).join(name))
+        self.workspace.show(
+            &directory
+                .join(sort)
+                .join(format!("{number:04}"))
+                .join(slot_name(name)),
+        )
+    }
+
+    /// A slot for each of several things: those of one directory lie side by side.
+    #[must_use]
+    pub fn slots(&self, sort: &str, places: &[&Place]) -> Vec<Place> {
+        let mut beside: HashMap<Option<&Path>, PathBuf> = HashMap::new();
+        let mut taken = HashSet::new();
+        let mut slots = Vec::new();
+        for place in places {
+            let name = place.absolute.file_name().unwrap_or_default().to_string_lossy();
+            let above = place.absolute.parent();
+            let near = beside
+                .get(&above)
+                .map(|directory| directory.join(slot_name(&name)));
+            let slot = match near.filter(|near| !taken.contains(near)) {
+                Some(near) => self.workspace.show(&near),
+                None => self.slot(sort, &name),
+            };
+            if let Some(directory) = slot.absolute.parent() {
+                beside.insert(above, directory.to_path_buf());
+            }
+            taken.insert(slot.absolute.clone());
+            slots.push(slot);
+        }
+        slots
     }
 
     /// What stands at a path, not following a link; `None` where nothing does.
@@ -486,6 +512,11 @@ impl View {
             .is_some_and(|stat| stat.kind == EntryKind::Directory);
         Ok(if directory { "directory" } else { "file" })
     }
+}
+
+/// A name of ours for a thing, which need not be its own.
+fn slot_name(name: &str) -> String {
+    crate::workspace::bounded_name(&crate::workspace::spelling::for_people(name))
 }
 
 /// What a look tells of something that exists only in the overlay.

@@ -49,6 +49,19 @@ fn a_run_that_was_cut_goes_on() {
     sample(Cut::RunThenResume);
 }
 
+/// Before and between the moves of a list that goes as one operation.
+#[test]
+fn a_list_that_was_cut_in_its_middle_is_taken_back_or_finished() {
+    for cut in [Cut::RunThenUndo, Cut::RunThenResume] {
+        points_where(cut, 8, |effect| {
+            effect.call == "renameat2"
+                && ["duckdb-service.js", "duckdb-manager.js"]
+                    .iter()
+                    .any(|name| effect.about.ends_with(name))
+        });
+    }
+}
+
 #[test]
 fn a_run_that_copies_and_was_cut_is_taken_back() {
     sample(Cut::CopyThenUndo);

@@ -43,6 +43,7 @@ mod prune;
 mod real_stack;
 mod records;
 mod rehearsals;
+mod removals;
 mod rules;
 mod sandbox;
 mod script_check;

@@ -119,6 +119,9 @@ impl Listener for Lines {
             }
             Outcome::NotPresent | Outcome::Planned => {}
         }
+        for each in &record.paths {
+            self.line(Ink::Plain, &format!("               {}", each.sized));
+        }
     }
 
     fn note(&self, text: &str) {

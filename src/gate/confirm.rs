@@ -127,7 +127,12 @@ impl Confirm {
     pub fn ask(&mut self, record: &OperationRecord) -> Result<Option<(String, Reply)>> {
         match &mut self.each {
             Some(person) if record.risk > Risk::None => {
-                let question = format!("{}?", record.summary);
+                let paths: Vec<&str> = record.paths.iter().map(|each| each.sized.as_str()).collect();
+                let question = if paths.is_empty() {
+                    format!("{}?", record.summary)
+                } else {
+                    format!("{}: {}?", record.summary, paths.join(", "))
+                };
                 Ok(Some((question.clone(), Reply(person.question(&question)?))))
             }
             _ => Ok(None),

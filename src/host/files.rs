@@ -37,7 +37,7 @@ pub(crate) use copy::is_copied;
 pub use copy::{Copied, CopyOutcome, Record};
 pub use demand::{Demand, Mounts};
 pub use meter::{Meter, Progress};
-pub use rename::{Relocated, Renamed};
+pub use rename::{Relocated, Renamed, Unsynced};
 pub use rights::{Extent, Taking};
 pub use room::Room;
 pub use route::{Cause, Route};

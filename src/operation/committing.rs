@@ -190,6 +190,7 @@ impl Operation for Commit {
                 .collect(),
             drop: Vec::new(),
             modes: Vec::new(),
+            apart: false,
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Result};
 use crate::host::Host;
-use crate::host::files::{Demand, Mounts};
+use crate::host::files::{Demand, Mounts, Unsynced};
 use crate::operation::Operation;
 use crate::report::effect::{Capability, Done, Fact, Risk};
 use crate::report::undo::{Move, Portrait, Undo};
@@ -32,6 +32,8 @@ pub struct MovePaths {
     facts: Vec<Fact>,
     /// Whether the first places lie in the run's store, not the second ones.
     brings: bool,
+    /// Whether each goes back by itself.
+    apart: bool,
 }
 
 impl MovePaths {
@@ -75,6 +77,7 @@ impl MovePaths {
             needs,
             facts,
             brings: false,
+            apart: false,
         })
     }
 }
@@ -111,7 +114,15 @@ impl MovePaths {
             // That of the step that put it away holds all of it.
             facts: Vec::new(),
             brings: true,
+            apart: false,
         })
+    }
+
+    /// Nothing binds the paths to each other: an undo takes back each by itself.
+    #[must_use]
+    pub fn apart(mut self) -> Self {
+        self.apart = true;
+        self
     }
 
     /// What is mounted below goes along, as data.
@@ -147,6 +158,7 @@ impl Operation for MovePaths {
             times: self.times.clone(),
             drop: self.made.clone(),
             modes: Vec::new(),
+            apart: self.apart,
         }
     }
 
@@ -182,17 +194,21 @@ impl Operation for MovePaths {
     }
 
     fn execute(&self, permit: &Permit, host: &Host) -> Result<Done> {
+        let mut unsynced = Unsynced::default();
         for (index, (from, to)) in self.moves.iter().enumerate() {
-            if let Err(error) = move_one(permit, host, from, to, self.mounts) {
-                return Err(take_back(
-                    permit,
-                    host,
-                    self.moves.get(..index).unwrap_or_default(),
-                    error,
-                ));
+            let moved = host.files.below_new_directories(permit, &to.absolute, || {
+                host.files
+                    .relocate_within(permit, &from.absolute, &to.absolute, self.mounts, &mut unsynced)
+            });
+            if let Err(error) = moved {
+                let done = self.moves.get(..index).unwrap_or_default();
+                return Err(take_back(permit, host, done, error));
             }
         }
-        Ok(Done::default())
+        match unsynced.sync() {
+            Ok(()) => Ok(Done::default()),
+            Err(error) => Err(take_back(permit, host, &self.moves, error)),
+        }
     }
 }
 

@@ -78,6 +78,7 @@ impl Operation for RemovePidFile {
                 times: self.times.clone(),
                 drop: Vec::new(),
                 modes: Vec::new(),
+                apart: false,
             },
             None => Undo::Nothing {
                 why: "the service removed its pid file itself".to_owned(),

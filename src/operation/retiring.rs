@@ -226,6 +226,7 @@ impl Operation for Retire {
             times: self.times.clone(),
             drop,
             modes: Vec::new(),
+            apart: false,
         }
     }
 

@@ -414,6 +414,7 @@ impl Operation for Revert {
                 times: self.times.clone(),
                 drop: Vec::new(),
                 modes: self.modes.clone(),
+                apart: false,
             },
             Undo::RemoveCreated { path, .. } => Undo::MoveBack {
                 moves: self
@@ -425,6 +426,7 @@ impl Operation for Revert {
                 times: self.times.clone(),
                 drop: Vec::new(),
                 modes: self.modes.clone(),
+                apart: false,
             },
             Undo::RestoreContents { files, .. } => Undo::RestoreContents {
                 files: files
@@ -528,6 +530,7 @@ impl Operation for Revert {
                 times,
                 drop,
                 modes,
+                ..
             } => {
                 self.move_back(permit, host, moves, modes, drop)?;
                 why = put_times(permit, &host.files, &self.workspace, times)?;

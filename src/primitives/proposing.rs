@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::wording::{bytes, plural};
 use crate::edit::Edited;
-use crate::host::files::TEXT_LIMIT;
+use crate::host::files::{Mounts, Route, TEXT_LIMIT};
 use crate::operation::Proposal;
 use crate::operation::editing::Edit;
 use crate::operation::moving::MovePaths;
 use crate::operation::purging::Purge;
+use crate::report::PathRecord;
 use crate::report::effect::{Capability, Outcome};
 use crate::report::undo::Portrait;
+use crate::view::size::Size;
 use crate::view::{Database, View};
 use crate::workspace::Place;
 
@@ -100,6 +103,60 @@ pub fn removal(word: &'static str, view: &View, place: &Place) -> Result<Proposa
     let summary = format!("remove {}", view.sized(place)?);
     let moves = MovePaths::new(view, vec![(place.clone(), slot)], false)?;
     Ok(Proposal::act(word, place.display.clone(), summary, moves))
+}
+
+/// Whether the removal of a path that a script asks for is one rename into the run's store: it is there, no database, and
+/// needs no copy.
+///
+/// # Errors
+/// What the view says.
+pub fn goes_plainly(view: &View, place: &Place) -> Result<bool> {
+    if view.errand.options.purge
+        || !view.exists(&place.absolute)?
+        || super::whole::whole_database(view, place)?.is_some()
+    {
+        return Ok(false);
+    }
+    let store = view.workspace.run_directory(&view.errand.run);
+    // What is in the way is told of the path alone.
+    let route = view.route(&place.absolute, &store.join(last_name(place)), Mounts::Itself);
+    Ok(matches!(route, Ok(None | Some(Route::Rename))))
+}
+
+/// The removal of several paths into the run's store, together or not at all; of one as [`removal`].
+///
+/// # Errors
+/// As there.
+pub fn removals(word: &'static str, view: &View, places: &[&Place]) -> Result<Option<Proposal>> {
+    if let [] | [_] = places {
+        return places.first().map(|place| removal(word, view, place)).transpose();
+    }
+    let mut size = Size::default();
+    let mut paths = Vec::new();
+    for place in places {
+        let own = view.size(&place.absolute)?;
+        size.add(own);
+        paths.push(PathRecord {
+            path: place.display.clone(),
+            sized: view.described(place, own)?,
+        });
+    }
+    let summary = format!(
+        "remove {} ({}, {})",
+        plural(places.len() as u64, "path"),
+        plural(size.files, "file"),
+        bytes(size.bytes)
+    );
+    let target = listed(
+        &places
+            .iter()
+            .map(|place| place.display.clone().into())
+            .collect::<Vec<_>>(),
+    );
+    let slots = view.slots("removed", places);
+    let moves = places.iter().map(|place| (*place).clone()).zip(slots).collect();
+    let moves = MovePaths::new(view, moves, false)?.apart();
+    Ok(Some(Proposal::act(word, target, summary, moves).of_paths(paths)))
 }
 
 /// The last name of a path.

@@ -11,7 +11,8 @@ pub static WORD: Primitive = Primitive {
     name: "remove_paths",
     parameters: &[Parameter::needed("paths", Type::TextOrTexts)],
     returns: Type::Nothing,
-    about: "As remove_path, for each of several paths; one that lies below another goes with it.",
+    about: "As remove_path, for several paths, which go together or not at all; one that lies below another goes with it. \
+            Databases, and what goes for good, go one by one.",
     example: r#"remove_paths(["logs/dbt", "logs/qa"])"#,
     action: Action::Change(propose),
 };
@@ -33,6 +34,7 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         })
         .collect();
     let mut proposals = Vec::new();
+    let mut plain = Vec::new();
     for place in tops {
         // It goes with its database.
         if let Some(database) = view.database(place)?
@@ -41,7 +43,12 @@ fn propose(arguments: &Arguments, view: &View) -> Result<Vec<Proposal>> {
         {
             continue;
         }
-        proposals.extend(super::proposing::asked_removal(WORD.name, view, place)?);
+        if super::proposing::goes_plainly(view, place)? {
+            plain.push(place);
+        } else {
+            proposals.extend(super::proposing::asked_removal(WORD.name, view, place)?);
+        }
     }
+    proposals.extend(super::proposing::removals(WORD.name, view, &plain)?);
     Ok(proposals)
 }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use super::explanation::Explanation;
 use super::heading::purpose;
 use super::text::{blocks, elapsed, finding, heading, lead, rendered, result, step, touched};
-use super::{Mode, OperationRecord, Report, RunOutcome};
+use super::{Mode, OperationRecord, PathRecord, Report, RunOutcome};
 use crate::base::terminal::escape;
 use crate::base::wording::{bytes, duration, plural};
 use crate::report::effect::{Outcome, Risk};
@@ -146,7 +146,12 @@ fn operations(page: &mut String, report: &Report, titles: &BTreeMap<String, Stri
             .collect();
         table(page, &["Phase", "Step", "Operations", "Time"], &steps);
         page.push('\n');
-        let rows: Vec<_> = block.iter().map(|record| row(record, report.mode)).collect();
+        let rows: Vec<_> = block
+            .iter()
+            .flat_map(|record| {
+                std::iter::once(row(record, report.mode)).chain(record.paths.iter().map(path_row))
+            })
+            .collect();
         table(
             page,
             &["#", "Step", "Operation", "Outcome", "Risk", "Undo", "Time"],
@@ -178,6 +183,15 @@ fn row(record: &OperationRecord, mode: Mode) -> Vec<String> {
         undo.to_string(),
         duration(record.ms),
     ]
+}
+
+/// One of several paths, below the operation that is about them.
+fn path_row(each: &PathRecord) -> Vec<String> {
+    let mut cells = vec![String::new(); 7];
+    if let Some(cell) = cells.get_mut(2) {
+        *cell = prose(&each.sized);
+    }
+    cells
 }
 
 fn left_alone(page: &mut String, report: &Report) {

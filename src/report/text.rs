@@ -250,6 +250,9 @@ fn operation(page: &mut Page<'_>, record: &OperationRecord, verbose: bool) -> Si
         (Outcome::NotPresent | Outcome::Kept, _) => (result(record, mode), Ink::Faint),
     };
     page.row((sign.letter(), sign.ink()), &text, label, ink);
+    for each in &record.paths {
+        page.hanging("        ", Ink::Plain, &each.sized);
+    }
     sign
 }
 

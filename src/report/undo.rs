@@ -1,5 +1,7 @@
 //! How what was done is taken back, as it stands in the audit log.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::wording::plural_as;
@@ -88,6 +90,9 @@ pub enum Undo {
         /// these.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         modes: Vec<(String, u32)>,
+        /// Whether each move is taken back by itself: they were made in one go, and nothing else binds them.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        apart: bool,
     },
     /// Removes what was created (into the undo run's own store).
     RemoveCreated {
@@ -141,6 +146,40 @@ pub enum Undo {
 }
 
 impl Undo {
+    /// What is taken back each by itself, in the order in which it was done.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Self> {
+        match self {
+            Self::MoveBack {
+                moves,
+                times,
+                drop,
+                modes,
+                apart: true,
+            } => {
+                let one = |each: &Move| {
+                    let above = Path::new(&each.from).parent();
+                    let above = above
+                        .filter(|above| *above != Path::new(""))
+                        .unwrap_or(Path::new("."));
+                    Self::MoveBack {
+                        moves: vec![each.clone()],
+                        times: times
+                            .iter()
+                            .filter(|(path, _)| Path::new(path) == above)
+                            .cloned()
+                            .collect(),
+                        drop: drop.clone(),
+                        modes: modes.clone(),
+                        apart: false,
+                    }
+                };
+                moves.iter().map(one).collect()
+            }
+            whole => vec![whole.clone()],
+        }
+    }
+
     /// How well this takes the operation back.
     #[must_use]
     pub fn class(&self) -> UndoClass {

@@ -13,6 +13,7 @@ use crate::base::wording::plural;
 use crate::host::files::EntryKind;
 use crate::host::packages::Manager;
 use crate::pass::Session;
+use crate::report::OperationRecord;
 use crate::report::effect::Outcome;
 use crate::view::View;
 use crate::workspace::Place;
@@ -362,7 +363,8 @@ fn core_works(session: &Session, story: &Story) -> Result<Option<Finding>> {
         .operations
         .iter()
         .filter(|operation| matches!(operation.outcome, Outcome::Done | Outcome::Planned))
-        .map(|operation| operation.target.clone())
+        .flat_map(OperationRecord::targets)
+        .map(str::to_owned)
         .collect();
     let mut count = 0;
     for part in &story.shared {

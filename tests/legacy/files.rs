@@ -55,9 +55,16 @@ fn row_15_every_backup_is_whole_and_every_removal_is_kept() {
         .path(".rollback/runs")
         .join(text(&run, "run"))
         .join("removed");
-    let removed =
-        operations(&run, "remove_paths", "done").len() + operations(&run, "remove_path", "done").len();
-    assert_eq!(std::fs::read_dir(store).unwrap().count(), removed);
+    let of = |word: &str| operations(&run, word, "done");
+    let paths = |operation: &&serde_json::Value| operation["paths"].as_array().map_or(1, Vec::len);
+    let removed: usize = [of("remove_paths"), of("remove_path")]
+        .concat()
+        .iter()
+        .map(paths)
+        .sum();
+    let slots = std::fs::read_dir(store).unwrap();
+    let kept = slots.flat_map(|slot| std::fs::read_dir(slot.unwrap().path()).unwrap());
+    assert_eq!(kept.count(), removed);
     sandbox.run(&["undo", "-y"]).assert_code(0);
     let own = [
         ".rollback",

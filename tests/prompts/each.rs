@@ -17,6 +17,19 @@ fn each_asks_at_every_destructive_step() {
     assert!(!sandbox.exists("reports") && !sandbox.exists("drafts"));
 }
 
+/// One operation is one question, which tells each of its paths.
+#[test]
+fn each_asks_once_for_paths_that_go_together() {
+    let sandbox = workspace("    remove_paths([\"reports\", \"drafts\"]);");
+    let mut person = Person::starts(&sandbox, &["run", "9.1", "--each"]);
+    person.sees(QUESTION).types("y\n");
+    person
+        .sees("remove 2 paths (3 files, 16 B): `reports` (2 files, 11 B), `drafts` (1 file, 5 B)? [y/N] ")
+        .types("n\n");
+    person.leaves_with(5);
+    assert!(sandbox.exists("reports") && sandbox.exists("drafts"));
+}
+
 #[test]
 fn each_leaves_out_what_is_declined_and_tells_the_truth_about_what_changed() {
     let sandbox = workspace(REMOVE_BOTH);

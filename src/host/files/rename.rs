@@ -1,6 +1,7 @@
 //! Moving: a rename where the file system can, a verified copy where it can't.
 
-use std::os::fd::AsFd;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -8,7 +9,7 @@ use tracing::{debug, trace};
 
 use super::attributes::set_mtime_at;
 use super::claim::rename_new;
-use super::resolve::{absent, aside_name, failure, on_other_mount, temporary_name};
+use super::resolve::{Place, absent, aside_name, failure, on_other_mount, temporary_name};
 use super::{Cause, CopyOutcome, EntryKind, Files, Mounts, Route, display};
 use crate::audit::permit::Permit;
 use crate::base::error::{Error, Result};
@@ -32,13 +33,70 @@ pub enum Relocated {
     Copied(CopyOutcome),
 }
 
+/// Directories in which renames have changed names that are not brought to the disk yet: each is synced once, those that
+/// were given a name before those that lost it.
+#[derive(Debug, Default)]
+pub struct Unsynced {
+    given: BTreeMap<PathBuf, OwnedFd>,
+    lost: BTreeMap<PathBuf, OwnedFd>,
+}
+
+impl Unsynced {
+    /// More open directories are not kept.
+    const MOST: usize = 128;
+
+    fn add(&mut self, from: Place, to: Place) -> Result<()> {
+        if self.given.len() + self.lost.len() >= Self::MOST {
+            self.flush()?;
+        }
+        for (directories, place) in [(&mut self.given, to), (&mut self.lost, from)] {
+            let above = place.path.parent().unwrap_or(&place.path).to_path_buf();
+            directories.entry(above).or_insert(place.parent);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        for (path, directory) in self.given.iter().chain(&self.lost) {
+            rustix::fs::fsync(directory)
+                .map_err(|error| failure("sync", path, error))
+                .map_err(Error::after_changes)?;
+        }
+        self.given.clear();
+        self.lost.clear();
+        Ok(())
+    }
+
+    /// Brings all to the disk.
+    ///
+    /// # Errors
+    /// What the system says; the names are changed all the same.
+    pub fn sync(mut self) -> Result<()> {
+        self.flush()
+    }
+}
+
 impl Files {
     /// Renames without replacing anything, durably; the two ends may lie below different roots.
     ///
     /// # Errors
     /// `NotFound`; `Exists` where something stands at `to`; `Invalid` for a directory into itself; `Denied` for a mount
     /// point. Nothing is then changed.
-    pub fn rename(&self, _permit: &Permit, from: &Path, to: &Path) -> Result<Renamed> {
+    pub fn rename(&self, permit: &Permit, from: &Path, to: &Path) -> Result<Renamed> {
+        let mut unsynced = Unsynced::default();
+        let renamed = self.rename_within(permit, from, to, &mut unsynced)?;
+        unsynced.sync()?;
+        Ok(renamed)
+    }
+
+    /// As [`Files::rename`], one of several: what it changes is brought to the disk with them.
+    fn rename_within(
+        &self,
+        _permit: &Permit,
+        from: &Path,
+        to: &Path,
+        unsynced: &mut Unsynced,
+    ) -> Result<Renamed> {
         trace!(from = %from.display(), to = %to.display(), "rename");
         let source = self.changeable(from)?;
         let target = self.changeable(to)?;
@@ -75,10 +133,7 @@ impl Files {
             set_mtime_at(target.parent.as_fd(), &target.name, before.mtime_ns, to)
                 .map_err(Error::after_changes)?;
         }
-        target
-            .sync_parent()
-            .and_then(|()| source.sync_parent())
-            .map_err(Error::after_changes)?;
+        unsynced.add(source, target)?;
         Ok(Renamed::Done)
     }
 
@@ -90,11 +145,29 @@ impl Files {
     /// copied. An error that says `changed_something` names what is left where; `from` is then whole, or gone with `to`
     /// complete.
     pub fn relocate(&self, permit: &Permit, from: &Path, to: &Path, mounts: Mounts) -> Result<Relocated> {
+        let mut unsynced = Unsynced::default();
+        let relocated = self.relocate_within(permit, from, to, mounts, &mut unsynced)?;
+        unsynced.sync()?;
+        Ok(relocated)
+    }
+
+    /// As [`Files::relocate`], one of several: what a rename changes is brought to the disk with them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn relocate_within(
+        &self,
+        permit: &Permit,
+        from: &Path,
+        to: &Path,
+        mounts: Mounts,
+        unsynced: &mut Unsynced,
+    ) -> Result<Relocated> {
         let above = |path: &'_ Path| path.parent().unwrap_or(path).to_path_buf();
         let route = self.route((&above(from), from), (&above(to), to), mounts)?;
         debug!(from = %from.display(), to = %to.display(), ?route, "moves");
         match route {
-            Route::Rename | Route::RenameOrCopy => match self.rename(permit, from, to)? {
+            Route::Rename | Route::RenameOrCopy => match self.rename_within(permit, from, to, unsynced)? {
                 Renamed::Done => Ok(Relocated::Moved),
                 Renamed::CrossDevice => {
                     debug!("the rename crosses file systems: copies instead");

@@ -137,6 +137,7 @@ fn operations() -> Vec<OperationRecord> {
                 op: op.to_string(),
                 target: target.to_string(),
                 summary: summary.to_string(),
+                paths: Vec::new(),
                 risk,
                 undo,
                 outcome,

@@ -8,6 +8,7 @@ use crate::base::error::Result;
 use crate::base::known::Known;
 use crate::host::processes::{Does, Query};
 use crate::pass::Session;
+use crate::report::OperationRecord;
 use crate::report::effect::{Outcome, Risk};
 use crate::view::View;
 use crate::workspace::story::{Story, entries, texts};
@@ -77,7 +78,8 @@ fn gone(session: &Session, story: &Story) -> Result<Vec<PathBuf>> {
         .operations
         .iter()
         .filter(|operation| matches!(operation.outcome, Outcome::Done | Outcome::Planned));
-    places.extend(changed.filter_map(|operation| view.workspace.place(&operation.target).ok()));
+    let targets = changed.flat_map(OperationRecord::targets);
+    places.extend(targets.filter_map(|target| view.workspace.place(target).ok()));
     let mut gone = Vec::new();
     for place in places {
         if !view.exists(&place.absolute)? {

@@ -10,8 +10,9 @@ use serde_json::{Map, Value};
 use crate::audit::{record, segments};
 use crate::base::error::Result;
 use crate::report::effect::{Outcome, Risk};
-use crate::report::undo::Undo;
-use crate::report::{AuditHead, Flags, Mode, OperationRecord, Report, RunKind, RunOutcome};
+use crate::report::undo::{Move, Undo};
+use crate::report::{AuditHead, Flags, Mode, OperationRecord, PathRecord, Report, RunKind, RunOutcome};
+use crate::workspace::spelling;
 
 /// In the record of an operation by which a recovery sweeps up.
 const SWEEPS: &str = "\"op\":\"recover\"";
@@ -238,6 +239,7 @@ fn begun(record: &Map<String, Value>, n: u32) -> OperationRecord {
         op: text(record, "op").to_owned(),
         target: text(record, "target").to_owned(),
         summary: text(record, "summary").to_owned(),
+        paths: paths(&undo),
         risk: read_as(record, "risk").unwrap_or(Risk::None),
         undo: undo.class(),
         outcome: Outcome::Unknown,
@@ -245,6 +247,24 @@ fn begun(record: &Map<String, Value>, n: u32) -> OperationRecord {
         rule: None,
         ms: 0,
     }
+}
+
+/// Each of the paths of an operation that is about several, whose sizes the log does not hold.
+fn paths(undo: &Undo) -> Vec<PathRecord> {
+    let Undo::MoveBack {
+        moves, apart: true, ..
+    } = undo
+    else {
+        return Vec::new();
+    };
+    let path = |each: &Move| {
+        let path = spelling::for_people(&each.from);
+        PathRecord {
+            sized: format!("`{path}`"),
+            path,
+        }
+    };
+    moves.iter().map(path).collect()
 }
 
 impl Logged {

@@ -365,7 +365,14 @@ impl Undoing<'_> {
         let mut conflicts: Vec<Error> = Vec::new();
         let mut differences = Vec::new();
         let force = self.request.answers.force;
-        for begun in self.operations.iter().rev() {
+        let parts = |begun: &Begun| -> Vec<Begun> {
+            let part = |undo| Begun {
+                undo,
+                ..begun.clone()
+            };
+            begun.undo.parts().into_iter().map(part).collect()
+        };
+        for begun in &self.operations.iter().flat_map(parts).rev().collect::<Vec<_>>() {
             session.journal.borrow_mut().scene = Scene {
                 story: begun.story.clone(),
                 phase: "undo".to_owned(),
