@@ -46,12 +46,15 @@ fn main() -> ExitCode {
         Cut::CopyThenUndo,
         Cut::Undo,
         Cut::Recovery,
+        Cut::RehearsedThenUndo,
+        Cut::RehearsedThenResume,
+        Cut::RehearsedUndo,
     ] {
         let matrix = match Matrix::of(cut) {
             Ok(matrix) => matrix,
             Err(why) => {
-                eprintln!("skipped: {why}");
-                return ExitCode::SUCCESS;
+                eprintln!("skipped: {}: {why}", cut.name());
+                continue;
             }
         };
         let efforts = match cut {

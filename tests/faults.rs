@@ -24,7 +24,7 @@ use self::power::{Power, Scene};
 use crate::skipped::skipped;
 
 /// Points of each kind that `cargo test` tries; `ROLLBACK_FAULTS=all` or `random:500` tries more.
-const SAMPLE: Effort = Effort::Evenly(20);
+const SAMPLE: Effort = Effort::Evenly(12);
 
 #[track_caller]
 #[expect(clippy::print_stderr, reason = "the count of points and survivals")]
