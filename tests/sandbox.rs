@@ -244,8 +244,9 @@ pub struct Service {
     ended: Receiver<ExitStatus>,
 }
 
-/// The longest that a test waits for a process that ends by itself: many times what the slowest of them takes.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+/// The longest that a test waits for a process that ends by itself: several times what the slowest of them takes, which is
+/// the whole matrix of `worlds` beside another.
+pub const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Ways to wait for a process that have a limit: after [`PATIENCE`] it is killed, and the test says what it waited for.
 pub trait InTime {
