@@ -173,6 +173,9 @@ pub struct Removal {
     pub absent: Vec<String>,
 }
 
+/// Who else needs a package, by its name.
+pub type Dependents = BTreeMap<String, Vec<String>>;
+
 /// Tells which of `names` may go, as [`removable`] does, together with packages in between: installed automatically,
 /// needed only by what goes, and needing what goes. Left alone they would keep it, or be broken. What merely isn't
 /// needed any more stays, as it does with pip itself.
@@ -185,7 +188,7 @@ pub fn removable_along(
     manager: Manager,
     installed: &Packages,
     names: &[String],
-    needed_by: &dyn Fn(&BTreeSet<String>) -> Result<BTreeMap<String, Vec<String>>>,
+    needed_by: &dyn Fn(&BTreeSet<String>) -> Result<Dependents>,
 ) -> Result<Removal> {
     let asked: BTreeSet<String> = names.iter().map(|name| manager.normalise(name)).collect();
     let automatic = installed.values().filter(|package| package.automatic);

@@ -10,7 +10,7 @@ use super::View;
 use super::finding::outermost;
 use crate::base::error::{Kind, Result};
 use crate::host::files::EntryKind;
-use crate::host::packages::{Manager, tree};
+use crate::host::packages::{Dependents, Manager, tree};
 use crate::host::sight::Look;
 use crate::pattern::{self, is_pattern};
 use crate::references::{Index, Reference, Wanted};
@@ -357,16 +357,12 @@ impl View {
     ///
     /// # Errors
     /// What the system says.
-    pub fn sources_that_need(
-        &self,
-        manager: Manager,
-        names: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, Vec<String>>> {
+    pub fn sources_that_need(&self, manager: Manager, names: &BTreeSet<String>) -> Result<Dependents> {
         let index = self.index(Wanted {
             packages: names.iter().map(|name| (manager, name.clone())).collect(),
             ..Wanted::default()
         })?;
-        let mut needed = BTreeMap::new();
+        let mut needed = Dependents::new();
         for name in names {
             let mut files: Vec<String> = Vec::new();
             for reference in self.staying(index.packages_needed_by(manager, name))? {
